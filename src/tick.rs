@@ -1,0 +1,112 @@
+//! Moments of the loop's clock, in milliseconds, that wrap.
+//!
+//! A tracker of a million connections keeps a moment for each, so a moment is four bytes: it wraps
+//! after 49 days, and two of them compare rightly while they are less than 24 days apart. No limit
+//! in this crate is longer than that ([`MAX_MILLIS`]).
+//!
+//! No clock here: whoever calls says what time it is.
+
+use std::time::Duration;
+
+/// The longest span that two ticks can be apart and still compare: a little over 24 days.
+pub const MAX_MILLIS: u32 = i32::MAX as u32;
+
+/// A moment: milliseconds since the loop began, modulo 2³².
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Tick(u32);
+
+impl Tick {
+    /// The tick that many milliseconds after the loop began.
+    pub const fn from_millis(millis: u32) -> Self {
+        Self(millis)
+    }
+
+    /// The milliseconds since the loop began, modulo 2³².
+    pub const fn as_millis(self) -> u32 {
+        self.0
+    }
+
+    /// The moment `millis` later.
+    #[must_use]
+    pub const fn after(self, millis: u32) -> Self {
+        Self(self.0.wrapping_add(millis))
+    }
+
+    /// Milliseconds from `earlier` to this moment; 0 if `earlier` is in fact the later one.
+    pub const fn since(self, earlier: Self) -> u32 {
+        let span = self.0.wrapping_sub(earlier.0);
+        if span > MAX_MILLIS { 0 } else { span }
+    }
+
+    /// Whether this moment is `other` or comes after it.
+    pub const fn reached(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0) <= MAX_MILLIS
+    }
+
+    /// The later of two moments.
+    #[must_use]
+    pub const fn max(self, other: Self) -> Self {
+        if self.reached(other) { self } else { other }
+    }
+
+    /// The earlier of two moments.
+    #[must_use]
+    pub const fn min(self, other: Self) -> Self {
+        if self.reached(other) { other } else { self }
+    }
+}
+
+impl std::fmt::Debug for Tick {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}ms", self.0)
+    }
+}
+
+/// A duration as the milliseconds that ticks count: rounded up, so that a limit is never cut
+/// short, and at most [`MAX_MILLIS`].
+pub const fn millis(duration: Duration) -> u32 {
+    let nanos = duration.as_nanos();
+    let millis = nanos.div_ceil(1_000_000);
+    if millis > MAX_MILLIS as u128 {
+        MAX_MILLIS
+    } else {
+        millis as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_holds_across_the_wrap() {
+        let before = Tick::from_millis(u32::MAX - 5);
+        let after = before.after(10);
+        assert_eq!(after.as_millis(), 4);
+        assert_eq!(after.since(before), 10);
+        assert_eq!(before.since(after), 0);
+        assert!(after.reached(before) && !before.reached(after));
+        assert_eq!((after.max(before), after.min(before)), (after, before));
+    }
+
+    #[test]
+    fn a_moment_reaches_itself() {
+        let now = Tick::from_millis(7);
+        assert!(now.reached(now));
+        assert_eq!(now.since(now), 0);
+    }
+
+    #[test]
+    fn durations_round_up_and_saturate() {
+        const CASES: &[(Duration, u32)] = &[
+            (Duration::ZERO, 0),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_millis(250), 250),
+            (Duration::from_micros(1_001), 2),
+            (Duration::MAX, MAX_MILLIS),
+        ];
+        for (duration, expected) in CASES {
+            assert_eq!(millis(*duration), *expected, "{duration:?}");
+        }
+    }
+}
