@@ -7,6 +7,10 @@
 //!
 //! Knows connections by their [`ConnId`] and nothing of HTTP.
 
+mod delivered;
+pub mod listen;
+pub mod real;
+
 use std::io;
 use std::io::IoSlice;
 use std::sync::Arc;

@@ -1,0 +1,107 @@
+//! What can go wrong before and around the loop: binding, installing signals, running.
+//!
+//! An [`io::Error`] alone says "Address already in use" and not which; this one says what was being
+//! done, and what would help. What goes wrong on one connection is never one of these.
+//!
+//! No sockets here: whoever fails says what it tried.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+/// Why a server could not start or could not go on.
+///
+/// Its `Display` is one whole line: what was tried, the system's word, and where it is known what
+/// would help. [`source`](std::error::Error::source) is the system's error.
+#[derive(Debug)]
+pub struct Error {
+    tried: Cow<'static, str>,
+    hint: Option<&'static str>,
+    source: io::Error,
+}
+
+impl Error {
+    /// An error in doing something; `tried` completes "cannot …".
+    pub(crate) fn new(tried: impl Into<Cow<'static, str>>, source: io::Error) -> Self {
+        Self {
+            tried: tried.into(),
+            hint: None,
+            source,
+        }
+    }
+
+    /// Adds what would help, if that is known.
+    #[must_use]
+    pub(crate) const fn with_hint(mut self, hint: Option<&'static str>) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    /// The kind of the system's error.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", self.tried, self.source)?;
+        match self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// For a `main` that returns [`io::Result`]: the kind and the whole line are kept.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::new(error.kind(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn in_use() -> Error {
+        Error::new("listen on [::1]:80", io::ErrorKind::AddrInUse.into())
+    }
+
+    #[test]
+    fn it_is_one_line_that_says_what_was_tried() {
+        assert_eq!(
+            in_use().to_string(),
+            "cannot listen on [::1]:80: address in use"
+        );
+        assert_eq!(
+            in_use().with_hint(Some("take another port")).to_string(),
+            "cannot listen on [::1]:80: address in use; take another port"
+        );
+    }
+
+    #[test]
+    fn its_source_is_the_systems_error() {
+        let error = in_use();
+        let source = error.source().and_then(|e| e.downcast_ref::<io::Error>());
+        assert_eq!(source.map(io::Error::kind), Some(io::ErrorKind::AddrInUse));
+    }
+
+    #[test]
+    fn as_an_io_error_it_keeps_its_kind_and_its_line() {
+        let line = in_use().to_string();
+        let error = io::Error::from(in_use());
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (io::ErrorKind::AddrInUse, line)
+        );
+    }
+}

@@ -1,0 +1,322 @@
+//! Opening listening sockets: an own backlog, reuse of addresses and ports, inherited sockets.
+//!
+//! The standard library and mio fix the backlog at 128 and ask for nothing else, so the sockets
+//! are made here by hand. An error names the address, and says what would help.
+//!
+//! Knows nothing of what is accepted.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::error::Error;
+
+/// How to open a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How many connections may wait to be accepted. Linux caps it silently at
+    /// `net.core.somaxconn` (4,096 since 5.4, 128 before), other systems at their own limit.
+    pub backlog: u32,
+    /// `SO_REUSEPORT`: other processes may listen on the same port, if all of them ask for it and
+    /// belong to one user. The kernel spreads the connections over them.
+    pub reuse_port: bool,
+    /// `IPV6_V6ONLY`: whether `[::]` takes IPv6 only, or IPv4 too. `None` leaves it to the system
+    /// (Linux: `net.ipv6.bindv6only`, off by default). Means nothing for an IPv4 address.
+    pub only_v6: Option<bool>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            backlog: BACKLOG,
+            reuse_port: false,
+            only_v6: None,
+        }
+    }
+}
+
+/// A socket that listens, non-blocking.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    addr: SocketAddr,
+    inherited: bool,
+}
+
+impl Listener {
+    /// Listens on an address. Port 0 takes any free port: [`Listener::local_addr`] says which.
+    ///
+    /// `SO_REUSEADDR` is set, so that connections of an earlier process in `TIME_WAIT` do not keep
+    /// the port from its successor.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the address and what would help.
+    pub fn bind(addr: SocketAddr, options: &Options) -> Result<Self, Error> {
+        open(addr, options)
+            .and_then(|socket| Self::new(socket, false))
+            .map_err(|error| {
+                let hint = hint(addr, &error);
+                Error::new(format!("listen on {addr}"), error).with_hint(hint)
+            })
+    }
+
+    /// Takes a socket that someone else opened: a supervisor, or the process before this one. It
+    /// is made non-blocking and otherwise left as it is.
+    ///
+    /// # Errors
+    ///
+    /// The descriptor is no listening socket of IPv4 or IPv6.
+    pub fn from_std(socket: TcpListener) -> Result<Self, Error> {
+        Self::new(socket, true).map_err(|error| Error::new("use an inherited socket", error))
+    }
+
+    fn new(socket: TcpListener, inherited: bool) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let addr = socket.local_addr()?;
+        Ok(Self {
+            socket,
+            addr,
+            inherited,
+        })
+    }
+
+    /// The address it listens on, with the port it got.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Whether it came from outside, so that another process may listen on this very socket.
+    pub(super) const fn is_inherited(&self) -> bool {
+        self.inherited
+    }
+
+    pub(super) fn into_std(self) -> TcpListener {
+        self.socket
+    }
+}
+
+/// How many descriptors this process may have open: the soft limit. `None` where the system does
+/// not tell (it is read from `/proc`), or where there is no limit.
+///
+/// The limit is not raised here: that is a system call which safe code cannot make, and whoever
+/// starts the process has the say in it (`ulimit -n`, systemd's `LimitNOFILE=`).
+pub fn open_file_limit() -> Option<u64> {
+    parse_limits(&fs::read_to_string("/proc/self/limits").ok()?)
+}
+
+fn parse_limits(text: &str) -> Option<u64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+fn open(addr: SocketAddr, options: &Options) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if options.reuse_port {
+        reuse_port(&socket)?;
+    }
+    if let (SocketAddr::V6(_), Some(only_v6)) = (addr, options.only_v6) {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+#[cfg(not(any(target_os = "solaris", target_os = "illumos")))]
+fn reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(any(target_os = "solaris", target_os = "illumos"))]
+fn reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// What would help, by what usually causes the error.
+fn hint(addr: SocketAddr, error: &io::Error) -> Option<&'static str> {
+    match (error.kind(), addr) {
+        (io::ErrorKind::AddrInUse, _) => {
+            Some("choose another port (0 takes any that is free), or stop who listens there")
+        }
+        (io::ErrorKind::PermissionDenied, _) if addr.port() < 1024 => Some(
+            "a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE; \
+             choose one from 1024 up",
+        ),
+        (io::ErrorKind::AddrNotAvailable, SocketAddr::V4(_)) => {
+            Some("this machine does not have that address; 0.0.0.0 means all it has")
+        }
+        (io::ErrorKind::AddrNotAvailable, SocketAddr::V6(_)) => {
+            Some("this machine does not have that address; [::] means all it has")
+        }
+        (io::ErrorKind::InvalidInput, SocketAddr::V6(v6))
+            if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 =>
+        {
+            Some("a link-local address needs the number of its interface, as in [fe80::1%2]:80")
+        }
+        _ => None,
+    }
+}
+
+/// As many as Linux allows unless told otherwise. A burst that finds the backlog full is not
+/// refused but forgotten, and its clients try again a second later.
+const BACKLOG: u32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn any(ip: &str) -> SocketAddr {
+        format!("{ip}:0").parse().unwrap()
+    }
+
+    #[test]
+    fn port_0_says_which_port_it_got_and_does_not_block() {
+        for ip in ["127.0.0.1", "[::1]"] {
+            let listener = Listener::bind(any(ip), &Options::default()).unwrap();
+            let addr = listener.local_addr();
+            assert_ne!(addr.port(), 0);
+            let socket = listener.into_std();
+            assert_eq!(
+                socket.accept().unwrap_err().kind(),
+                io::ErrorKind::WouldBlock
+            );
+            let _client = TcpStream::connect(addr).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_named_and_explained() {
+        let first = Listener::bind(any("127.0.0.1"), &Options::default()).unwrap();
+        let addr = first.local_addr();
+        let error = Listener::bind(addr, &Options::default()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let line = error.to_string();
+        assert!(
+            line.starts_with(&format!("cannot listen on {addr}: ")),
+            "{line}"
+        );
+        assert!(line.ends_with("or stop who listens there"), "{line}");
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_explained() {
+        // 192.0.2.0/24 and 2001:db8::/32 are for documentation: nobody has them.
+        for (ip, all) in [("192.0.2.1", "0.0.0.0"), ("[2001:db8::1]", "[::]")] {
+            let error = Listener::bind(any(ip), &Options::default()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+            let line = error.to_string();
+            assert!(
+                line.ends_with(&format!("that address; {all} means all it has")),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn low_ports_and_link_local_addresses_are_explained() {
+        let explain = |addr: &str, kind: io::ErrorKind| hint(addr.parse().unwrap(), &kind.into());
+        let denied = io::ErrorKind::PermissionDenied;
+        assert!(explain("0.0.0.0:80", denied).is_some_and(|hint| hint.contains("CAP_NET_BIND")));
+        assert_eq!(explain("0.0.0.0:8080", denied), None);
+        let invalid = io::ErrorKind::InvalidInput;
+        assert!(explain("[fe80::1]:80", invalid).is_some_and(|hint| hint.contains("%2")));
+        assert_eq!(explain("[fe80::1%3]:80", invalid), None);
+    }
+
+    #[test]
+    fn a_port_can_be_shared_if_all_ask_for_it() {
+        let shared = Options {
+            reuse_port: true,
+            ..Options::default()
+        };
+        let first = Listener::bind(any("127.0.0.1"), &shared).unwrap();
+        let second = Listener::bind(first.local_addr(), &shared).unwrap();
+        assert_eq!(first.local_addr(), second.local_addr());
+    }
+
+    #[test]
+    fn only_v6_leaves_the_port_to_ipv4() {
+        let only_v6 = Options {
+            only_v6: Some(true),
+            ..Options::default()
+        };
+        let six = Listener::bind(any("[::]"), &only_v6).unwrap();
+        let four = SocketAddr::new([127, 0, 0, 1].into(), six.local_addr().port());
+        Listener::bind(four, &Options::default()).unwrap();
+    }
+
+    #[test]
+    fn both_families_reach_a_socket_that_is_not_only_v6() {
+        let both = Options {
+            only_v6: Some(false),
+            ..Options::default()
+        };
+        let listener = Listener::bind(any("[::]"), &both).unwrap();
+        let port = listener.local_addr().port();
+        for ip in ["127.0.0.1", "[::1]"] {
+            TcpStream::connect(format!("{ip}:{port}")).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_inherited_socket_no_longer_blocks() {
+        let outside = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = outside.local_addr().unwrap();
+        let listener = Listener::from_std(outside).unwrap();
+        assert!(listener.is_inherited());
+        assert_eq!(listener.local_addr(), addr);
+        let socket = listener.into_std();
+        assert_eq!(
+            socket.accept().unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+
+    #[test]
+    fn the_backlog_is_ours_and_not_128() {
+        let listener = Listener::bind(any("127.0.0.1"), &Options::default()).unwrap();
+        let addr = listener.local_addr();
+        let clients: Vec<_> = (0..200)
+            .map(|_| TcpStream::connect_timeout(&addr, Duration::from_secs(5)).unwrap())
+            .collect();
+        let socket = listener.into_std();
+        socket.set_nonblocking(false).unwrap();
+        for _ in &clients {
+            socket.accept().unwrap();
+        }
+        let mut first = &clients[0];
+        assert_eq!(first.read(&mut [0]).unwrap(), 0, "accepted, then closed");
+    }
+
+    #[test]
+    fn the_soft_limit_is_read_from_the_table() {
+        let table = "Limit                     Soft Limit           Hard Limit           Units\n\
+                     Max processes             96365                96365                processes\n\
+                     Max open files            1024                 524288               files\n";
+        assert_eq!(parse_limits(table), Some(1024));
+        let unlimited = "Max open files            unlimited            unlimited            files";
+        assert_eq!(parse_limits(unlimited), None);
+        assert_eq!(parse_limits("Max open files"), None);
+        assert_eq!(parse_limits(""), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_has_a_limit() {
+        use nix::sys::resource::{Resource, getrlimit};
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(open_file_limit(), Some(soft));
+    }
+}

@@ -1,0 +1,911 @@
+//! The system itself: mio for events, sockets of the kernel, signals, and the clock.
+//!
+//! Always edge-triggered. A connection is registered once, for reading and writing, and its mio
+//! token is its [`ConnId`], so that an event needs no look-up to say who it is about. The tokens
+//! of the listeners, of the waker and of the signals are among those that no connection can have.
+//!
+//! The only file that names mio, and the only one that reads the monotonic clock.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{debug, error};
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use signal_hook::consts::FORBIDDEN;
+use signal_hook_mio::v1_0::Signals as SignalPipe;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use socket2::SockFilter;
+use socket2::SockRef;
+
+use crate::error::Error;
+use crate::peer::Peer;
+use crate::sys::delivered::Delivered;
+use crate::sys::listen::Listener;
+use crate::sys::{AcceptError, Ready, Sys, Who};
+use crate::tick::Tick;
+use crate::tracker::ConnId;
+
+#[cfg(not(unix))]
+compile_error!("ebbtide needs a Unix: signals and sockets as POSIX has them");
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("ebbtide needs a 64-bit target: a connection's name of 64 bits is its mio token");
+
+/// Signals that are caught, before there is anyone to be told of them.
+///
+/// Installed before the listeners are bound, so that there is no moment at which the server can
+/// be reached and a SIGTERM kills it. What comes before the loop runs is kept for it.
+///
+/// Once caught, a signal never gets its default action back in this process: after this value is
+/// dropped it does nothing at all.
+pub struct Signals(SignalPipe);
+
+impl Signals {
+    /// Catches these signals from now on.
+    ///
+    /// # Errors
+    ///
+    /// A signal that cannot be caught (KILL, STOP) or must not be (ILL, FPE, SEGV), a number that
+    /// is no signal, and a want of descriptors.
+    pub fn install(numbers: &[i32]) -> Result<Self, Error> {
+        // signal-hook panics at these.
+        let out_of_range = |number: &&i32| !(1..SIGNALS).contains(*number);
+        let forbidden = |number: &&i32| FORBIDDEN.contains(*number);
+        let refuse = |number, hint| {
+            let error = ErrorKind::InvalidInput.into();
+            Err(Error::new(format!("catch signal {number}"), error).with_hint(Some(hint)))
+        };
+        if let Some(number) = numbers.iter().find(out_of_range) {
+            return refuse(number, "there is no signal of that number");
+        }
+        if let Some(number) = numbers.iter().find(forbidden) {
+            return refuse(number, "that one cannot be handled, or not safely");
+        }
+        SignalPipe::new(numbers)
+            .map(Self)
+            .map_err(|error| Error::new(format!("catch the signals {numbers:?}"), error))
+    }
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Signals").finish_non_exhaustive()
+    }
+}
+
+/// The kernel, through mio.
+pub struct Real {
+    poll: Poll,
+    events: Events,
+    start: Instant,
+    now: Tick,
+    /// Empty once we have stopped listening.
+    listeners: Vec<Listening>,
+    signals: Option<Signals>,
+    waker: Arc<dyn Fn() + Send + Sync>,
+    delivered: Delivered,
+}
+
+#[derive(Debug)]
+struct Listening {
+    socket: TcpListener,
+    /// It came from outside, so others may be listening on this very socket.
+    inherited: bool,
+}
+
+impl Real {
+    /// A system that listens on these sockets and, if it is the loop that hears them, hears
+    /// signals.
+    ///
+    /// # Errors
+    ///
+    /// A want of descriptors or memory.
+    pub fn new(listeners: Vec<Listener>, signals: Option<Signals>) -> Result<Self, Error> {
+        Self::open(listeners, signals).map_err(|error| Error::new("set up the event loop", error))
+    }
+
+    fn open(listeners: Vec<Listener>, mut signals: Option<Signals>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        if let Some(Signals(pipe)) = &mut signals {
+            registry.register(pipe, SIGNAL, Interest::READABLE)?;
+        }
+        let waker = waker(registry)?;
+        let mut listening = Vec::with_capacity(listeners.len());
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let inherited = listener.is_inherited();
+            let mut socket = TcpListener::from_std(listener.into_std());
+            if NODELAY_IS_INHERITED {
+                SockRef::from(&socket).set_tcp_nodelay(true)?;
+            }
+            registry.register(&mut socket, listener_token(index), Interest::READABLE)?;
+            listening.push(Listening { socket, inherited });
+        }
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            start: clock(),
+            now: Tick::default(),
+            listeners: listening,
+            signals,
+            waker,
+            delivered: Delivered::default(),
+        })
+    }
+}
+
+impl fmt::Debug for Real {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Real")
+            .field("now", &self.now)
+            .field("listeners", &self.listeners)
+            .field("signals", &self.signals)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sys for Real {
+    type Io = TcpStream;
+
+    /// Of epoll and kqueue, which mio uses on these systems. On the others it uses `poll(2)`, and
+    /// asks it again for a socket only after a read that would have blocked.
+    const SHORT_READ_DRAINS: bool = cfg!(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "illumos",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+        target_vendor = "apple",
+    ));
+
+    fn now(&self) -> Tick {
+        self.now
+    }
+
+    fn unix_time(&self) -> u64 {
+        // A clock set before 1970 gives a Date of 1970.
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    }
+
+    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<()> {
+        let timeout = timeout.map(|millis| Duration::from_millis(millis.into()));
+        let waited = self.poll.poll(&mut self.events, timeout);
+        let elapsed = clock().duration_since(self.start);
+        self.now = Tick::from_millis(elapsed.as_millis() as u32); // ticks wrap
+        match waited {
+            Ok(()) => events.extend(self.events.iter().map(ready)),
+            // A signal handler ran on this thread. If the signal is ours, its event comes next.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    fn accept(&mut self, listener: usize) -> Result<(TcpStream, Peer), AcceptError> {
+        let Some(listener) = self.listeners.get(listener) else {
+            return Err(AcceptError::Closed(ErrorKind::NotConnected.into()));
+        };
+        let (io, addr) = listener.socket.accept().map_err(classify)?;
+        if !NODELAY_IS_INHERITED && let Err(error) = io.set_nodelay(true) {
+            // The peer may be gone already, which a read will tell.
+            debug!("{addr}: TCP_NODELAY: {error}");
+        }
+        Ok((io, addr.into()))
+    }
+
+    fn register(&mut self, io: &mut TcpStream, id: ConnId) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(io, conn_token(id), both)
+    }
+
+    fn read(&mut self, io: &mut TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+        io.read(buf)
+    }
+
+    fn write(&mut self, io: &mut TcpStream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match bufs {
+            [buf] => io.write(buf),
+            _ => io.write_vectored(bufs),
+        }
+    }
+
+    fn finish(&mut self, io: &mut TcpStream) -> io::Result<()> {
+        io.shutdown(Shutdown::Write)
+    }
+
+    fn unacknowledged(&mut self, io: &TcpStream) -> Option<u32> {
+        self.delivered.unacknowledged(&SockRef::from(io))
+    }
+
+    fn close(&mut self, io: TcpStream) {
+        // Closing the last descriptor of a socket also takes it out of epoll and kqueue.
+        drop(io);
+    }
+
+    fn abort(&mut self, io: TcpStream) {
+        if let Err(error) = SockRef::from(&io).set_linger(Some(Duration::ZERO)) {
+            debug!("a connection was closed and not reset: {error}");
+        }
+    }
+
+    /// With a filter on each listener that drops new SYNs: their clients send them again after a
+    /// second, and are then refused, or served by a successor. Linux only.
+    ///
+    /// An inherited socket is left alone, and the answer is then no: the filter would stay on the
+    /// socket for all who hold it, and a supervisor hands the very socket to the next process.
+    /// While another holds it, closing ours resets nobody anyway.
+    fn stop_handshakes(&mut self) -> bool {
+        let mut all = true;
+        for Listening { socket, inherited } in &self.listeners {
+            all &= !inherited && drop_new_handshakes(socket);
+        }
+        all
+    }
+
+    fn stop_listening(&mut self) {
+        self.listeners.clear();
+    }
+
+    fn signals(&mut self, numbers: &mut Vec<i32>) {
+        if let Some(Signals(pipe)) = &mut self.signals {
+            numbers.extend(pipe.pending());
+        }
+    }
+
+    fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        Arc::clone(&self.waker)
+    }
+}
+
+/// The one place that reads the clock.
+fn clock() -> Instant {
+    Instant::now()
+}
+
+fn waker(registry: &Registry) -> io::Result<Arc<dyn Fn() + Send + Sync>> {
+    let waker = Waker::new(registry, INBOX)?;
+    Ok(Arc::new(move || {
+        if let Err(error) = waker.wake() {
+            // Not expected: the kernel takes eight bytes into a counter or a pipe of ours.
+            error!("the event loop could not be woken: {error}");
+        }
+    }))
+}
+
+fn ready(event: &Event) -> Ready {
+    Ready {
+        who: who(event.token()),
+        readable: event.is_readable(),
+        writable: event.is_writable(),
+        read_closed: event.is_read_closed(),
+        // Not `is_write_closed`, which is also said when both sides have finished in good order.
+        gone: event.is_error(),
+    }
+}
+
+fn classify(error: io::Error) -> AcceptError {
+    match error.raw_os_error() {
+        _ if error.kind() == ErrorKind::WouldBlock => AcceptError::Empty,
+        Some(EMFILE | ENFILE | ENOBUFS | ENOMEM) => AcceptError::Exhausted(error),
+        Some(EBADF | EINVAL | ENOTSOCK) => AcceptError::Closed(error),
+        // ECONNABORTED, EPROTO, EPERM of a firewall, and on Linux whatever error the network had
+        // for the new connection (accept(2)): none of them says anything about the next.
+        _ => AcceptError::Failed(error),
+    }
+}
+
+/// Lets nothing that opens a connection reach this listener; whether that could be done.
+///
+/// What is in the backlog stays there, and a handshake half way completes: its last packet is an
+/// ACK. Connections accepted from now on inherit the filter, which never sees a SYN on them that
+/// they would do anything with.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn drop_new_handshakes(listener: &TcpListener) -> bool {
+    match SockRef::from(listener).attach_filter(&NO_SYN) {
+        Ok(()) => true,
+        Err(error) => {
+            debug!("{listener:?} cannot turn handshakes away: {error}");
+            false
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn drop_new_handshakes(_: &TcpListener) -> bool {
+    false
+}
+
+/// A classic BPF program (bpf(4), linux/filter.h). Of a packet for a TCP socket it sees the TCP
+/// header at offset 0, whatever the version of IP; the flags are byte 13 of it (RFC 9293 §3.1).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+static NO_SYN: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13),       // ldb [13]
+    SockFilter::new(0x54, 0, 0, 0x12),     // and #(SYN | ACK)
+    SockFilter::new(0x15, 0, 1, 0x02),     // jeq #SYN, next, the one after
+    SockFilter::new(0x06, 0, 0, 0),        // ret #0: drop
+    SockFilter::new(0x06, 0, 0, u32::MAX), // ret #-1: take all of it
+];
+
+/// The inverse of the three below and of the two constants.
+fn who(token: Token) -> Who {
+    let bits = token.0 as u64;
+    if bits as u32 != NO_KEY {
+        return Who::Conn(ConnId::from_bits(bits));
+    }
+    match token {
+        INBOX => Who::Inbox,
+        SIGNAL => Who::Signal,
+        Token(bits) => Who::Listener(bits >> 32),
+    }
+}
+
+const fn conn_token(id: ConnId) -> Token {
+    Token(id.to_bits() as usize)
+}
+
+const fn listener_token(index: usize) -> Token {
+    Token(index << 32 | NO_KEY as usize)
+}
+
+/// The lower half of a token that is not a connection's: a key that the tracker never gives.
+const NO_KEY: u32 = u32::MAX;
+
+const INBOX: Token = listener_token(u32::MAX as usize);
+const SIGNAL: Token = listener_token(u32::MAX as usize - 1);
+
+/// One more than the highest number of a signal: 64 on Linux, less on most systems.
+const SIGNALS: i32 = 128;
+
+/// How many events one wait can bring; the rest comes with the next. 12 KiB.
+const EVENTS: usize = 1024;
+
+/// Whether an accepted socket has `TCP_NODELAY` from its listener, which saves a system call a
+/// connection. So it is on Linux; POSIX does not say.
+const NODELAY_IS_INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+// Error numbers. These five are from the seventh edition and the same everywhere.
+const EBADF: i32 = 9;
+const ENOMEM: i32 = 12;
+const EINVAL: i32 = 22;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+// These two came with sockets, and each family of systems counted on in its own way.
+const ENOTSOCK: i32 = if LINUX_NUMBERS {
+    88
+} else if SYSV_NUMBERS {
+    95
+} else {
+    38 // BSD
+};
+const ENOBUFS: i32 = if LINUX_NUMBERS {
+    105
+} else if SYSV_NUMBERS {
+    132
+} else {
+    55 // BSD
+};
+
+const LINUX_NUMBERS: bool = cfg!(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(target_arch = "mips64", target_arch = "sparc64")),
+));
+/// Solaris and its children; Linux on MIPS took over the numbers of IRIX.
+const SYSV_NUMBERS: bool = cfg!(any(
+    target_os = "solaris",
+    target_os = "illumos",
+    all(target_os = "linux", target_arch = "mips64"),
+));
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpStream as Client};
+    use std::thread;
+
+    use nix::errno::Errno;
+    use nix::sys::signal::{Signal, kill, raise};
+    use nix::unistd::Pid;
+
+    use super::*;
+    use crate::sys::listen::Options;
+    use crate::tracker::{Phase, Tracker};
+
+    /// A system that listens on loopback, and the names of its connections.
+    struct World {
+        real: Real,
+        addr: SocketAddr,
+        names: Tracker<()>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self::at("127.0.0.1", None)
+        }
+
+        fn at(ip: &str, signals: Option<Signals>) -> Self {
+            let any = format!("{ip}:0").parse().unwrap();
+            let listener = Listener::bind(any, &Options::default()).unwrap();
+            Self {
+                addr: listener.local_addr(),
+                real: Real::new(vec![listener], signals).unwrap(),
+                names: Tracker::new(),
+            }
+        }
+
+        /// Waits until an event of `who` says what is wanted.
+        #[track_caller]
+        fn wait_for(&mut self, who: Who, wanted: impl Fn(&Ready) -> bool) -> Ready {
+            let mut events = Vec::new();
+            for _ in 0..100 {
+                self.real.wait(Some(PATIENCE), &mut events).unwrap();
+                assert!(!events.is_empty(), "nothing more happened");
+                if let Some(found) = events.iter().find(|e| e.who == who && wanted(e)) {
+                    return *found;
+                }
+                events.clear();
+            }
+            panic!("other things kept happening");
+        }
+
+        /// What happens at once.
+        fn events(&mut self) -> Vec<Ready> {
+            let mut events = Vec::new();
+            self.real.wait(Some(0), &mut events).unwrap();
+            events
+        }
+
+        /// A client, and our end of it.
+        fn connect(&mut self) -> (Client, TcpStream) {
+            let client = Client::connect(self.addr).unwrap();
+            client.set_read_timeout(Some(LONG)).unwrap();
+            let io = loop {
+                match self.real.accept(0) {
+                    Ok((io, peer)) => {
+                        let shown = client.local_addr().unwrap();
+                        assert_eq!(peer.addr(), Peer::from(shown).addr());
+                        break io;
+                    }
+                    Err(AcceptError::Empty) => self.wait_for(Who::Listener(0), |_| true),
+                    Err(error) => panic!("{error:?}"),
+                };
+            };
+            (client, io)
+        }
+
+        fn register(&mut self, io: &mut TcpStream) -> Who {
+            let id = self.names.insert(Phase::Fresh, self.real.now(), ());
+            self.real.register(io, id).unwrap();
+            Who::Conn(id)
+        }
+
+        /// A client and our end, registered, its first event heard.
+        fn connected(&mut self) -> (Client, TcpStream, Who) {
+            let (client, mut io) = self.connect();
+            let who = self.register(&mut io);
+            self.wait_for(who, |event| event.writable);
+            (client, io, who)
+        }
+
+        /// Writes until there is no room, and says how much that was.
+        fn fill(&mut self, io: &mut TcpStream) -> usize {
+            let chunk = [b'x'; 65_536];
+            let mut total = 0;
+            loop {
+                match self.real.write(io, &[IoSlice::new(&chunk)]) {
+                    Ok(len) => total += len,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return total,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+
+    /// Milliseconds that a thing which must happen may take on a machine that is busy.
+    const PATIENCE: u32 = 10_000;
+    const LONG: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn tokens_say_who() {
+        let mut tracker = Tracker::new();
+        for _ in 0..3 {
+            let id = tracker.insert(Phase::Fresh, Tick::default(), ());
+            assert_eq!(who(conn_token(id)), Who::Conn(id));
+        }
+        // The last key that the tracker gives, at its last accept.
+        let last = ConnId::from_bits(u64::MAX - 1);
+        assert_eq!(who(conn_token(last)), Who::Conn(last));
+        for index in [0, 1, 70_000] {
+            assert_eq!(who(listener_token(index)), Who::Listener(index));
+        }
+        assert_eq!(who(INBOX), Who::Inbox);
+        assert_eq!(who(SIGNAL), Who::Signal);
+    }
+
+    #[test]
+    fn the_error_numbers_are_those_of_this_system() {
+        const CASES: &[(i32, Errno)] = &[
+            (EBADF, Errno::EBADF),
+            (ENOMEM, Errno::ENOMEM),
+            (EINVAL, Errno::EINVAL),
+            (ENFILE, Errno::ENFILE),
+            (EMFILE, Errno::EMFILE),
+            (ENOTSOCK, Errno::ENOTSOCK),
+            (ENOBUFS, Errno::ENOBUFS),
+        ];
+        for (ours, theirs) in CASES {
+            assert_eq!(*ours, *theirs as i32, "{theirs}");
+        }
+    }
+
+    #[test]
+    fn errors_of_accept_are_told_apart() {
+        let class = |errno: Errno| classify(io::Error::from_raw_os_error(errno as i32));
+        assert!(matches!(class(Errno::EAGAIN), AcceptError::Empty));
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
+            assert!(matches!(class(errno), AcceptError::Exhausted(_)), "{errno}");
+        }
+        for errno in [Errno::EBADF, Errno::EINVAL, Errno::ENOTSOCK] {
+            assert!(matches!(class(errno), AcceptError::Closed(_)), "{errno}");
+        }
+        for errno in [
+            Errno::ECONNABORTED,
+            Errno::EPROTO,
+            Errno::EINTR,
+            Errno::EPERM,
+            Errno::ENETDOWN,
+        ] {
+            assert!(matches!(class(errno), AcceptError::Failed(_)), "{errno}");
+        }
+    }
+
+    #[test]
+    fn bytes_go_both_ways() {
+        let mut world = World::new();
+        let (mut client, mut io, who) = world.connected();
+        client.write_all(b"hello").unwrap();
+        let event = world.wait_for(who, |event| event.readable);
+        assert!(!event.read_closed && !event.gone);
+        let mut buf = [0; 64];
+        assert_eq!(world.real.read(&mut io, &mut buf).unwrap(), 5);
+        assert_eq!(&buf[..5], b"hello");
+        let blocked = world.real.read(&mut io, &mut buf).unwrap_err();
+        assert_eq!(blocked.kind(), ErrorKind::WouldBlock);
+
+        let slices = [IoSlice::new(b"one "), IoSlice::new(b"two")];
+        assert_eq!(world.real.write(&mut io, &slices).unwrap(), 7);
+        assert_eq!(world.real.write(&mut io, &slices[..1]).unwrap(), 4);
+        world.real.close(io);
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one twoone ");
+    }
+
+    #[test]
+    fn an_accepted_socket_does_not_wait_to_fill_packets() {
+        let mut world = World::new();
+        let (_client, io) = world.connect();
+        assert!(io.nodelay().unwrap());
+    }
+
+    #[test]
+    fn each_event_comes_once() {
+        let mut world = World::new();
+        let (mut client, _io, who) = world.connected();
+        client.write_all(b"x").unwrap();
+        world.wait_for(who, |event| event.readable);
+        assert_eq!(world.events(), [], "unread, and not told again");
+        client.write_all(b"y").unwrap();
+        world.wait_for(who, |event| event.readable);
+    }
+
+    #[test]
+    fn the_first_event_says_what_was_there_before_registration() {
+        let mut world = World::new();
+        let (mut client, mut io) = world.connect();
+        client.write_all(b"early").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        // Both are there once this byte of a later connection is.
+        let (mut marker, _marked, marked) = world.connected();
+        marker.write_all(b"m").unwrap();
+        world.wait_for(marked, |event| event.readable);
+
+        let who = world.register(&mut io);
+        let event = world.wait_for(who, |_| true);
+        assert!(event.readable && event.writable && event.read_closed && !event.gone);
+        let mut buf = [0; 64];
+        assert_eq!(world.real.read(&mut io, &mut buf).unwrap(), 5);
+        assert_eq!(world.real.read(&mut io, &mut buf).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_listener_is_told_of_once_until_someone_new_comes() {
+        let mut world = World::new();
+        let _first = Client::connect(world.addr).unwrap();
+        let _second = Client::connect(world.addr).unwrap();
+        world.wait_for(Who::Listener(0), |event| event.readable);
+        // The event of the second may come by itself; then there is silence.
+        world.events();
+        world.real.accept(0).unwrap();
+        assert_eq!(world.events(), []);
+        world.real.accept(0).unwrap();
+        assert!(matches!(world.real.accept(0), Err(AcceptError::Empty)));
+        let _third = Client::connect(world.addr).unwrap();
+        world.wait_for(Who::Listener(0), |_| true);
+        world.real.accept(0).unwrap();
+    }
+
+    #[test]
+    fn several_listeners_are_told_apart() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let bind = || Listener::bind(any, &Options::default()).unwrap();
+        let (first, second) = (bind(), bind());
+        let addr = second.local_addr();
+        let mut world = World {
+            addr,
+            real: Real::new(vec![first, second], None).unwrap(),
+            names: Tracker::new(),
+        };
+        assert_eq!(world.real.listeners(), 2);
+        let _client = Client::connect(addr).unwrap();
+        world.wait_for(Who::Listener(1), |_| true);
+        assert!(matches!(world.real.accept(0), Err(AcceptError::Empty)));
+        world.real.accept(1).unwrap();
+    }
+
+    #[test]
+    fn abort_is_a_reset_and_close_is_not() {
+        let mut world = World::new();
+        let (mut client, io, _) = world.connected();
+        world.real.abort(io);
+        let error = client.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+
+        let (mut client, io, _) = world.connected();
+        world.real.close(io);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_reset_by_the_peer_is_told_as_gone() {
+        let mut world = World::new();
+        let (client, mut io, who) = world.connected();
+        SockRef::from(&client)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(client);
+        let event = world.wait_for(who, |event| event.gone);
+        assert!(event.read_closed);
+        let error = world.real.read(&mut io, &mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn two_that_finish_in_good_order_are_closed_and_not_gone() {
+        let mut world = World::new();
+        let (client, mut io, who) = world.connected();
+        world.real.finish(&mut io).unwrap();
+        drop(client);
+        let event = world.wait_for(who, |event| event.read_closed);
+        assert!(!event.gone);
+        assert_eq!(world.real.read(&mut io, &mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_clock_stands_still_between_waits() {
+        let mut world = World::new();
+        let mut events = Vec::new();
+        let before = world.real.now();
+        world.real.wait(Some(20), &mut events).unwrap();
+        assert_eq!(events, []);
+        assert!(world.real.now().since(before) >= 20);
+        let now = world.real.now();
+        world.connect();
+        assert_eq!(world.real.now().since(now), 0);
+    }
+
+    #[test]
+    fn a_waker_ends_a_wait_from_another_thread() {
+        let mut world = World::new();
+        let wake = world.real.waker();
+        let other = thread::spawn(move || wake());
+        let mut events = Vec::new();
+        world.real.wait(None, &mut events).unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].who, Who::Inbox);
+        other.join().unwrap();
+        assert_eq!(world.events(), []);
+        world.real.waker()();
+        world.wait_for(Who::Inbox, |_| true);
+    }
+
+    #[test]
+    fn a_signal_is_reported_once() {
+        let signals = Signals::install(&[Signal::SIGUSR2 as i32]).unwrap();
+        raise(Signal::SIGUSR2).unwrap(); // before there is anyone to hear it
+        let mut world = World::at("127.0.0.1", Some(signals));
+        world.wait_for(Who::Signal, |_| true);
+        let mut numbers = Vec::new();
+        world.real.signals(&mut numbers);
+        assert_eq!(numbers, [Signal::SIGUSR2 as i32]);
+        world.real.signals(&mut numbers);
+        assert_eq!(numbers.len(), 1, "each signal once");
+
+        // From another thread, so that it may interrupt the wait itself.
+        let other = thread::spawn(|| kill(Pid::this(), Signal::SIGUSR2).unwrap());
+        let mut events = Vec::new();
+        while events.is_empty() {
+            world.real.wait(None, &mut events).unwrap();
+        }
+        assert_eq!(events[0].who, Who::Signal);
+        other.join().unwrap();
+        numbers.clear();
+        world.real.signals(&mut numbers);
+        assert_eq!(numbers, [Signal::SIGUSR2 as i32]);
+    }
+
+    #[test]
+    fn signals_that_no_one_can_catch_are_refused() {
+        for signal in [Signal::SIGKILL, Signal::SIGSTOP, Signal::SIGSEGV] {
+            let error = Signals::install(&[Signal::SIGUSR1 as i32, signal as i32]).unwrap_err();
+            let line = error.to_string();
+            assert!(line.ends_with("cannot be handled, or not safely"), "{line}");
+        }
+        for number in [-1, 0, 128, i32::MAX] {
+            let line = Signals::install(&[number]).unwrap_err().to_string();
+            assert!(line.ends_with("no signal of that number"), "{line}");
+        }
+        assert!(Signals::install(&[127]).is_err(), "the system has the say");
+    }
+
+    #[test]
+    fn after_stop_listening_connections_are_refused() {
+        let mut world = World::new();
+        world.real.stop_listening();
+        assert_eq!(world.real.listeners(), 0);
+        assert!(matches!(world.real.accept(0), Err(AcceptError::Closed(_))));
+        let error = Client::connect(world.addr).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn handshakes_can_be_turned_away_while_the_backlog_is_served() {
+        for ip in ["127.0.0.1", "[::1]"] {
+            let mut world = World::at(ip, None);
+            let mut waiting = Client::connect(world.addr).unwrap();
+            assert!(world.real.stop_handshakes());
+
+            let late = Client::connect_timeout(&world.addr, Duration::from_millis(300));
+            assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
+
+            let (mut io, _) = world.real.accept(0).unwrap();
+            assert!(matches!(world.real.accept(0), Err(AcceptError::Empty)));
+            world.real.stop_listening();
+            let error = Client::connect(world.addr).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+
+            // The filter came along with the accepted socket and is in nobody's way.
+            waiting.write_all(b"question").unwrap();
+            let who = world.register(&mut io);
+            world.wait_for(who, |event| event.readable);
+            let mut buf = [0; 64];
+            assert_eq!(world.real.read(&mut io, &mut buf).unwrap(), 8);
+            world
+                .real
+                .write(&mut io, &[IoSlice::new(b"answer")])
+                .unwrap();
+            world.real.close(io);
+            let mut text = String::new();
+            waiting.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "answer");
+        }
+    }
+
+    #[test]
+    fn an_inherited_socket_is_left_open_to_its_other_holders() {
+        let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let held = outside.try_clone().unwrap();
+        let listener = Listener::from_std(outside).unwrap();
+        let addr = listener.local_addr();
+        let mut real = Real::new(vec![listener], None).unwrap();
+        assert!(!real.stop_handshakes());
+        real.stop_listening();
+        let _client = Client::connect_timeout(&addr, LONG).unwrap();
+        held.set_nonblocking(false).unwrap();
+        held.accept().unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_a_peer_does_not_read_is_unacknowledged() {
+        for (listen, connect) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("[::1]", "[::1]"),
+            ("[::]", "127.0.0.1"), // IPv4-mapped, on a socket for both
+        ] {
+            let mut world = World::at(listen, None);
+            world.addr = format!("{connect}:{}", world.addr.port()).parse().unwrap();
+            let (mut client, mut io, _) = world.connected();
+            let quiet = world.real.unacknowledged(&io);
+            assert_eq!(quiet, Some(0), "nothing was written ({listen})");
+
+            let written = world.fill(&mut io);
+            world.real.finish(&mut io).unwrap();
+            let owed = world.real.unacknowledged(&io).unwrap();
+            assert!(owed > 1 && owed as usize <= written + 1, "{owed}, {listen}");
+
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).unwrap();
+            assert_eq!(received.len(), written);
+            // The peer's kernel acknowledges the FIN before it gives it to the reader, so there
+            // is nothing to wait for but our own, which may still hold that packet.
+            let mut last = None;
+            for _ in 0..100 {
+                last = world.real.unacknowledged(&io);
+                if last == Some(0) {
+                    break;
+                }
+                world.real.wait(Some(PATIENCE), &mut Vec::new()).unwrap();
+            }
+            assert_eq!(last, Some(0), "{listen}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_acknowledgement_of_our_fin_is_an_event() {
+        let mut world = World::new();
+        let (mut client, mut io, who) = world.connected();
+        world.fill(&mut io);
+        world.real.finish(&mut io).unwrap();
+        world.events();
+        assert!(world.real.unacknowledged(&io).unwrap() > 0);
+
+        // The peer reads all of it and stays open.
+        let reader = thread::spawn(move || {
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).unwrap();
+            client
+        });
+        while world.real.unacknowledged(&io) != Some(0) {
+            // Each wait ends with an event; the last of them is that of the FIN.
+            world.wait_for(who, |event| event.writable && !event.read_closed);
+        }
+        drop(reader.join().unwrap());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_connection_that_is_over_has_nothing_unacknowledged() {
+        let mut world = World::new();
+        // The peer finished first, so that ours is gone once its FIN is acknowledged; the
+        // listener on the same port is not mistaken for it.
+        let (client, mut io, who) = world.connected();
+        client.shutdown(Shutdown::Write).unwrap();
+        world.wait_for(who, |event| event.read_closed);
+        world.real.finish(&mut io).unwrap();
+        while world.real.unacknowledged(&io) != Some(0) {
+            world.wait_for(who, |_| true);
+        }
+        assert_eq!(io.peer_addr().unwrap_err().kind(), ErrorKind::NotConnected);
+
+        // The system goes on answering for others.
+        let (_client, mut io, _) = world.connected();
+        world.fill(&mut io);
+        assert!(world.real.unacknowledged(&io).is_some_and(|owed| owed > 0));
+    }
+}
