@@ -148,6 +148,11 @@ pub trait Sys {
     /// Adds the numbers of the signals that came since the last call, each at most once.
     fn signals(&mut self, numbers: &mut Vec<i32>);
 
+    /// What people call a signal: `SIGTERM`.
+    fn signal_name(number: i32) -> String {
+        format!("signal {number}")
+    }
+
     /// What another thread calls to end a wait: it brings an event for [`Who::Inbox`].
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync>;
 }

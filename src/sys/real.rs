@@ -265,6 +265,11 @@ impl Sys for Real {
         }
     }
 
+    fn signal_name(number: i32) -> String {
+        signal_hook::low_level::signal_name(number)
+            .map_or_else(|| format!("signal {number}"), str::to_owned)
+    }
+
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
         Arc::clone(&self.waker)
     }

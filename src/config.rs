@@ -1,0 +1,252 @@
+//! What can be set: limits, timeouts and how to stop, each default with its reason.
+//!
+//! Durations are kept to a millisecond, rounded up, and no longer than 24 days. Knows no sockets.
+
+use std::time::Duration;
+
+use crate::drain::{NEVER, Policy, Timeouts};
+use crate::h1;
+use crate::response::Response;
+use crate::tick::millis;
+
+/// Limits on what peers may send and how many there may be.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub(crate) h1: h1::Limits,
+    pub(crate) body: u64,
+    pub(crate) connections: usize,
+    pub(crate) linger_bytes: u32,
+}
+
+impl Limits {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The longest head of a request, in bytes: 64 KiB, which is more than any browser sends and
+    /// little enough to hold for every slow peer. Beyond it: 414 or 431.
+    #[must_use]
+    pub const fn head(mut self, bytes: u32) -> Self {
+        self.h1.head = bytes;
+        self
+    }
+
+    /// The most header fields of a request: 100. At most [`h1::MAX_FIELDS`]. Beyond it: 431.
+    #[must_use]
+    pub fn fields(mut self, count: u16) -> Self {
+        self.h1.fields = count.min(h1::MAX_FIELDS as u16);
+        self
+    }
+
+    /// The longest body that is buffered for a handler that sets no limit of its own, in bytes:
+    /// 1 MiB, since a server with very many connections should not hold more for each unasked.
+    /// Beyond it: 413.
+    #[must_use]
+    pub const fn body(mut self, bytes: u64) -> Self {
+        self.body = bytes;
+        self
+    }
+
+    /// The most connections at a time. Beyond it no more are accepted until one is closed; they
+    /// wait in the backlog. The default is what the limit on open files leaves.
+    #[must_use]
+    pub const fn connections(mut self, count: usize) -> Self {
+        self.connections = count;
+        self
+    }
+
+    /// The most bytes read out and thrown away after our FIN, so that an answer to an upload that
+    /// was refused is not destroyed by a reset: 16 MiB. Time is the tighter bound
+    /// ([`Times::linger`]).
+    #[must_use]
+    pub const fn linger_bytes(mut self, bytes: u32) -> Self {
+        self.linger_bytes = bytes;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            h1: h1::Limits::default(),
+            body: 1 << 20,
+            connections: usize::MAX,
+            linger_bytes: 16 << 20,
+        }
+    }
+}
+
+/// How long a connection may wait in each phase.
+#[derive(Clone, Copy, Debug)]
+pub struct Times(pub(crate) Timeouts);
+
+impl Times {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// For the first byte of a new connection and for a whole head: 10 s. Never restarts, so that
+    /// a peer that drips a byte at a time gains nothing.
+    #[must_use]
+    pub const fn head(mut self, limit: Duration) -> Self {
+        self.0.fresh = millis(limit);
+        self.0.head = millis(limit);
+        self
+    }
+
+    /// For each 8 KiB of a body: 30 s.
+    #[must_use]
+    pub const fn body(mut self, limit: Duration) -> Self {
+        self.0.body = millis(limit);
+        self
+    }
+
+    /// For the peer to take anything of what it is owed: 30 s.
+    #[must_use]
+    pub const fn write(mut self, limit: Duration) -> Self {
+        self.0.reply = millis(limit);
+        self
+    }
+
+    /// Between requests: 75 s, longer than the 60 s after which most load balancers give up an
+    /// idle connection, so that it is they who close.
+    #[must_use]
+    pub const fn idle(mut self, limit: Duration) -> Self {
+        self.0.idle = millis(limit);
+        self
+    }
+
+    /// For the application to answer, and for each piece of a stream: none, since only the
+    /// application knows. Beyond it: 503, or a reset where the answer has begun.
+    #[must_use]
+    pub const fn handler(mut self, limit: Option<Duration>) -> Self {
+        self.0.handler = match limit {
+            Some(limit) => millis(limit),
+            None => NEVER,
+        };
+        self
+    }
+
+    /// For the peer's FIN after ours: 2 s (RFC 9112 §9.6).
+    #[must_use]
+    pub const fn linger(mut self, limit: Duration) -> Self {
+        self.0.linger = millis(limit);
+        self
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self(Timeouts {
+            fresh: 10_000,
+            idle: 75_000,
+            head: 10_000,
+            body: 30_000,
+            handler: NEVER,
+            reply: 30_000,
+            linger: 2_000,
+        })
+    }
+}
+
+/// What becomes of a request whose first byte arrives after the signal.
+#[derive(Debug, Default)]
+pub enum Late {
+    /// It is served, and the answer says close.
+    #[default]
+    Serve,
+    /// It is answered with this, and close.
+    Reject(Response),
+    /// Its connection is closed without an answer.
+    Drop,
+}
+
+/// How to stop.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain(pub(crate) Policy);
+
+impl Drain {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The one deadline, from the signal, over everything: 25 s, below the 30 s after which
+    /// Kubernetes kills.
+    #[must_use]
+    pub const fn limit(mut self, limit: Duration) -> Self {
+        self.0.limit = millis(limit);
+        self
+    }
+
+    /// From the signal on, how long to go on accepting while `draining()` is true and every
+    /// answer says close, so that load balancers notice first: 0.
+    #[must_use]
+    pub const fn notice(mut self, notice: Duration) -> Self {
+        self.0.notice = millis(notice);
+        self
+    }
+
+    /// How long a connection must have been idle to be closed: 25 ms. A client that was answered a
+    /// moment ago is writing its next request; 0 closes under its pen.
+    #[must_use]
+    pub const fn idle_grace(mut self, grace: Duration) -> Self {
+        self.0.idle_grace = millis(grace);
+        self
+    }
+
+    /// For a head that has begun to be completed: 2 s.
+    #[must_use]
+    pub const fn head(mut self, limit: Duration) -> Self {
+        self.0.head = millis(limit);
+        self
+    }
+
+    /// For the peer's FIN after ours: 250 ms. Until then a request that crosses our FIN is read
+    /// and thrown away, so that its client sees a clean end and not a reset.
+    #[must_use]
+    pub const fn linger(mut self, limit: Duration) -> Self {
+        self.0.linger = millis(limit);
+        self
+    }
+
+    /// Over how long to spread the closes of idle connections, so that their clients do not come
+    /// back in one herd: 0.
+    #[must_use]
+    pub const fn spread(mut self, spread: Duration) -> Self {
+        self.0.spread = millis(spread);
+        self
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self(Policy {
+            notice: 0,
+            idle_grace: 25,
+            head: 2_000,
+            linger: 250,
+            spread: 0,
+            limit: 25_000,
+        })
+    }
+}
+
+/// Everything that the engine is told at its start.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// Limits.
+    pub limits: Limits,
+    /// Timeouts.
+    pub times: Times,
+    /// How to stop.
+    pub drain: Drain,
+    /// Requests that come after the signal.
+    pub late: Late,
+    /// The first reason to stop cuts at once: for development.
+    pub no_drain: bool,
+    /// How often to log the counts of every phase, in milliseconds.
+    pub log_connections: Option<u32>,
+}

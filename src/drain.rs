@@ -1,0 +1,436 @@
+//! When a connection's time is up, and what stopping asks of the engine at a moment.
+//!
+//! Both are functions: of the [`Stage`], the settings, the counts and the moment. There is no
+//! other memory, so a drain can be asserted second by second without a socket, and the engine only
+//! obeys. During a drain the idle are not hunted: the Idle list just has a shorter limit.
+//!
+//! No lists, no sockets, no clock.
+
+use crate::tick::Tick;
+use crate::tracker::{Counts, Phase};
+
+/// No limit.
+pub const NEVER: u32 = u32::MAX;
+
+/// How long a connection may be in each phase, in milliseconds; [`NEVER`] for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the first byte arrives.
+    pub fresh: u32,
+    /// Between requests.
+    pub idle: u32,
+    /// For a head, from its first byte; never restarts, so that dripping does not help.
+    pub head: u32,
+    /// For each 8 KiB of a body.
+    pub body: u32,
+    /// For the application to answer.
+    pub handler: u32,
+    /// For the peer to take anything of what it is owed.
+    pub reply: u32,
+    /// For the peer's FIN after ours.
+    pub linger: u32,
+}
+
+impl Timeouts {
+    const fn of(&self, phase: Phase) -> u32 {
+        match phase {
+            Phase::Fresh => self.fresh,
+            Phase::Idle => self.idle,
+            Phase::Head => self.head,
+            Phase::Body => self.body,
+            Phase::Handler => self.handler,
+            Phase::Reply => self.reply,
+            Phase::Linger => self.linger,
+            Phase::Tunnel => NEVER,
+        }
+    }
+}
+
+/// How to stop, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// From the signal on, how long to go on accepting while every answer says close.
+    pub notice: u32,
+    /// How long a connection must have been idle to be closed: a client that was answered a moment
+    /// ago is writing its next request.
+    pub idle_grace: u32,
+    /// For a head that has begun.
+    pub head: u32,
+    /// For the peer's FIN after ours, so that a request that crosses it is not answered by a reset.
+    pub linger: u32,
+    /// Over how long to spread the closes of the idle, so that they do not come back in one herd.
+    pub spread: u32,
+    /// The one deadline, from the signal, over everything.
+    pub limit: u32,
+}
+
+/// Fresh connections have sent nothing, so no grace in seconds is for them: at most this, in
+/// milliseconds, which lets a client that has just connected send what it connected for.
+pub const FRESH_GRACE: u32 = 25;
+
+/// How long half-done handshakes may complete once new ones are turned away, in milliseconds.
+pub const LAST_CALL: u32 = 1;
+
+/// How long the backlog may keep the listener open after that, in milliseconds: only when it can
+/// not be emptied, for want of descriptors or because more arrive than a turn accepts.
+pub const BACKLOG_LIMIT: u32 = 1_000;
+
+/// Where the server is in its life. It never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Serving.
+    Serving,
+    /// Told to stop.
+    Draining {
+        /// When.
+        since: Tick,
+        /// How many connections were idle then: what a spread is spread over.
+        idle: u32,
+    },
+    /// Told to stop now.
+    Cutting,
+}
+
+/// What the listener does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doors {
+    /// Accepts.
+    Open,
+    /// Accepts what is in the backlog and what is half way through its handshake.
+    LastCall,
+    /// Closes as soon as the backlog is empty.
+    Closing,
+    /// Closes, whatever is in the backlog.
+    Shut,
+}
+
+/// How a drain ended, or must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every connection was finished: exit code 0.
+    Drained,
+    /// The deadline cut at least one connection: exit code 1.
+    Deadline,
+    /// A second signal cut what was left: exit code 3.
+    Cut,
+}
+
+/// What stopping asks of the engine at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The listener.
+    pub doors: Doors,
+    /// Whether answers may leave the connection open.
+    pub keep_alive: bool,
+    /// Cut whatever is left, for this reason.
+    pub cut: Option<End>,
+    /// Nobody is left: `run` may return, once the listener is closed.
+    pub empty: bool,
+    /// Milliseconds until the plan itself changes: when the doors move, or at the deadline.
+    pub again_in: Option<u32>,
+}
+
+/// The stage after one more reason to stop: the first drains, the second cuts.
+#[must_use]
+pub const fn stop(stage: Stage, counts: &Counts, now: Tick) -> Stage {
+    match stage {
+        Stage::Serving => Stage::Draining {
+            since: now,
+            idle: counts[Phase::Idle as usize],
+        },
+        Stage::Draining { .. } | Stage::Cutting => Stage::Cutting,
+    }
+}
+
+/// What to do now.
+pub fn plan(stage: Stage, policy: &Policy, counts: &Counts, now: Tick) -> Plan {
+    let empty = counts.iter().all(|count| *count == 0);
+    let since = match stage {
+        Stage::Serving => {
+            return Plan {
+                doors: Doors::Open,
+                keep_alive: true,
+                cut: None,
+                empty: false,
+                again_in: None,
+            };
+        }
+        Stage::Cutting => {
+            return Plan {
+                doors: Doors::Shut,
+                keep_alive: false,
+                cut: Some(End::Cut),
+                empty,
+                again_in: None,
+            };
+        }
+        Stage::Draining { since, .. } => since,
+    };
+    let elapsed = now.since(since);
+    let notice = policy.notice.min(policy.limit);
+    let steps = [
+        (notice, Doors::Open),
+        (notice.saturating_add(LAST_CALL), Doors::LastCall),
+        (notice.saturating_add(BACKLOG_LIMIT), Doors::Closing),
+    ];
+    let step = steps.iter().find(|(until, _)| elapsed < *until);
+    let over = elapsed >= policy.limit;
+    let deadline = (!over).then(|| policy.limit - elapsed);
+    Plan {
+        doors: match step {
+            _ if over => Doors::Shut,
+            Some((_, doors)) => *doors,
+            None => Doors::Shut,
+        },
+        keep_alive: false,
+        cut: over.then_some(End::Deadline),
+        empty,
+        again_in: match step {
+            Some((until, _)) => deadline.map(|left| left.min(until - elapsed)),
+            None => deadline,
+        },
+    }
+}
+
+/// When the oldest connection of a phase must leave that phase, given since when it is there.
+/// `None`: never. Within a phase the answer is in the order of `since`, so only the oldest needs
+/// asking. `idle` is how many connections are idle now.
+pub fn due(
+    stage: Stage,
+    policy: &Policy,
+    timeouts: &Timeouts,
+    phase: Phase,
+    since: Tick,
+    idle: u32,
+) -> Option<Tick> {
+    let limit = timeouts.of(phase);
+    let normal = (limit != NEVER).then(|| since.after(limit));
+    let Stage::Draining {
+        since: signal,
+        idle: idle_then,
+    } = stage
+    else {
+        return normal;
+    };
+    let closing = signal.after(policy.notice);
+    let sooner = match phase {
+        Phase::Fresh => since.after(policy.idle_grace.min(FRESH_GRACE)).max(closing),
+        Phase::Idle => {
+            let grace = since.after(policy.idle_grace).max(closing);
+            grace.max(closing.after(spread_share(policy.spread, idle_then, idle)))
+        }
+        Phase::Head => since.max(signal).after(policy.head),
+        Phase::Linger => since.max(signal).after(policy.linger),
+        Phase::Body | Phase::Handler | Phase::Reply | Phase::Tunnel => return normal,
+    };
+    Some(normal.map_or(sooner, |normal| normal.min(sooner)))
+}
+
+/// The moment within a spread at which the oldest of `now` idle connections leaves, when there
+/// were `then` at its start: the first a step after the start, the last at its end.
+fn spread_share(spread: u32, then: u32, now: u32) -> u32 {
+    if spread == 0 || then == 0 {
+        return 0;
+    }
+    let gone = u64::from(then.saturating_sub(now));
+    let share = u64::from(spread) * (gone + 1).min(u64::from(then)) / u64::from(then);
+    share as u32 // at most `spread`
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy {
+        notice: 0,
+        idle_grace: 25,
+        head: 2_000,
+        linger: 250,
+        spread: 0,
+        limit: 25_000,
+    };
+    const TIMEOUTS: Timeouts = Timeouts {
+        fresh: 10_000,
+        idle: 75_000,
+        head: 10_000,
+        body: 30_000,
+        handler: NEVER,
+        reply: 30_000,
+        linger: 2_000,
+    };
+    const SIGNAL: Tick = Tick::from_millis(u32::MAX - 100); // the drain crosses the wrap
+    const NOBODY: Counts = [0; Phase::COUNT];
+
+    fn draining(idle: u32) -> Stage {
+        Stage::Draining {
+            since: SIGNAL,
+            idle,
+        }
+    }
+
+    fn one(phase: Phase) -> Counts {
+        let mut counts = NOBODY;
+        counts[phase as usize] = 1;
+        counts
+    }
+
+    fn due_in(policy: &Policy, phase: Phase, since: Tick) -> Option<u32> {
+        due(draining(1), policy, &TIMEOUTS, phase, since, 1).map(|at| at.since(SIGNAL))
+    }
+
+    #[test]
+    fn the_first_signal_drains_and_the_second_cuts() {
+        let first = stop(Stage::Serving, &one(Phase::Idle), SIGNAL);
+        assert_eq!(first, draining(1));
+        assert_eq!(stop(first, &NOBODY, SIGNAL.after(1)), Stage::Cutting);
+        assert_eq!(stop(Stage::Cutting, &NOBODY, SIGNAL), Stage::Cutting);
+    }
+
+    #[test]
+    fn serving_asks_nothing() {
+        let plan = plan(Stage::Serving, &POLICY, &NOBODY, SIGNAL);
+        assert!(plan.keep_alive && !plan.empty && plan.cut.is_none());
+        assert_eq!((plan.doors, plan.again_in), (Doors::Open, None));
+    }
+
+    #[test]
+    fn a_drain_second_by_second() {
+        let policy = Policy {
+            notice: 5_000,
+            ..POLICY
+        };
+        const CASES: &[(u32, Doors, bool, Option<u32>)] = &[
+            (0, Doors::Open, false, Some(5_000)),
+            (4_999, Doors::Open, false, Some(1)),
+            (5_000, Doors::LastCall, false, Some(1)),
+            (5_001, Doors::Closing, false, Some(999)),
+            (6_000, Doors::Shut, false, Some(19_000)),
+            (24_999, Doors::Shut, false, Some(1)),
+            (25_000, Doors::Shut, true, None),
+            (90_000, Doors::Shut, true, None),
+        ];
+        for &(at, doors, cut, again_in) in CASES {
+            let plan = plan(draining(1), &policy, &one(Phase::Handler), SIGNAL.after(at));
+            assert!(!plan.keep_alive && !plan.empty, "at {at}");
+            assert_eq!(plan.doors, doors, "at {at}");
+            assert_eq!(plan.cut, cut.then_some(End::Deadline), "at {at}");
+            assert_eq!(plan.again_in, again_in, "at {at}");
+        }
+    }
+
+    #[test]
+    fn the_doors_only_close_and_every_moment_leads_to_an_end() {
+        for notice in [0, 1, 700, 30_000] {
+            for limit in [0, 1, 2, 500, 25_000] {
+                let policy = Policy {
+                    notice,
+                    limit,
+                    ..POLICY
+                };
+                let (mut now, mut doors, mut steps) = (SIGNAL, Doors::Open, 0);
+                loop {
+                    let plan = plan(draining(0), &policy, &one(Phase::Reply), now);
+                    assert!(plan.doors >= doors, "the doors opened again");
+                    doors = plan.doors;
+                    match plan.again_in {
+                        Some(wait) => now = now.after(wait.max(1)),
+                        None => break assert_eq!(plan.cut, Some(End::Deadline)),
+                    }
+                    steps += 1;
+                    assert!(steps < 10, "a plan that changes for ever");
+                }
+                assert!(now.since(SIGNAL) <= limit.max(1));
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_left_is_empty() {
+        assert!(plan(draining(0), &POLICY, &NOBODY, SIGNAL).empty);
+        for phase in Phase::ALL {
+            assert!(!plan(draining(0), &POLICY, &one(phase), SIGNAL).empty);
+        }
+    }
+
+    #[test]
+    fn the_idle_leave_after_their_grace() {
+        let long_ago = Tick::from_millis(SIGNAL.as_millis() - 40_000);
+        let just_now = Tick::from_millis(SIGNAL.as_millis() - 5);
+        assert_eq!(due_in(&POLICY, Phase::Idle, long_ago), Some(0));
+        assert_eq!(due_in(&POLICY, Phase::Idle, just_now), Some(20));
+        assert_eq!(due_in(&POLICY, Phase::Idle, SIGNAL.after(100)), Some(125));
+    }
+
+    #[test]
+    fn fresh_ones_get_no_long_grace() {
+        let policy = Policy {
+            idle_grace: 60_000,
+            ..POLICY
+        };
+        assert_eq!(due_in(&policy, Phase::Fresh, SIGNAL), Some(FRESH_GRACE));
+        assert_eq!(due_in(&policy, Phase::Idle, SIGNAL), Some(60_000));
+    }
+
+    #[test]
+    fn heads_that_began_before_count_from_the_signal() {
+        let before = Tick::from_millis(SIGNAL.as_millis() - 1_000);
+        assert_eq!(due_in(&POLICY, Phase::Head, before), Some(2_000));
+        let nearly = Tick::from_millis(SIGNAL.as_millis() - 9_500);
+        assert_eq!(due_in(&POLICY, Phase::Head, nearly), Some(500));
+    }
+
+    #[test]
+    fn notice_keeps_the_idle() {
+        let policy = Policy {
+            notice: 5_000,
+            ..POLICY
+        };
+        let before = Tick::from_millis(SIGNAL.as_millis() - 1_000);
+        assert_eq!(due_in(&policy, Phase::Idle, before), Some(5_000));
+        assert_eq!(due_in(&policy, Phase::Fresh, before), Some(5_000));
+    }
+
+    #[test]
+    fn the_rest_keep_their_limits_and_the_handler_has_none() {
+        assert_eq!(due_in(&POLICY, Phase::Body, SIGNAL), Some(30_000));
+        assert_eq!(due_in(&POLICY, Phase::Reply, SIGNAL), Some(30_000));
+        assert_eq!(due_in(&POLICY, Phase::Handler, SIGNAL), None);
+        assert_eq!(due_in(&POLICY, Phase::Linger, SIGNAL), Some(250));
+    }
+
+    #[test]
+    fn a_spread_is_even() {
+        let policy = Policy {
+            spread: 2_000,
+            ..POLICY
+        };
+        let long_ago = Tick::from_millis(SIGNAL.as_millis() - 40_000);
+        for left in (1..=1_000).rev() {
+            let at = due(
+                draining(1_000),
+                &policy,
+                &TIMEOUTS,
+                Phase::Idle,
+                long_ago,
+                left,
+            );
+            let expected = (1_000 - left + 1) * 2;
+            assert_eq!(at.map(|at| at.since(SIGNAL)), Some(expected));
+        }
+    }
+
+    #[test]
+    fn within_a_phase_the_older_is_due_first() {
+        for phase in Phase::ALL {
+            let mut last = None;
+            for since in (0..40_000).step_by(500) {
+                let since = Tick::from_millis(SIGNAL.as_millis() - 30_000).after(since);
+                let at = due(draining(9), &POLICY, &TIMEOUTS, phase, since, 5);
+                if let (Some(last), Some(at)) = (last, at) {
+                    assert!(Tick::reached(at, last), "{phase:?}");
+                }
+                last = at;
+            }
+        }
+    }
+}

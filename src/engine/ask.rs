@@ -1,0 +1,305 @@
+//! From a request to its answer: admission, the handler, the head of what is sent back.
+//!
+//! Whatever the application does, exactly one answer begins for each request that was taken, or the
+//! connection ends. A panic is caught here. Knows no other connection.
+
+use std::fmt::Display;
+use std::mem::{self, MaybeUninit};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::conn::Flag;
+use super::hot::{Doing, How};
+use super::serve::Service;
+use crate::config::Late;
+use crate::h1::{CONTINUE, Framed, Framing, Head, Header, MAX_FIELDS, ResponseHead};
+use crate::handler::{Admit, Handler, Reply};
+use crate::request::Request;
+use crate::response::{Body, Response};
+use crate::source::{Context, Fill, Flow};
+use crate::sys::Sys;
+
+impl<S: Sys, H: Handler> Service<'_, S, H> {
+    /// A head is complete; `raw` are its bytes, and `more` says that some follow.
+    pub(super) fn head(&mut self, head: &Head<'_, '_>, raw: &[u8], more: bool) {
+        self.conn.served = self.conn.served.wrapping_add(1);
+        self.requests_left = self.requests_left.saturating_sub(1);
+        self.core.report.requests += 1;
+        if self.is_late() && self.turn_away() {
+            return;
+        }
+        let admit = catch_unwind(AssertUnwindSafe(|| self.core.handler.admit(head)));
+        let Ok(admit) = admit else {
+            return self.panicked();
+        };
+        let limit = match admit {
+            Admit::Refuse(response) => return self.answer(response),
+            Admit::Stream(sink) => {
+                self.hot.sink = Some(sink);
+                u64::MAX
+            }
+            Admit::Take => self.core.config.limits.body,
+            Admit::Buffer(limit) => limit,
+            Admit::NoBody => 0,
+        };
+        if let Framing::None = head.framing {
+            return match self.hot.sink {
+                None => self.ask(head, &[]),
+                Some(_) => self.ask_sink(head),
+            };
+        }
+        if matches!(head.framing, Framing::Length(length) if length > limit) {
+            self.hot.sink = None;
+            return self.too_large(limit);
+        }
+        self.hot.body_limit = limit;
+        self.hot.head.extend_from_slice(raw);
+        if head.expects_continue && !more {
+            self.hot.out.buffer.extend_from_slice(CONTINUE);
+        }
+    }
+
+    /// A piece of the body.
+    pub(super) fn body(&mut self, data: &[u8]) {
+        let progress = self.hot.progress.saturating_add(data.len() as u32);
+        self.hot.progress = progress;
+        if progress >= PROGRESS {
+            self.hot.progress = 0;
+            self.restart = true;
+        }
+        let Some(mut sink) = self.hot.sink.take() else {
+            let length = self.hot.body.len() as u64 + data.len() as u64;
+            if length > self.hot.body_limit {
+                return self.too_large(self.hot.body_limit);
+            }
+            return self.hot.body.extend_from_slice(data);
+        };
+        let context = Context {
+            id: self.id,
+            handle: self.core.inbox.handle(),
+        };
+        match catch_unwind(AssertUnwindSafe(|| sink.receive(data, &context))) {
+            Ok(Flow::Continue) => self.hot.sink = Some(sink),
+            Ok(Flow::Pause) => {
+                self.hot.sink = Some(sink);
+                self.hot.doing = Doing::Paused;
+            }
+            Ok(Flow::Refuse(response)) => self.answer(response),
+            Err(_) => self.panicked(),
+        }
+    }
+
+    /// The body is complete. Its head is parsed a second time: cheaper than owning every field.
+    pub(super) fn end(&mut self) {
+        let raw = mem::take(&mut self.hot.head);
+        let body = mem::take(&mut self.hot.body);
+        let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
+        match Head::parse(&raw, &mut fields) {
+            Ok(head) if self.hot.sink.is_some() => self.ask_sink(&head),
+            Ok(head) => self.ask(&head, &body),
+            Err(bad) => self.refuse(bad.status(), bad), // it parsed when it came
+        }
+        // Keep the buffers; a later answer keeps the head, to say what it is about.
+        self.hot.body = body;
+        self.hot.body.clear();
+        if matches!(self.hot.doing, Doing::Asked) {
+            self.hot.head = raw;
+        } else if self.hot.head.is_empty() {
+            self.hot.head = raw;
+            self.hot.head.clear();
+        }
+    }
+
+    /// Asks the handler.
+    #[inline]
+    fn ask(&mut self, head: &Head<'_, '_>, body: &[u8]) {
+        let core = &mut *self.core;
+        let request = Request {
+            head,
+            body,
+            peer: self.conn.peer,
+            id: self.id,
+            nth: self.conn.served,
+            handle: core.inbox.handle(),
+        };
+        let handler = &mut core.handler;
+        match catch_unwind(AssertUnwindSafe(|| handler.handle(&request))) {
+            Ok(reply) => self.reply(reply),
+            Err(_) => self.panicked(),
+        }
+    }
+
+    /// Asks the sink that took the body.
+    fn ask_sink(&mut self, head: &Head<'_, '_>) {
+        let Some(mut sink) = self.hot.sink.take() else {
+            return;
+        };
+        let request = Request {
+            head,
+            body: &[],
+            peer: self.conn.peer,
+            id: self.id,
+            nth: self.conn.served,
+            handle: self.core.inbox.handle(),
+        };
+        match catch_unwind(AssertUnwindSafe(|| sink.end(&request))) {
+            Ok(reply) => self.reply(reply),
+            Err(_) => self.panicked(),
+        }
+    }
+
+    #[inline]
+    fn reply(&mut self, reply: Reply) {
+        match reply {
+            Reply::Now(response) => self.answer(response),
+            Reply::Later(later) if later.id == self.id && later.nth == self.conn.served => {
+                self.hot.doing = Doing::Asked;
+                self.restart = true;
+            }
+            Reply::Later(_) => {
+                log::error!("a handler returned the Later of another request");
+                self.answer(Response::text(500, "the server made a mistake\n").close());
+            }
+        }
+    }
+
+    /// Begins an answer, and completes it unless a source makes its body.
+    pub(super) fn answer(&mut self, response: Response) {
+        let response = match response.mistake {
+            None => response,
+            Some(mistake) => {
+                log::error!("an answer cannot be written: {mistake}");
+                Response::text(500, "the server made a mistake\n")
+            }
+        };
+        if response.close || !self.core.keep_alive {
+            self.hot.codec.stop();
+        }
+        let date = self.core.date.line(self.now, || self.core.sys.unix_time());
+        let head = ResponseHead {
+            status: response.status,
+            content_type: response.content_type.as_deref(),
+            fields: &response.fields,
+            length: response.body.length(),
+            date,
+        };
+        self.hot.sink = None;
+        let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
+        match (framed, response.body) {
+            (Framed::None, _) => self.complete(),
+            (_, Body::Source(source, _)) => {
+                self.hot.doing = Doing::Streaming(source);
+                self.restart = true;
+            }
+            (_, body) => {
+                self.hot.codec.sent(body.length().unwrap_or(0));
+                self.hot.out.body(body);
+                self.complete();
+            }
+        }
+    }
+
+    /// The answer is complete, in the output at least: what comes after it?
+    #[inline]
+    fn complete(&mut self) {
+        self.hot.unsent_answers += 1;
+        self.restart = true;
+        if !self.hot.codec.next() {
+            self.hot.doing = Doing::Receiving;
+            self.hot.leaving = Some(How::Polite);
+            return;
+        }
+        self.hot.next_request(self.now);
+        if self.core.leave_when_done() {
+            // Its head was sent before the drain and did not say close: after one last look the
+            // connection is closed all the same.
+            self.conn.set(Flag::LastLook);
+            self.conn.set(Flag::Readable);
+        }
+    }
+
+    /// Asks the source for the next piece. False: it had none, but did not say so.
+    pub(super) fn fill(&mut self) -> bool {
+        let Doing::Streaming(mut source) = mem::take(&mut self.hot.doing) else {
+            return true;
+        };
+        let piece = &mut self.core.piece;
+        piece.clear();
+        let context = Context {
+            id: self.id,
+            handle: self.core.inbox.handle(),
+        };
+        let fill = catch_unwind(AssertUnwindSafe(|| source.fill(piece, &context)));
+        let (hot, out) = (&mut self.hot.codec, &mut self.hot.out.buffer);
+        let empty = piece.is_empty();
+        match hot.remaining() {
+            Some(left) => {
+                let fits = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+                out.extend_from_slice(&piece[..fits]);
+                hot.sent(fits as u64);
+            }
+            None => hot.chunk(out, piece),
+        }
+        super::hot::trim(piece);
+        match fill {
+            _ if hot.remaining() == Some(0) => self.complete(),
+            Ok(Fill::More) => {
+                self.hot.doing = Doing::Streaming(source);
+                return !empty;
+            }
+            Ok(Fill::Pending) => self.hot.doing = Doing::Parked(source),
+            Ok(Fill::Done) if hot.end(out) => self.complete(),
+            Ok(Fill::Done | Fill::Failed) => self.hot.leaving = Some(How::Abort),
+            Err(_) => {
+                self.core.report.panics += 1;
+                self.hot.leaving = Some(How::Abort);
+            }
+        }
+        true
+    }
+
+    /// Answers a message that is no valid request, or over a limit, and closes.
+    pub(super) fn refuse(&mut self, status: u16, why: impl Display) {
+        log::debug!("{}: {status}: {why}", self.conn.peer);
+        self.core.report.refused += 1;
+        self.hot.input.clear();
+        self.answer(Response::text(status, format!("{why}\n")).close());
+    }
+
+    fn too_large(&mut self, limit: u64) {
+        self.refuse(413, format_args!("the body is longer than {limit} bytes"));
+    }
+
+    fn panicked(&mut self) {
+        self.core.report.panics += 1;
+        self.answer(Response::text(500, "the server made a mistake\n").close());
+    }
+
+    fn is_late(&self) -> bool {
+        !matches!(self.core.config.late, Late::Serve)
+            && self
+                .core
+                .late_from
+                .is_some_and(|from| self.hot.begun.since(from) > 0)
+    }
+
+    /// Rejects or drops a late request.
+    fn turn_away(&mut self) -> bool {
+        match &self.core.config.late {
+            Late::Serve => return false,
+            Late::Reject(response) => {
+                let response = response.copy().close();
+                self.core.report.late += 1;
+                self.answer(response);
+            }
+            Late::Drop => {
+                self.core.report.late += 1;
+                self.hot.input.clear();
+                self.hot.leaving = Some(How::Polite);
+            }
+        }
+        true
+    }
+}
+
+/// A body's clock restarts for every so many bytes, not for every byte.
+const PROGRESS: u32 = 8 * 1024;

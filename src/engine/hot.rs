@@ -1,0 +1,196 @@
+//! What a connection needs only while a request is on it, and the pool it comes from.
+//!
+//! An idle connection owns none of this: between requests a [`Hot`] is blank and goes back, buffers
+//! and all, to whoever is next. Knows no sockets.
+
+use std::mem;
+
+use slab::Slab;
+
+use super::output::Output;
+use crate::h1::Codec;
+use crate::source::{Sink, Source};
+use crate::tick::Tick;
+
+/// The working state of one connection.
+#[derive(Default)]
+pub(super) struct Hot {
+    pub(super) codec: Codec,
+    /// Bytes that did not make an event yet.
+    pub(super) input: Vec<u8>,
+    /// What is in `input` makes no event without more.
+    pub(super) starved: bool,
+    /// The raw head of the request whose body arrives, or whose answer is awaited.
+    pub(super) head: Vec<u8>,
+    /// The body as far as it arrived.
+    pub(super) body: Vec<u8>,
+    /// The most bytes of it.
+    pub(super) body_limit: u64,
+    /// What takes the body instead.
+    pub(super) sink: Option<Box<dyn Sink>>,
+    pub(super) doing: Doing,
+    pub(super) out: Output,
+    /// What to do after the last byte.
+    pub(super) leaving: Option<How>,
+    /// When the first byte of this request was read.
+    pub(super) begun: Tick,
+    /// Bytes of a body since its clock was last restarted.
+    pub(super) progress: u32,
+    /// Answers that are complete in `out` but not yet with the kernel.
+    pub(super) unsent_answers: u32,
+}
+
+/// What the connection is doing about the request on it.
+#[derive(Default)]
+pub(super) enum Doing {
+    /// Receiving it.
+    #[default]
+    Receiving,
+    /// Receiving it, but its sink takes nothing for now.
+    Paused,
+    /// Waiting for its ticket.
+    Asked,
+    /// Sending its answer, as the source makes it.
+    Streaming(Box<dyn Source>),
+    /// Sending its answer; the source has nothing for now.
+    Parked(Box<dyn Source>),
+}
+
+/// How a connection is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// FIN after the last byte, then read out until the peer's.
+    Polite,
+    /// Closed: the peer has left, or there is nothing to be polite about.
+    Gone,
+    /// Reset, so that what the peer has cannot look complete.
+    Abort,
+}
+
+impl Hot {
+    /// Whether the connection is between requests and owes nothing.
+    pub(super) fn is_blank(&self) -> bool {
+        self.codec.is_blank()
+            && self.input.is_empty()
+            && self.out.is_empty()
+            && matches!(self.doing, Doing::Receiving)
+    }
+
+    /// Forgets the request that was on it; what was read behind it and what is still to be
+    /// written stays.
+    pub(super) fn next_request(&mut self, now: Tick) {
+        self.head.clear();
+        self.body.clear();
+        self.sink = None;
+        self.doing = Doing::Receiving;
+        self.starved = false;
+        self.begun = now;
+        self.progress = 0;
+    }
+
+    fn reset(&mut self) {
+        for buffer in [&mut self.input, &mut self.head, &mut self.body] {
+            trim(buffer);
+        }
+        self.out.reset();
+        *self = Self {
+            input: mem::take(&mut self.input),
+            head: mem::take(&mut self.head),
+            body: mem::take(&mut self.body),
+            out: mem::take(&mut self.out),
+            ..Self::default()
+        };
+    }
+}
+
+/// Empties a buffer, and gives one that grew large back.
+pub(super) fn trim(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEEP_BYTES {
+        *buffer = Vec::new();
+    } else {
+        buffer.clear();
+    }
+}
+
+/// No `Hot`: the connection is between requests.
+pub(super) const NIL: u32 = u32::MAX;
+
+/// The `Hot`s in use, by the index that their connection keeps, and some spares.
+#[derive(Default)]
+pub(super) struct Pool {
+    used: Slab<Box<Hot>>,
+    #[expect(clippy::vec_box, reason = "a box moves between here and `used`")]
+    spare: Vec<Box<Hot>>,
+}
+
+impl Pool {
+    /// A blank one, or the one a connection has, taken out of the pool.
+    #[inline]
+    pub(super) fn take(&mut self, index: u32, now: Tick) -> Box<Hot> {
+        if index != NIL {
+            return self.used.remove(index as usize);
+        }
+        let mut hot = self.spare.pop().unwrap_or_default();
+        hot.begun = now;
+        hot
+    }
+
+    /// Keeps one for its connection, which remembers the index.
+    pub(super) fn keep(&mut self, hot: Box<Hot>) -> u32 {
+        self.used.insert(hot) as u32 // fewer than there are connections, and their keys are u32
+    }
+
+    /// Takes back one that is no longer needed.
+    #[inline]
+    pub(super) fn give_back(&mut self, mut hot: Box<Hot>, blank: bool) {
+        if !blank || hot.is_stained() {
+            hot.reset();
+        }
+        if self.spare.len() < SPARES {
+            self.spare.push(hot);
+        }
+    }
+
+    /// How many are in use.
+    pub(super) fn used(&self) -> usize {
+        self.used.len()
+    }
+
+    /// The one a connection has.
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Hot> {
+        self.used.get_mut(index as usize).map(|hot| &mut **hot)
+    }
+
+    /// The one a connection has.
+    pub(super) fn get(&self, index: u32) -> Option<&Hot> {
+        self.used.get(index as usize).map(|hot| &**hot)
+    }
+}
+
+impl Hot {
+    /// Whether a blank one still has something of the last request to clear: buffers that hold or
+    /// grew, or the mark of a head or a leave.
+    #[inline]
+    fn is_stained(&self) -> bool {
+        self.leaving.is_some()
+            || self.starved
+            || self.progress != 0
+            || self.unsent_answers != 0
+            || self.body_limit != 0
+            || !self.head.is_empty()
+            || !self.body.is_empty()
+            || self.sink.is_some()
+            || self.input.capacity() > KEEP_BYTES
+            || self.head.capacity() > KEEP_BYTES
+            || self.body.capacity() > KEEP_BYTES
+            || self.out.is_large()
+    }
+}
+
+/// A spare's buffers beyond this are given back, in bytes: it holds the usual requests, and 256 of
+/// them four times over are 16 MiB at the very most.
+pub(super) const KEEP_BYTES: usize = 16 * 1024;
+
+/// How many blank ones are kept: those of one pass over a full batch of events, as a rule only a
+/// few at a time.
+const SPARES: usize = 256;

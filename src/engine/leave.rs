@@ -1,0 +1,255 @@
+//! The ways out: after a timeout, at a cut, and the linger between our FIN and the peer's.
+//!
+//! A connection that leaves politely is read out until the peer's FIN: a close with unread bytes
+//! would make the kernel send a reset and destroy the answer. When the linger is over but the peer
+//! has not acknowledged everything, the connection stays, as long as that goes on, and in a drain
+//! until the deadline. Knows phases, not requests.
+
+use std::io;
+
+use super::Engine;
+use super::conn::Flag;
+use super::hot::{Doing, Hot, How, NIL};
+use super::output::{Flushed, RETRIES};
+use super::serve::Service;
+use crate::drain::Stage;
+use crate::handler::Handler;
+use crate::response::Response;
+use crate::sys::Sys;
+use crate::tick::Tick;
+use crate::tracker::{ConnId, Phase};
+
+impl<S: Sys, H: Handler> Engine<S, H> {
+    /// Lets a connection go.
+    pub(super) fn leave(&mut self, id: ConnId, how: How, now: Tick) {
+        if let How::Polite = how {
+            let Some(conn) = self.tracker.get_mut(id) else {
+                return;
+            };
+            if self.core.sys.finish(&mut conn.io).is_ok() {
+                conn.set(Flag::Finished);
+                conn.clear(Flag::LastLook);
+                self.tracker.enter(id, Phase::Linger, now);
+                return self.linger(id, now);
+            }
+        }
+        let Some(conn) = self.tracker.remove(id) else {
+            return;
+        };
+        if conn.hot != NIL {
+            let hot = self.pool.take(conn.hot, now);
+            self.pool.give_back(hot, false);
+        }
+        match how {
+            How::Polite | How::Gone => self.core.sys.close(conn.io),
+            How::Abort => self.core.sys.abort(conn.io),
+        }
+        self.core.report.closed += 1;
+        self.accepting.room();
+    }
+
+    /// Reads a connection out after our FIN, and closes it at the peer's.
+    pub(super) fn linger(&mut self, id: ConnId, now: Tick) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        let limit = self.core.config.limits.linger_bytes;
+        let mut reads = LINGER_READS;
+        let mut over = false;
+        while conn.is(Flag::Readable) {
+            if reads == 0 {
+                return self.queue(id);
+            }
+            reads -= 1;
+            match self.core.sys.read(&mut conn.io, &mut self.scratch) {
+                Ok(0) => {
+                    conn.clear(Flag::Readable);
+                    conn.set(Flag::Eof);
+                    over = true; // the peer has closed after we did: it has what it wanted
+                }
+                Ok(n) => {
+                    self.core.report.bytes_in += n as u64;
+                    conn.lingered = conn.lingered.saturating_add(n as u32);
+                    if conn.lingered > limit {
+                        return self.leave(id, How::Gone, now);
+                    }
+                    let short = S::SHORT_READ_DRAINS && n < self.scratch.len();
+                    if short && !conn.is(Flag::ReadClosed) {
+                        conn.clear(Flag::Readable);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    conn.clear(Flag::Readable);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.leave(id, How::Gone, now),
+            }
+        }
+        // A FIN that came before ours is no receipt; the acknowledgement of ours is, and it
+        // brings an event.
+        let asked = conn.is(Flag::Overdue) || conn.is(Flag::Eof) && !over;
+        if over || asked && !matches!(self.core.sys.unacknowledged(&conn.io), Some(1..)) {
+            self.leave(id, How::Gone, now);
+        }
+    }
+
+    /// The linger is over: is everything delivered?
+    fn linger_over(&mut self, id: ConnId, now: Tick) {
+        let draining = matches!(self.stage, Stage::Draining { .. });
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        let owed = self.core.sys.unacknowledged(&conn.io).unwrap_or(0);
+        // While the server runs, the kernel goes on delivering for a peer that has stopped
+        // taking; only an exit must not come before the last byte.
+        let going_on = conn.owed == 0 || owed < conn.owed || draining;
+        if owed == 0 || !going_on {
+            return self.leave(id, How::Gone, now);
+        }
+        conn.owed = owed;
+        conn.set(Flag::Overdue);
+        self.tracker.enter(id, Phase::Linger, now);
+    }
+
+    /// A connection has been in its phase for as long as it may.
+    pub(super) fn time_up(&mut self, id: ConnId, phase: Phase, now: Tick) {
+        let draining = matches!(self.stage, Stage::Draining { .. });
+        match phase {
+            Phase::Fresh | Phase::Idle => {
+                let Some(conn) = self.tracker.get_mut(id) else {
+                    return;
+                };
+                conn.set(Flag::LastLook);
+                conn.set(Flag::Readable);
+                self.serve(id, now);
+                if self
+                    .tracker
+                    .phase(id)
+                    .is_none_or(|now| now == Phase::Linger)
+                {
+                    let report = &mut self.core.report;
+                    if draining {
+                        report.closed_idle += 1;
+                    } else {
+                        report.timed_out += 1;
+                    }
+                }
+            }
+            Phase::Linger => self.linger_over(id, now),
+            Phase::Head | Phase::Body => {
+                self.core.report.timed_out += 1;
+                self.force(id, TIMED_OUT, now);
+            }
+            Phase::Handler => {
+                self.core.report.timed_out += 1;
+                self.force(id, UNAVAILABLE, now);
+            }
+            Phase::Reply | Phase::Tunnel => {
+                self.core.report.timed_out += 1;
+                self.leave(id, How::Abort, now);
+            }
+        }
+    }
+
+    /// Answers a request that may not go on, if its answer has not begun; else resets.
+    fn force(&mut self, id: ConnId, (status, why): (u16, &'static str), now: Tick) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        let mut hot = self.pool.take(conn.hot, now);
+        conn.hot = NIL;
+        let verdict = if unanswered(&hot) {
+            hot.doing = Doing::Receiving;
+            let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
+            let response = Response::text(status, why).close();
+            service.answer(if status == UNAVAILABLE.0 {
+                response.field("Retry-After", "1")
+            } else {
+                response
+            });
+            service.pass(&mut [])
+        } else {
+            super::serve::Verdict::Leave(How::Abort)
+        };
+        self.settle(id, hot, verdict, true, now);
+    }
+
+    /// The deadline, or a second signal: ends one connection, honestly.
+    pub(super) fn cut(&mut self, id: ConnId, phase: Phase, now: Tick) {
+        match phase {
+            Phase::Fresh | Phase::Idle => {
+                // Bytes that came in the last moment are a request that is cut.
+                let Some(conn) = self.tracker.get_mut(id) else {
+                    return;
+                };
+                if !matches!(self.core.sys.read(&mut conn.io, &mut self.scratch), Ok(1..)) {
+                    self.core.report.closed_idle += 1;
+                    return self.end_at_once(id, now);
+                }
+            }
+            Phase::Linger => {
+                let Some(conn) = self.tracker.get_mut(id) else {
+                    return;
+                };
+                let owed = self.core.sys.unacknowledged(&conn.io);
+                if matches!(owed, Some(1..)) && !conn.is(Flag::Eof) {
+                    self.core.report.undelivered += 1;
+                }
+                return self.leave(id, How::Gone, now);
+            }
+            Phase::Head | Phase::Body | Phase::Handler => {}
+            Phase::Reply | Phase::Tunnel => {
+                self.core.report.aborted += 1;
+                return self.leave(id, How::Abort, now);
+            }
+        }
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        let mut hot = self.pool.take(conn.hot, now);
+        conn.hot = NIL;
+        let mut sent = false;
+        if unanswered(&hot) {
+            hot.doing = Doing::Receiving;
+            let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
+            let (status, why) = UNAVAILABLE;
+            let response = Response::text(status, why).field("Retry-After", "1");
+            service.answer(response.close());
+            sent = matches!(service.flush(), Flushed::All);
+        }
+        self.pool.give_back(hot, false);
+        if sent {
+            self.core.report.forced_503 += 1;
+            self.end_at_once(id, now);
+        } else {
+            self.core.report.aborted += 1;
+            self.leave(id, How::Abort, now);
+        }
+    }
+
+    /// FIN, and what has arrived is read out so that the close does not reset; no waiting.
+    fn end_at_once(&mut self, id: ConnId, now: Tick) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        // A peer that is gone cannot be told.
+        let _ = self.core.sys.finish(&mut conn.io);
+        for _ in 0..RETRIES {
+            if !matches!(self.core.sys.read(&mut conn.io, &mut self.scratch), Ok(1..)) {
+                break;
+            }
+        }
+        self.leave(id, How::Gone, now);
+    }
+}
+
+/// Whether nothing was sent yet for the request on it, and nothing is owed from before.
+fn unanswered(hot: &Hot) -> bool {
+    !hot.codec.response_begun() && hot.out.is_empty() && hot.leaving.is_none()
+}
+
+const TIMED_OUT: (u16, &str) = (408, "the request did not come in time\n");
+const UNAVAILABLE: (u16, &str) = (503, "the server could not answer in time\n");
+
+/// Reads of a full scratch that a lingering connection may make in a turn.
+const LINGER_READS: u32 = 4;

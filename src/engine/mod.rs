@@ -1,0 +1,579 @@
+//! The loop: a turn waits, serves what is ready, hears messages and signals, accepts, and ends
+//! whose time is up.
+//!
+//! The order within a turn is part of the contract. Sockets come first and signals after them, so
+//! that a request which is readable when the signal comes is served as what it is; the drain's plan
+//! is obeyed at the end, so that it acts in the turn that changed it. Generic over [`Sys`]: a turn
+//! is a function of what the system answers. Knows no mio, no rustls, no clock.
+
+mod accept;
+mod ask;
+mod conn;
+mod hot;
+mod leave;
+mod output;
+mod progress;
+mod serve;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::mem;
+
+use self::accept::{Accepting, RETRY};
+use self::conn::{Conn, Flag};
+use self::hot::{Doing, Hot, How, NIL, Pool};
+use self::progress::Progress;
+use self::serve::{Service, Verdict};
+use crate::config::Config;
+use crate::date::Date;
+use crate::drain::{self, Doors, End, LAST_CALL, Stage};
+use crate::handler::Handler;
+use crate::later::{Handle, Inbox, Message};
+use crate::report::{Outcome, Report};
+use crate::response::Response;
+use crate::sys::{Ready, Sys, Who};
+use crate::tick::Tick;
+use crate::tracker::{ConnId, Counts, Phase, Tracker};
+
+/// The engine: the connections of one loop, and what happens to them.
+pub struct Engine<S: Sys, H> {
+    core: Core<S, H>,
+    tracker: Tracker<Conn<S::Io>>,
+    pool: Pool,
+    /// One read buffer for the whole loop: what is read is parsed where it lies.
+    scratch: Box<[u8]>,
+    ready: Vec<Ready>,
+    /// Connections that had more to give than their share, in order.
+    again: VecDeque<ConnId>,
+    accepting: Accepting,
+    stage: Stage,
+    started: bool,
+    /// When the first reason to stop came.
+    stopped_at: Option<Tick>,
+    signals: Vec<i32>,
+    progress: Progress,
+    /// When the oldest of some phase is due; none when nobody waits for time.
+    next_due: Option<Tick>,
+}
+
+/// What every connection's service needs of the loop.
+struct Core<S, H> {
+    sys: S,
+    handler: H,
+    config: Config,
+    inbox: Inbox,
+    date: Date,
+    report: Report,
+    /// Answers may leave the connection open.
+    keep_alive: bool,
+    /// The drain is past its notice, since this moment: requests are late, and a connection whose
+    /// answer is complete leaves.
+    late_from: Option<Tick>,
+    /// What a source makes, before it is framed.
+    piece: Vec<u8>,
+}
+
+impl<S, H> Core<S, H> {
+    const fn leave_when_done(&self) -> bool {
+        self.late_from.is_some()
+    }
+}
+
+/// How a turn ended.
+#[derive(Debug)]
+pub enum Turn {
+    /// There is more to do, now or later.
+    Continue,
+    /// The drain is over.
+    Done(Outcome),
+}
+
+impl<S: Sys, H: Handler> Engine<S, H> {
+    /// An engine that has not begun. `inbox` was made with the system's own waker.
+    pub fn new(sys: S, handler: H, config: Config, inbox: Inbox) -> Self {
+        Self {
+            accepting: Accepting::new(sys.listeners()),
+            core: Core {
+                sys,
+                handler,
+                config,
+                inbox,
+                date: Date::default(),
+                report: Report::default(),
+                keep_alive: true,
+                late_from: None,
+                piece: Vec::new(),
+            },
+            tracker: Tracker::new(),
+            pool: Pool::default(),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            ready: Vec::new(),
+            again: VecDeque::new(),
+            stage: Stage::Serving,
+            started: false,
+            stopped_at: None,
+            signals: Vec::new(),
+            progress: Progress::default(),
+            next_due: None,
+        }
+    }
+
+    /// What reaches this loop from other threads.
+    pub const fn handle(&self) -> &Handle {
+        self.core.inbox.handle()
+    }
+
+    /// The system, for tests that drive it between turns.
+    pub const fn sys(&mut self) -> &mut S {
+        &mut self.core.sys
+    }
+
+    /// The handler.
+    pub const fn handler(&mut self) -> &mut H {
+        &mut self.core.handler
+    }
+
+    /// How many connections are in each phase.
+    pub fn counts(&self) -> Counts {
+        self.tracker.counts()
+    }
+
+    /// What was done so far.
+    pub const fn report(&self) -> &Report {
+        &self.core.report
+    }
+
+    /// Turns until the drain is over.
+    ///
+    /// # Errors
+    ///
+    /// The system's selector failed: nothing more can be heard of any connection.
+    pub fn run(&mut self) -> io::Result<Outcome> {
+        loop {
+            if let Turn::Done(outcome) = self.turn()? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// One turn.
+    ///
+    /// # Errors
+    ///
+    /// The system's selector failed: nothing more can be heard of any connection.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        let timeout = self.timeout();
+        let mut ready = mem::take(&mut self.ready);
+        self.core.sys.wait(timeout, &mut ready)?;
+        let now = self.core.sys.now();
+        if !self.started {
+            self.started = true;
+            self.start_lines(now);
+        }
+        for event in ready.drain(..) {
+            match event.who {
+                Who::Conn(id) => self.event(id, event, now),
+                Who::Listener(listener) => self.accepting.arrived(listener),
+                Who::Signal => self.core.sys.signals(&mut self.signals),
+                Who::Inbox => {} // looked at in every turn
+            }
+        }
+        self.ready = ready;
+        self.serve_again(now);
+        self.read_inbox(now);
+        self.hear_signals(now);
+        self.accept(now);
+        self.expire(now);
+        let done = self.obey(now);
+        self.log_progress(now);
+        #[cfg(any(test, debug_assertions))]
+        self.check();
+        Ok(done.map_or(Turn::Continue, Turn::Done))
+    }
+
+    /// Asserts what must hold between turns: the lists and the slab agree, and working state is
+    /// held exactly by those who are in the middle of something.
+    ///
+    /// # Panics
+    ///
+    /// When it does not hold.
+    pub fn check(&self) {
+        // O(n) only while small: a million connections are checked by their counts.
+        let counts = self.tracker.counts();
+        let total: u32 = counts.iter().sum();
+        assert_eq!(total as usize, self.tracker.len(), "the counts do not sum");
+        let asleep = [Phase::Fresh, Phase::Idle, Phase::Linger, Phase::Tunnel];
+        let awake = total
+            - asleep
+                .iter()
+                .map(|phase| counts[*phase as usize])
+                .sum::<u32>();
+        assert_eq!(self.pool.used(), awake as usize, "working state is leaked");
+        if total <= CHECKED {
+            self.tracker.check();
+            for phase in Phase::ALL {
+                for (id, _, conn) in self.tracker.iter(phase) {
+                    let idle = asleep.contains(&phase);
+                    assert_eq!(conn.hot == NIL, idle, "{id:?} in {phase:?}");
+                    assert_eq!(conn.is(Flag::Finished), phase == Phase::Linger);
+                }
+            }
+        }
+    }
+
+    /// How long this turn may wait.
+    fn timeout(&self) -> Option<u32> {
+        if !self.again.is_empty() || self.accepting.ready() {
+            return Some(0);
+        }
+        let now = self.core.sys.now();
+        let plan = self.plan(now);
+        let retry = self.accepting.full.filter(|_| self.accepting.open);
+        // The plan may have asked for the last call late: it lasts its moment all the same.
+        let last_call = self.core.late_from.map(|from| from.after(LAST_CALL));
+        let moments = [
+            self.next_due,
+            last_call.filter(|end| self.accepting.open && !now.reached(*end)),
+            retry.map(|since| since.after(RETRY)),
+            plan.again_in.map(|wait| now.after(wait)),
+            self.next_line(),
+        ];
+        moments.iter().flatten().map(|at| at.since(now)).min()
+    }
+
+    fn plan(&self, now: Tick) -> drain::Plan {
+        let counts = self.tracker.counts();
+        drain::plan(self.stage, &self.core.config.drain.0, &counts, now)
+    }
+
+    /// An event of a connection, if it is still the one it is about.
+    fn event(&mut self, id: ConnId, event: Ready, now: Tick) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        if event.readable || event.gone {
+            conn.set(Flag::Readable); // what broke it is for the next read to say
+        }
+        if event.read_closed {
+            conn.set(Flag::Readable);
+            conn.set(Flag::ReadClosed);
+        }
+        if conn.is(Flag::Finished) {
+            return self.linger(id, now);
+        }
+        if conn.hot == NIL {
+            if conn.is(Flag::Readable) {
+                self.serve(id, now);
+            }
+            return;
+        }
+        if event.gone {
+            // Nothing that we could still say would arrive.
+            self.core.report.left += 1;
+            return self.leave(id, How::Gone, now);
+        }
+        if event.writable
+            && let Some(hot) = self.pool.get_mut(conn.hot)
+        {
+            hot.out.blocked = false;
+        }
+        self.serve(id, now);
+    }
+
+    /// Serves a connection once, and files it.
+    fn serve(&mut self, id: ConnId, now: Tick) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        if conn.is(Flag::Finished) {
+            return self.linger(id, now);
+        }
+        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
+        let verdict = service.pass(&mut self.scratch);
+        let restart = service.restart;
+        self.settle(id, hot, verdict, restart, now);
+    }
+
+    /// Files a connection after its service: in the phase that its state says.
+    fn settle(&mut self, id: ConnId, hot: Box<Hot>, verdict: Verdict, restart: bool, now: Tick) {
+        if let Verdict::Leave(how) = verdict {
+            self.pool.give_back(hot, false);
+            return self.leave(id, how, now);
+        }
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        let phase = phase(&hot, conn.served);
+        if matches!(phase, Phase::Fresh | Phase::Idle) {
+            self.pool.give_back(hot, true);
+        } else {
+            conn.hot = self.pool.keep(hot);
+        }
+        if restart || self.tracker.phase(id) != Some(phase) {
+            self.tracker.enter(id, phase, now);
+        }
+        if verdict == Verdict::Again {
+            self.queue(id);
+        }
+    }
+
+    /// Puts a connection at the end of those that had more to give than their share.
+    fn queue(&mut self, id: ConnId) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        if !conn.is(Flag::Queued) {
+            conn.set(Flag::Queued);
+            self.again.push_back(id);
+        }
+    }
+
+    /// Serves those who had more to give, once each.
+    fn serve_again(&mut self, now: Tick) {
+        for _ in 0..self.again.len() {
+            let Some(id) = self.again.pop_front() else {
+                return;
+            };
+            if let Some(conn) = self.tracker.get_mut(id) {
+                conn.clear(Flag::Queued);
+                self.serve(id, now);
+            }
+        }
+    }
+
+    /// Hears what other threads say, so many messages a turn.
+    fn read_inbox(&mut self, now: Tick) {
+        if !self.core.inbox.open() {
+            return;
+        }
+        for _ in 0..MESSAGES {
+            let Some(message) = self.core.inbox.next() else {
+                return;
+            };
+            match message {
+                Message::Answer { id, nth, response } => self.answer(id, nth, response, now),
+                Message::Wake(id) => self.wake(id, now),
+                Message::Shutdown if self.stage == Stage::Serving => self.stop("shutdown", now),
+                Message::Shutdown => {}
+                Message::Cut => {
+                    self.stopped_at.get_or_insert(now);
+                    self.stage = Stage::Cutting;
+                    self.log_trigger("cut", now);
+                }
+            }
+        }
+        self.core.inbox.hold_open();
+    }
+
+    /// An answer by ticket, if the request still waits for it.
+    fn answer(&mut self, id: ConnId, nth: u32, response: Option<Box<Response>>, now: Tick) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        let asked = |hot: &Hot| matches!(hot.doing, Doing::Asked);
+        if conn.served != nth || !self.pool.get(conn.hot).is_some_and(asked) {
+            return;
+        }
+        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        hot.doing = Doing::Receiving;
+        let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
+        match response {
+            Some(response) => service.answer(*response),
+            None => {
+                log::error!("a ticket was dropped without an answer");
+                service.answer(Response::text(500, "the server made a mistake\n"));
+            }
+        }
+        let verdict = service.pass(&mut self.scratch);
+        self.settle(id, hot, verdict, true, now);
+    }
+
+    /// A source or a sink can go on.
+    fn wake(&mut self, id: ConnId, now: Tick) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        let waits = |hot: &Hot| matches!(hot.doing, Doing::Parked(_) | Doing::Paused);
+        if !self.pool.get(conn.hot).is_some_and(waits) {
+            return;
+        }
+        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
+        service.resume();
+        let verdict = service.pass(&mut self.scratch);
+        let restart = service.restart;
+        self.settle(id, hot, verdict, restart, now);
+    }
+
+    /// Signals that came in one batch are one reason to stop: a second signal is a later one.
+    fn hear_signals(&mut self, now: Tick) {
+        if let Some(number) = self.signals.first() {
+            let name = S::signal_name(*number);
+            self.signals.clear();
+            self.stop(&name, now);
+        }
+    }
+
+    /// One more reason to stop.
+    fn stop(&mut self, why: &str, now: Tick) {
+        self.stage = if self.core.config.no_drain {
+            Stage::Cutting
+        } else {
+            drain::stop(self.stage, &self.tracker.counts(), now)
+        };
+        self.stopped_at.get_or_insert(now);
+        self.log_trigger(why, now);
+        if let Stage::Draining { .. } = self.stage {
+            self.core.keep_alive = false;
+            self.handle().set_draining();
+            self.tell_the_waiting(now);
+        }
+    }
+
+    /// Streams that wait for something are asked once more: they may want to end now.
+    fn tell_the_waiting(&mut self, now: Tick) {
+        let parked = |conn: &Conn<S::Io>| {
+            let hot = self.pool.get(conn.hot);
+            hot.is_some_and(|hot| matches!(hot.doing, Doing::Parked(_)))
+        };
+        let waiting: Vec<_> = self
+            .tracker
+            .iter(Phase::Handler)
+            .filter_map(|(id, _, conn)| parked(conn).then_some(id))
+            .collect();
+        for id in waiting {
+            self.wake(id, now);
+        }
+    }
+
+    /// Ends those whose time is up, so many a turn, and notes when the next will be.
+    fn expire(&mut self, now: Tick) {
+        let mut left = EXPIRED;
+        self.next_due = None;
+        for phase in Phase::ALL {
+            while let Some((id, since)) = self.tracker.oldest(phase) {
+                let Some(due) = self.due(phase, since) else {
+                    break;
+                };
+                if !now.reached(due) || left == 0 {
+                    self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+                    break;
+                }
+                left -= 1;
+                self.time_up(id, phase, now);
+            }
+        }
+    }
+
+    fn due(&self, phase: Phase, since: Tick) -> Option<Tick> {
+        let config = &self.core.config;
+        let idle = self.tracker.count(Phase::Idle);
+        drain::due(
+            self.stage,
+            &config.drain.0,
+            &config.times.0,
+            phase,
+            since,
+            idle,
+        )
+    }
+
+    /// Does what the drain's plan says, and ends the loop when it is over.
+    fn obey(&mut self, now: Tick) -> Option<Outcome> {
+        if self.stage == Stage::Serving {
+            return None;
+        }
+        let plan = self.plan(now);
+        self.mind_doors(plan.doors, now);
+        if let Some(end) = plan.cut {
+            return Some(self.cut_all(end, now));
+        }
+        let done = self.tracker.is_empty() && !self.accepting.open;
+        done.then(|| self.outcome(End::Drained, now))
+    }
+
+    /// Closes the listeners by the plan: what is in the backlog is accepted first.
+    fn mind_doors(&mut self, doors: Doors, now: Tick) {
+        if !self.accepting.open || doors == Doors::Open {
+            return;
+        }
+        let mut close = doors >= Doors::Closing;
+        if self.core.late_from.is_none() {
+            self.core.late_from = Some(now);
+            // Where new handshakes cannot be held off, a moment's wait only lets more of them in.
+            close = !self.core.sys.stop_handshakes();
+        }
+        self.accepting.look_again();
+        self.accept(now);
+        if doors == Doors::Shut || close && self.accepting.emptied() {
+            self.core.sys.stop_listening();
+            self.accepting.open = false;
+        }
+    }
+
+    /// Cuts whatever is left.
+    fn cut_all(&mut self, end: End, now: Tick) -> Outcome {
+        for phase in Phase::ALL {
+            while let Some((id, _)) = self.tracker.oldest(phase) {
+                self.cut(id, phase, now);
+            }
+        }
+        // A deadline that found only idle connections destroyed nothing.
+        let end = match end {
+            End::Deadline if self.core.report.cut() == 0 => End::Drained,
+            end => end,
+        };
+        self.outcome(end, now)
+    }
+
+    fn outcome(&self, end: End, now: Tick) -> Outcome {
+        let mut report = self.core.report.clone();
+        report.drain_millis = self.stopped_at.map_or(0, |since| now.since(since));
+        Outcome { end, report }
+    }
+}
+
+/// The phase of a connection, from its state.
+fn phase(hot: &Hot, served: u32) -> Phase {
+    if !hot.out.is_empty() {
+        return Phase::Reply;
+    }
+    match hot.doing {
+        Doing::Asked | Doing::Parked(_) | Doing::Paused => Phase::Handler,
+        Doing::Streaming(_) => Phase::Reply,
+        Doing::Receiving if hot.is_blank() && served == 0 => Phase::Fresh,
+        Doing::Receiving if hot.is_blank() => Phase::Idle,
+        Doing::Receiving if hot.codec.request_open() => Phase::Body,
+        Doing::Receiving => Phase::Head,
+    }
+}
+
+impl<S: Sys, H> fmt::Debug for Engine<S, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("stage", &self.stage)
+            .field("counts", &self.tracker.counts())
+            .field("report", &self.core.report)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The read buffer of the loop, in bytes: the most that one read takes.
+const SCRATCH: usize = 64 * 1024;
+
+/// Messages heard in a turn.
+const MESSAGES: u32 = 4_096;
+
+/// Connections ended in a turn because their time is up: the rest follow in the next, after the
+/// sockets that became ready meanwhile.
+const EXPIRED: u32 = 1_024;
+
+/// Up to this many connections every list is checked after each turn of a debug build.
+const CHECKED: u32 = 64;
+
+// What an idle connection costs. mio's stream is 4 bytes only in release: in debug it carries a
+// selector's id.
+#[cfg(not(debug_assertions))]
+const _: () = assert!(Tracker::<Conn<std::os::fd::OwnedFd>>::ENTRY_SIZE <= 64);

@@ -1,0 +1,159 @@
+//! Bytes on their way to the socket.
+//!
+//! Heads and small bodies are gathered in one buffer, so that a pass writes once for all its
+//! answers. A large body is not copied: it is the tail, and nothing is added behind it until it is
+//! gone. Knows no HTTP.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use super::hot::{KEEP_BYTES, trim};
+use crate::response::Body;
+use crate::sys::Sys;
+
+/// What a connection owes.
+#[derive(Default)]
+pub(super) struct Output {
+    pub(super) buffer: Vec<u8>,
+    tail: Tail,
+    /// Bytes written so far, of the buffer and then of the tail.
+    sent: usize,
+    /// The socket is full; an event will say when it is not.
+    pub(super) blocked: bool,
+}
+
+#[derive(Default)]
+enum Tail {
+    #[default]
+    None,
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+    Shared(Arc<[u8]>),
+}
+
+impl Tail {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Static(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// How a flush ended.
+pub(super) enum Flushed {
+    /// Everything is with the kernel.
+    All,
+    /// The socket is full.
+    Blocked,
+    /// The connection is broken.
+    Broken,
+}
+
+impl Output {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && matches!(self.tail, Tail::None)
+    }
+
+    /// Whether it should be written before more is added.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.len() - self.sent.min(self.buffer.len()) >= FULL
+            || !matches!(self.tail, Tail::None)
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.buffer.capacity() > KEEP_BYTES
+    }
+
+    /// Adds a whole body: copies a small one, keeps a large one as it is.
+    pub(super) fn body(&mut self, body: Body) {
+        let tail = match body {
+            Body::Static(bytes) if bytes.len() > COPIED => Tail::Static(bytes),
+            Body::Bytes(bytes) if bytes.len() > COPIED => Tail::Owned(bytes),
+            Body::Shared(bytes) if bytes.len() > COPIED => Tail::Shared(bytes),
+            Body::Static(bytes) => return self.buffer.extend_from_slice(bytes),
+            Body::Bytes(bytes) => return self.buffer.extend_from_slice(&bytes),
+            Body::Shared(bytes) => return self.buffer.extend_from_slice(&bytes),
+            Body::Empty | Body::Source(..) => return,
+        };
+        debug_assert!(matches!(self.tail, Tail::None), "a body behind a tail");
+        self.tail = tail;
+    }
+
+    /// Writes until all is written or the socket is full; adds what was written to `count`.
+    #[inline]
+    pub(super) fn flush<S: Sys>(
+        &mut self,
+        sys: &mut S,
+        io: &mut S::Io,
+        count: &mut u64,
+    ) -> Flushed {
+        let mut interrupted = 0;
+        loop {
+            let head = self.buffer.get(self.sent..).unwrap_or_default();
+            let tail = self.tail.bytes();
+            let tail = &tail[self.sent.saturating_sub(self.buffer.len())..];
+            let written = if tail.is_empty() {
+                if head.is_empty() {
+                    self.reset();
+                    return Flushed::All;
+                }
+                sys.write(io, &[IoSlice::new(head)])
+            } else if head.is_empty() {
+                sys.write(io, &[IoSlice::new(tail)])
+            } else {
+                sys.write(io, &[IoSlice::new(head), IoSlice::new(tail)])
+            };
+            let owed = head.len() + tail.len();
+            match written {
+                Ok(0) => return Flushed::Broken,
+                Ok(n) => {
+                    *count += n as u64;
+                    if n >= owed {
+                        self.reset();
+                        return Flushed::All;
+                    }
+                    // Not all was taken: ask again, for the socket's own word that it is full.
+                    self.sent += n;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    return Flushed::Blocked;
+                }
+                Err(error)
+                    if error.kind() == io::ErrorKind::Interrupted && interrupted < RETRIES =>
+                {
+                    interrupted += 1;
+                }
+                Err(_) => return Flushed::Broken,
+            }
+        }
+    }
+
+    /// Forgets what is owed.
+    #[inline]
+    pub(super) fn reset(&mut self) {
+        if self.is_large() {
+            trim(&mut self.buffer);
+        } else {
+            self.buffer.clear();
+        }
+        self.tail = Tail::None;
+        self.sent = 0;
+        self.blocked = false;
+    }
+}
+
+/// From this many unwritten bytes on, no further answer is begun and no source asked: one or two
+/// round trips of a fast connection, and little enough for very many slow ones.
+const FULL: usize = 64 * 1024;
+
+/// Bodies up to this many bytes are copied behind their head: cheaper than a second slice.
+const COPIED: usize = 4 * 1024;
+
+/// How often in a row a write may be interrupted.
+pub(super) const RETRIES: u32 = 16;

@@ -1,0 +1,315 @@
+//! One connection served once: written to, read from, parsed, answered.
+//!
+//! A pass is bounded: so many reads, so many requests, so many rounds of output. What is left goes
+//! to the back of a queue, so that nobody starves behind a pipeline. Knows the request on the
+//! connection, not the other connections.
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+
+use super::Core;
+use super::conn::{Conn, Flag};
+use super::hot::{Doing, Hot, How};
+use super::output::{Flushed, RETRIES};
+use crate::h1::{Event, Header, MAX_FIELDS};
+use crate::handler::Handler;
+use crate::sys::Sys;
+use crate::tick::Tick;
+use crate::tracker::ConnId;
+
+/// One connection, out of the tracker's and the pool's hands for one pass.
+pub(super) struct Service<'e, S: Sys, H> {
+    pub(super) core: &'e mut Core<S, H>,
+    pub(super) conn: &'e mut Conn<S::Io>,
+    pub(super) hot: &'e mut Hot,
+    pub(super) id: ConnId,
+    pub(super) now: Tick,
+    /// Requests that this pass may still begin.
+    pub(super) requests_left: u32,
+    /// The clock of the connection's phase starts anew.
+    pub(super) restart: bool,
+}
+
+/// How a pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It waits for an event.
+    Wait,
+    /// It has more to give, after the others.
+    Again,
+    /// It leaves.
+    Leave(How),
+}
+
+/// Why the work on a connection stopped.
+enum Stopped {
+    /// It waits for an event.
+    Dry,
+    /// Its output is full.
+    Full,
+    /// It had its share.
+    Share,
+}
+
+impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
+    pub(super) fn new(
+        core: &'e mut Core<S, H>,
+        conn: &'e mut Conn<S::Io>,
+        hot: &'e mut Hot,
+        id: ConnId,
+        now: Tick,
+    ) -> Self {
+        Self {
+            core,
+            conn,
+            hot,
+            id,
+            now,
+            requests_left: REQUESTS,
+            restart: false,
+        }
+    }
+
+    /// Serves.
+    pub(super) fn pass(&mut self, scratch: &mut [u8]) -> Verdict {
+        if !self.hot.out.is_empty() {
+            if self.hot.out.blocked {
+                return Verdict::Wait;
+            }
+            match self.flush() {
+                Flushed::All => {}
+                Flushed::Blocked => return Verdict::Wait,
+                Flushed::Broken => return self.broken(),
+            }
+        }
+        let mut reads = READS;
+        for _ in 0..ROUNDS {
+            let stopped = self.work(scratch, &mut reads);
+            if self.hot.leaving == Some(How::Abort) {
+                return Verdict::Leave(How::Abort);
+            }
+            match self.flush() {
+                Flushed::All => {}
+                Flushed::Blocked => return Verdict::Wait,
+                Flushed::Broken => return self.broken(),
+            }
+            if let Some(how) = self.hot.leaving {
+                return Verdict::Leave(how);
+            }
+            match stopped {
+                Stopped::Dry => return Verdict::Wait,
+                Stopped::Share => return Verdict::Again,
+                Stopped::Full => {}
+            }
+        }
+        Verdict::Again
+    }
+
+    /// Goes on with a source or a sink that had asked to be left alone.
+    pub(super) fn resume(&mut self) {
+        match mem::take(&mut self.hot.doing) {
+            Doing::Parked(source) => self.hot.doing = Doing::Streaming(source),
+            Doing::Paused => {
+                self.restart = true;
+                self.feed_input(); // also when nothing was set aside: the body may be complete
+            }
+            other => self.hot.doing = other,
+        }
+    }
+
+    /// Reads, answers and fills until something stops it.
+    fn work(&mut self, scratch: &mut [u8], reads: &mut u32) -> Stopped {
+        loop {
+            if self.hot.leaving.is_some() {
+                return Stopped::Dry;
+            }
+            if self.hot.out.is_full() {
+                return Stopped::Full;
+            }
+            match self.hot.doing {
+                Doing::Asked | Doing::Parked(_) | Doing::Paused => return Stopped::Dry,
+                Doing::Streaming(_) => {
+                    if !self.fill() {
+                        return Stopped::Share;
+                    }
+                    continue;
+                }
+                Doing::Receiving => {}
+            }
+            if !self.hot.input.is_empty() && !self.hot.starved {
+                if self.requests_left == 0 {
+                    return Stopped::Share;
+                }
+                self.feed_input();
+                continue;
+            }
+            if !self.conn.is(Flag::Readable) {
+                self.at_rest();
+                return Stopped::Dry;
+            }
+            if *reads == 0 {
+                return Stopped::Share;
+            }
+            *reads -= 1;
+            self.read(scratch);
+        }
+    }
+
+    /// Nothing is left to read: may the connection leave, or did the peer?
+    fn at_rest(&mut self) {
+        if self.conn.is(Flag::Eof) {
+            self.ended();
+        } else if self.conn.is(Flag::LastLook) && self.hot.input.is_empty() {
+            if self.hot.codec.is_blank() {
+                self.hot.leaving = Some(How::Polite);
+            } else {
+                self.conn.clear(Flag::LastLook);
+            }
+        }
+    }
+
+    /// One read, into the loop's scratch, and what it gives is parsed where it lies.
+    fn read(&mut self, scratch: &mut [u8]) {
+        let mut interrupted = 0;
+        let read = loop {
+            match self.core.sys.read(&mut self.conn.io, scratch) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::Interrupted && interrupted < RETRIES =>
+                {
+                    interrupted += 1;
+                }
+                read => break read,
+            }
+        };
+        match read {
+            Ok(0) => {
+                self.conn.clear(Flag::Readable);
+                self.conn.set(Flag::Eof);
+            }
+            Ok(n) => {
+                // After a short read there is nothing more, and the next byte brings an edge;
+                // but behind a FIN that came with the bytes no edge follows: read on to the 0.
+                if S::SHORT_READ_DRAINS && n < scratch.len() && !self.conn.is(Flag::ReadClosed) {
+                    self.conn.clear(Flag::Readable);
+                }
+                self.conn.clear(Flag::LastLook);
+                self.core.report.bytes_in += n as u64;
+                if self.hot.input.is_empty() {
+                    let used = self.feed(&scratch[..n]);
+                    self.hot.input.extend_from_slice(&scratch[used..n]);
+                } else {
+                    self.hot.input.extend_from_slice(&scratch[..n]);
+                    self.hot.starved = false;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.conn.clear(Flag::Readable);
+            }
+            Err(_) => {
+                self.core.report.left += 1;
+                self.hot.leaving = Some(How::Gone);
+                self.hot.out.reset();
+            }
+        }
+    }
+
+    /// Parses what was set aside.
+    fn feed_input(&mut self) {
+        let mut input = mem::take(&mut self.hot.input);
+        let used = self.feed(&input);
+        if used == input.len() {
+            input.clear();
+        } else {
+            input.drain(..used);
+        }
+        self.hot.input = input;
+    }
+
+    /// Parses and answers, as far as the bytes and this pass go; returns how many were used.
+    #[inline]
+    fn feed(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        loop {
+            let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
+            let limits = &self.core.config.limits.h1;
+            let fields = &mut fields[..usize::from(limits.fields).min(MAX_FIELDS)];
+            let begun = at;
+            match self.hot.codec.receive(&bytes[at..], fields, limits) {
+                Ok((used, event)) => {
+                    at += used;
+                    match event {
+                        Event::Head(head) => self.head(&head, &bytes[begun..at], at < bytes.len()),
+                        Event::Body(data) => self.body(data),
+                        Event::End => self.end(),
+                        Event::NeedMore => {
+                            self.hot.starved = at < bytes.len();
+                            return at;
+                        }
+                        Event::Paused => return at,
+                    }
+                }
+                Err(bad) => {
+                    self.refuse(bad.status(), bad);
+                    return bytes.len();
+                }
+            }
+            let go_on = matches!(self.hot.doing, Doing::Receiving)
+                && self.hot.leaving.is_none()
+                && !self.hot.out.is_full()
+                && (at < bytes.len() || self.hot.codec.request_open());
+            if !go_on || self.requests_left == 0 {
+                return at;
+            }
+        }
+    }
+
+    /// The peer will send nothing more.
+    fn ended(&mut self) {
+        if self.hot.codec.is_blank() && self.hot.input.is_empty() {
+            // It may have closed its side alone, and still be reading what it asked for.
+            let owed = !self.hot.out.is_empty()
+                || !self.core.keep_alive
+                    && matches!(self.core.sys.unacknowledged(&self.conn.io), Some(1..));
+            self.hot.leaving = Some(if owed { How::Polite } else { How::Gone });
+            return;
+        }
+        self.core.report.left += 1;
+        self.hot.sink = None;
+        self.refuse(400, "the request was not complete");
+    }
+
+    /// Writes what is owed.
+    #[inline]
+    pub(super) fn flush(&mut self) -> Flushed {
+        if self.hot.out.is_empty() {
+            return Flushed::All;
+        }
+        let before = self.core.report.bytes_out;
+        let count = &mut self.core.report.bytes_out;
+        let flushed = self
+            .hot
+            .out
+            .flush(&mut self.core.sys, &mut self.conn.io, count);
+        self.restart |= self.core.report.bytes_out != before;
+        if matches!(flushed, Flushed::All) {
+            self.core.report.answered += u64::from(self.hot.unsent_answers);
+            self.hot.unsent_answers = 0;
+        }
+        flushed
+    }
+
+    /// The peer takes nothing more.
+    const fn broken(&mut self) -> Verdict {
+        self.core.report.left += 1;
+        Verdict::Leave(How::Gone)
+    }
+}
+
+/// Reads of a full scratch that one pass may make: four times 64 KiB.
+const READS: u32 = 4;
+
+/// Requests that one pass may begin.
+const REQUESTS: u32 = 64;
+
+/// Times that one pass may fill its output and write it.
+const ROUNDS: u32 = 4;

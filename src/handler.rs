@@ -1,0 +1,88 @@
+//! What answers requests.
+//!
+//! A handler is a value that the loop owns: one thread calls it, so it counts with plain integers
+//! and needs no lock. It returns its answer; the type system sees to it that there is one. Knows
+//! no sockets.
+
+use crate::h1::Head;
+use crate::later::Later;
+use crate::request::Request;
+use crate::response::Response;
+use crate::source::Sink;
+
+/// Answers requests. Closures from a request to anything that is a [`Reply`] are handlers.
+///
+/// A handler runs on the loop's thread: while it works nothing else is served. What takes long goes
+/// to another thread, with a [`Ticket`](crate::Ticket). A panic is answered 500 and closes that
+/// connection, not the server.
+pub trait Handler {
+    /// Asked once for each head, before any of the body is taken: what to do with the body, or a
+    /// refusal.
+    fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
+        let _ = head;
+        Admit::Take
+    }
+
+    /// Asked when the request is complete.
+    fn handle(&mut self, request: &Request<'_>) -> Reply;
+}
+
+/// What to do with a request's body.
+#[non_exhaustive]
+pub enum Admit {
+    /// Buffer it, up to the server's limit ([`Limits::body`](crate::Limits::body)).
+    Take,
+    /// Buffer it, up to that many bytes; beyond it the request is refused with 413.
+    Buffer(u64),
+    /// There should be none: 413 if there is one.
+    NoBody,
+    /// Give it to this, a piece at a time; it answers, and `handle` is not asked.
+    Stream(Box<dyn Sink>),
+    /// Do not take the request: this is the answer. Where a body was announced, the connection is
+    /// closed after it.
+    Refuse(Response),
+}
+
+impl std::fmt::Debug for Admit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Take => f.write_str("Take"),
+            Self::Buffer(limit) => f.debug_tuple("Buffer").field(limit).finish(),
+            Self::NoBody => f.write_str("NoBody"),
+            Self::Stream(_) => f.write_str("Stream"),
+            Self::Refuse(response) => f.debug_tuple("Refuse").field(response).finish(),
+        }
+    }
+}
+
+/// A handler's answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    /// This.
+    Now(Response),
+    /// It comes by the ticket.
+    Later(Later),
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Self::Now(response)
+    }
+}
+
+impl From<Later> for Reply {
+    fn from(later: Later) -> Self {
+        Self::Later(later)
+    }
+}
+
+impl<F, R> Handler for F
+where
+    F: FnMut(&Request<'_>) -> R,
+    R: Into<Reply>,
+{
+    fn handle(&mut self, request: &Request<'_>) -> Reply {
+        self(request).into()
+    }
+}

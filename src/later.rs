@@ -1,0 +1,295 @@
+//! The loop's mailbox: how other threads answer, wake and stop it.
+//!
+//! One channel and one waker. A flag makes it one wake for a batch of messages, not one for each.
+//! An answer names the connection *and* the request on it, so one that comes after a timeout, or
+//! after the connection moved on, finds nobody. Knows no sockets.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::response::Response;
+use crate::tracker::ConnId;
+
+/// What ends a wait of the loop.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What other threads have to say.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// The answer to request `nth` of a connection; `None` when its ticket was dropped.
+    Answer {
+        id: ConnId,
+        nth: u32,
+        response: Option<Box<Response>>,
+    },
+    /// A source or sink can go on.
+    Wake(ConnId),
+    /// Drain.
+    Shutdown,
+    /// Cut.
+    Cut,
+}
+
+struct Shared {
+    sender: Sender<Message>,
+    /// A wake is under way for messages that the loop has not heard.
+    posted: AtomicBool,
+    draining: AtomicBool,
+    wake: Wake,
+}
+
+/// Reaches the loop of a running server from any thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Starts the drain, if it has not started. Any number of calls are one reason to stop, and have
+    /// one outcome: what `run` returns.
+    pub fn shutdown(&self) {
+        self.post(Message::Shutdown);
+    }
+
+    /// Ends the drain now, as a second signal does; starts with that if there was no drain.
+    pub fn cut(&self) {
+        self.post(Message::Cut);
+    }
+
+    /// Whether the server has been told to stop.
+    pub fn draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_draining(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn post(&self, message: Message) {
+        // A loop that has ended hears nothing, and needs nothing.
+        if self.shared.sender.send(message).is_ok() {
+            self.wake_up();
+        }
+    }
+
+    fn wake_up(&self) {
+        if !self.shared.posted.swap(true, Ordering::AcqRel) {
+            (self.shared.wake)();
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("draining", &self.draining())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The loop's end of the mailbox.
+#[derive(Debug)]
+pub struct Inbox {
+    receiver: Receiver<Message>,
+    handle: Handle,
+}
+
+impl Inbox {
+    /// A mailbox whose senders end the loop's wait with `wake`.
+    pub fn new(wake: Wake) -> Self {
+        let (sender, receiver) = channel();
+        let handle = Handle {
+            shared: Arc::new(Shared {
+                sender,
+                posted: AtomicBool::new(false),
+                draining: AtomicBool::new(false),
+                wake,
+            }),
+        };
+        Self { receiver, handle }
+    }
+
+    /// What other threads hold.
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether there may be messages. Resets the flag first, so that a message posted while the
+    /// others are heard wakes the loop again.
+    pub(crate) fn open(&self) -> bool {
+        let posted = &self.handle.shared.posted;
+        posted.load(Ordering::Relaxed) && posted.swap(false, Ordering::AcqRel)
+    }
+
+    /// There are more messages than one turn hears: comes back without a wait.
+    pub(crate) fn hold_open(&self) {
+        self.handle.wake_up();
+    }
+
+    pub(crate) fn next(&self) -> Option<Message> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// Says that a handler answers later; made with its [`Ticket`] by
+/// [`Request::later`](crate::Request::later).
+#[derive(Debug)]
+#[must_use = "return it from the handler, or the request is answered 500"]
+pub struct Later {
+    pub(crate) id: ConnId,
+    pub(crate) nth: u32,
+}
+
+/// The right to answer one request, from any thread.
+///
+/// A ticket that is dropped answers 500. An answer to a request that is gone (its client left, or
+/// it was cut at a deadline) is dropped.
+#[must_use = "a dropped ticket answers 500"]
+pub struct Ticket {
+    id: ConnId,
+    nth: u32,
+    handle: Handle,
+    used: bool,
+}
+
+impl Ticket {
+    pub(crate) fn pair(id: ConnId, nth: u32, handle: &Handle) -> (Later, Self) {
+        let handle = handle.clone();
+        let used = false;
+        (
+            Later { id, nth },
+            Self {
+                id,
+                nth,
+                handle,
+                used,
+            },
+        )
+    }
+
+    /// Answers.
+    pub fn send(mut self, response: Response) {
+        self.used = true;
+        self.handle.post(Message::Answer {
+            id: self.id,
+            nth: self.nth,
+            response: Some(Box::new(response)),
+        });
+    }
+
+    /// Whether the server has been told to stop: a good moment to answer with what there is.
+    pub fn draining(&self) -> bool {
+        self.handle.draining()
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.used {
+            self.handle.post(Message::Answer {
+                id: self.id,
+                nth: self.nth,
+                response: None,
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("id", &self.id)
+            .field("nth", &self.nth)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Wakes one source or sink, from any thread, any number of times; does nothing once it is gone.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    id: ConnId,
+    handle: Handle,
+}
+
+impl Waker {
+    pub(crate) const fn new(id: ConnId, handle: Handle) -> Self {
+        Self { id, handle }
+    }
+
+    /// Wakes it.
+    pub fn wake(&self) {
+        self.handle.post(Message::Wake(self.id));
+    }
+
+    /// Whether the server has been told to stop.
+    pub fn draining(&self) -> bool {
+        self.handle.draining()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    fn counted() -> (Inbox, Arc<AtomicU32>) {
+        let wakes = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&wakes);
+        let wake = Arc::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        (Inbox::new(wake), wakes)
+    }
+
+    #[test]
+    fn a_batch_wakes_once() {
+        let (inbox, wakes) = counted();
+        assert!(!inbox.open());
+        for _ in 0..5 {
+            inbox.handle().shutdown();
+        }
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        assert!(inbox.open() && !inbox.open());
+        assert_eq!(std::iter::from_fn(|| inbox.next()).count(), 5);
+        inbox.handle().shutdown();
+        assert_eq!(wakes.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_dropped_ticket_answers_and_a_used_one_only_once() {
+        let (inbox, _) = counted();
+        let id = ConnId::from_bits(7);
+        let (_, dropped) = Ticket::pair(id, 1, inbox.handle());
+        drop(dropped);
+        let (_, used) = Ticket::pair(id, 2, inbox.handle());
+        used.send(Response::new(204));
+        let heard: Vec<_> = std::iter::from_fn(|| inbox.next()).collect();
+        assert!(matches!(
+            heard[..],
+            [
+                Message::Answer {
+                    nth: 1,
+                    response: None,
+                    ..
+                },
+                Message::Answer {
+                    nth: 2,
+                    response: Some(_),
+                    ..
+                },
+            ]
+        ));
+    }
+
+    #[test]
+    fn a_loop_that_ended_is_not_woken() {
+        let (inbox, wakes) = counted();
+        let handle = inbox.handle().clone();
+        drop(inbox);
+        handle.cut();
+        assert_eq!(wakes.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,199 @@
+//! What a server did and how it ended, as text and as JSON.
+//!
+//! The accounting is part of the contract: `opened == closed` when `run` returns, and whatever the
+//! deadline destroyed has a number here and an exit code. Knows no connections.
+
+use std::fmt;
+use std::process::{ExitCode, Termination};
+
+pub use crate::drain::End;
+
+/// What a server did, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Report {
+    /// Connections accepted.
+    pub opened: u64,
+    /// Connections closed, for whatever reason.
+    pub closed: u64,
+    /// Requests whose head was received.
+    pub requests: u64,
+    /// Answers that were handed to the kernel to their last byte, refusals included.
+    pub answered: u64,
+    /// Messages that were no valid request, or over a limit: answered 4xx or 5xx and closed.
+    pub refused: u64,
+    /// Requests that came after the signal and were rejected or dropped, as configured.
+    pub late: u64,
+    /// Connections that a timeout ended, outside the deadline of a drain.
+    pub timed_out: u64,
+    /// Connections that the peer broke, or left in the middle of a request or an answer.
+    pub left: u64,
+    /// Panics of the handler, each answered 500 where nothing had been sent.
+    pub panics: u64,
+    /// Idle connections closed by the drain, those that had sent nothing included.
+    pub closed_idle: u64,
+    /// Requests that were cut before their answer had begun: answered 503.
+    pub forced_503: u64,
+    /// Requests that were cut in the middle of their answer, or whose 503 could not be sent: reset.
+    pub aborted: u64,
+    /// Answers handed to the kernel in full, but not acknowledged by the peer at the deadline.
+    pub undelivered: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// How long the drain took, in milliseconds.
+    pub drain_millis: u32,
+}
+
+impl Report {
+    /// How many connections the deadline, or a second signal, cut.
+    pub const fn cut(&self) -> u64 {
+        self.forced_503 + self.aborted + self.undelivered
+    }
+}
+
+/// How a server ended: what `run` returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// Why it returned.
+    pub end: End,
+    /// What it did.
+    pub report: Report,
+}
+
+impl Outcome {
+    /// The exit code that tells the truth: 0 drained; 1 the deadline cut at least one connection;
+    /// 3 a second signal cut what was left. (2 is for a server that could not start.)
+    pub const fn code(&self) -> i32 {
+        match self.end {
+            End::Drained => 0,
+            End::Deadline => 1,
+            End::Cut => 3,
+        }
+    }
+
+    /// The end in one word: `drained`, `deadline` or `cut`.
+    pub const fn end_name(&self) -> &'static str {
+        match self.end {
+            End::Drained => "drained",
+            End::Deadline => "deadline",
+            End::Cut => "cut",
+        }
+    }
+
+    /// The outcome as one line of JSON: `end`, `exit_code`, and every number of the report by its
+    /// name.
+    #[cfg(feature = "json")]
+    pub fn to_json(&self) -> String {
+        #[derive(serde::Serialize)]
+        struct Line<'a> {
+            end: &'a str,
+            exit_code: i32,
+            #[serde(flatten)]
+            report: &'a Report,
+        }
+        let line = Line {
+            end: self.end_name(),
+            exit_code: self.code(),
+            report: &self.report,
+        };
+        // Strings and integers always serialize.
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = &self.report;
+        let seconds = f64::from(report.drain_millis) / 1_000.0;
+        match self.end {
+            End::Drained => write!(f, "drained in {seconds:.3} s, nothing lost: ")?,
+            End::Deadline => write!(
+                f,
+                "the deadline cut {} connections after {seconds:.3} s: ",
+                report.cut()
+            )?,
+            End::Cut => write!(
+                f,
+                "cut by a second signal after {seconds:.3} s, {} connections lost: ",
+                report.cut()
+            )?,
+        }
+        write!(
+            f,
+            "{} connections, {} requests, {} answered",
+            report.opened, report.requests, report.answered
+        )?;
+        for (count, what) in [
+            (report.closed_idle, "closed idle"),
+            (report.refused, "refused"),
+            (report.late, "came late"),
+            (report.timed_out, "timed out"),
+            (report.left, "left by their peer"),
+            (report.panics, "panics"),
+            (report.forced_503, "forced with 503"),
+            (report.aborted, "reset in the middle"),
+            (report.undelivered, "not acknowledged"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Termination for Outcome {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self.code() as u8) // 0 to 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(end: End) -> Outcome {
+        let report = Report {
+            opened: 7,
+            closed: 7,
+            requests: 9,
+            answered: 8,
+            aborted: 1,
+            drain_millis: 1_250,
+            ..Report::default()
+        };
+        Outcome { end, report }
+    }
+
+    #[test]
+    fn codes_tell_the_truth() {
+        assert_eq!(outcome(End::Drained).code(), 0);
+        assert_eq!(outcome(End::Deadline).code(), 1);
+        assert_eq!(outcome(End::Cut).code(), 3);
+    }
+
+    #[test]
+    fn the_text_names_what_happened_and_only_that() {
+        assert_eq!(
+            outcome(End::Deadline).to_string(),
+            "the deadline cut 1 connections after 1.250 s: 7 connections, 9 requests, 8 answered, \
+             1 reset in the middle"
+        );
+    }
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn the_json_is_one_line_with_every_number() {
+        let line = outcome(End::Deadline).to_json();
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["end"], "deadline");
+        assert_eq!(value["exit_code"], 1);
+        assert_eq!(value["aborted"], 1);
+        assert_eq!(value["drain_millis"], 1_250);
+        assert!(!line.contains('\n'));
+    }
+}

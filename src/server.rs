@@ -1,0 +1,319 @@
+//! A server on real sockets: bound, configured, run.
+//!
+//! Puts the engine on the real system. It starts no thread but the one [`Server::spawn`] is asked
+//! for, installs no logger, and never exits the process: it returns an [`Outcome`].
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::config::{Config, Drain, Late, Limits, Times};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handler::{Handler, Reply};
+use crate::later::{Handle, Inbox};
+use crate::report::Outcome;
+use crate::request::Request;
+use crate::sys::Sys;
+use crate::sys::listen::{Listener, Options, open_file_limit};
+use crate::sys::real::{Real, Signals};
+use crate::tick::millis;
+
+/// A bound server.
+///
+/// ```no_run
+/// use ebbtide::{Response, Server};
+///
+/// fn main() -> std::io::Result<()> {
+///     let server = Server::bind("127.0.0.1:8080")?;
+///     let outcome = server.serve(|request| match request.path() {
+///         "/" => Response::text(200, "hello\n"),
+///         _ => Response::text(404, "not here\n"),
+///     })?;
+///     std::process::exit(outcome.code())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    signals: Option<Signals>,
+    config: Config,
+}
+
+/// How a server is bound, where [`Server::bind`] is not enough.
+#[derive(Debug, Default)]
+pub struct Builder {
+    signals: Option<Vec<i32>>,
+    options: Options,
+    listeners: Vec<Listener>,
+}
+
+impl Builder {
+    /// The signals that stop the server, by number; none means that only its [`Handle`] does.
+    /// They are caught before the first socket is opened, so that there is no moment at which the
+    /// server can be reached and a signal kills it.
+    #[must_use]
+    pub fn signals(mut self, numbers: impl IntoIterator<Item = i32>) -> Self {
+        self.signals = Some(numbers.into_iter().collect());
+        self
+    }
+
+    /// How the sockets are opened.
+    #[must_use]
+    pub const fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Listens on a socket that is already open as well: inherited, or opened by the caller.
+    #[must_use]
+    pub fn listen(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Opens the sockets, one for each address; the open ones that were given come first.
+    ///
+    /// # Errors
+    ///
+    /// A signal cannot be caught, an address cannot be listened on (the error says which and why),
+    /// or there is no socket at all.
+    pub fn bind(self, addrs: &[SocketAddr]) -> Result<Server, Error> {
+        let signals = match self.signals {
+            Some(numbers) => Some(Signals::install(&numbers)?),
+            None => None,
+        };
+        let mut listeners = self.listeners;
+        for addr in addrs {
+            listeners.push(Listener::bind(*addr, &self.options)?);
+        }
+        if listeners.is_empty() {
+            let none = io::ErrorKind::InvalidInput.into();
+            return Err(Error::new("listen: no address was given", none));
+        }
+        Ok(Server {
+            listeners,
+            signals,
+            config: Config::default(),
+        })
+    }
+}
+
+impl Server {
+    /// Opens a socket. Of several addresses that a name stands for, the first that can be listened
+    /// on is taken.
+    ///
+    /// SIGTERM and SIGINT drain the server from the moment it runs; [`Server::spawn`] leaves signals
+    /// alone. For others use [`Server::builder`].
+    ///
+    /// # Errors
+    ///
+    /// The address is none, or cannot be listened on: the error says which and why.
+    pub fn bind(addr: impl ToSocketAddrs) -> Result<Self, Error> {
+        let addrs = addr
+            .to_socket_addrs()
+            .map_err(|error| Error::new("resolve the address to listen on", error))?;
+        let mut refused = None;
+        for addr in addrs {
+            match Self::builder().bind(&[addr]) {
+                Ok(server) => return Ok(server),
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| {
+            let none = io::ErrorKind::AddrNotAvailable.into();
+            Error::new("listen: the name has no address", none)
+        }))
+    }
+
+    /// Sets more than an address.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// Sets the timeouts.
+    #[must_use]
+    pub const fn times(mut self, times: Times) -> Self {
+        self.config.times = times;
+        self
+    }
+
+    /// Sets how to stop.
+    #[must_use]
+    pub const fn drain(mut self, drain: Drain) -> Self {
+        self.config.drain = drain;
+        self
+    }
+
+    /// Sets what becomes of requests that come after the signal.
+    #[must_use]
+    pub fn late(mut self, late: Late) -> Self {
+        self.config.late = late;
+        self
+    }
+
+    /// Does not drain: the first reason to stop cuts at once. For development.
+    #[must_use]
+    pub const fn no_drain(mut self) -> Self {
+        self.config.no_drain = true;
+        self
+    }
+
+    /// Logs the number of connections in each phase that often, at `info`.
+    #[must_use]
+    pub fn log_connections(mut self, every: Duration) -> Self {
+        self.config.log_connections = Some(millis(every).max(1));
+        self
+    }
+
+    /// The address that the first socket listens on: the real port where port 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listeners[0].local_addr() // there is one: `Builder::bind` sees to it
+    }
+
+    /// The addresses of every socket, in the order they were given.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(Listener::local_addr).collect()
+    }
+
+    /// Answers requests with a closure, on this thread, until the server has drained.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::run`].
+    pub fn serve<R: Into<Reply>>(
+        self,
+        answer: impl FnMut(&Request<'_>) -> R,
+    ) -> io::Result<Outcome> {
+        self.run(answer)
+    }
+
+    /// Answers requests with a handler, on this thread, until the server has drained.
+    ///
+    /// # Errors
+    ///
+    /// The event loop could not be set up, or the system's selector failed.
+    pub fn run(mut self, handler: impl Handler) -> io::Result<Outcome> {
+        if self.signals.is_none() {
+            self.signals = Some(Signals::install(&[
+                signal_hook::consts::SIGTERM,
+                signal_hook::consts::SIGINT,
+            ])?);
+        }
+        let (sys, config) = self.into_parts()?;
+        let inbox = Inbox::new(sys.waker());
+        Engine::new(sys, handler, config, inbox).run()
+    }
+
+    /// Answers requests with a handler, on a thread of its own. Signals are left alone unless the
+    /// [`Builder`] was given some.
+    ///
+    /// # Errors
+    ///
+    /// The event loop could not be set up, or the thread not started.
+    pub fn spawn(self, handler: impl Handler + Send + 'static) -> io::Result<Running> {
+        let addrs = self.local_addrs();
+        let (sys, config) = self.into_parts()?;
+        let inbox = Inbox::new(sys.waker());
+        let handle = inbox.handle().clone();
+        let thread = thread::Builder::new()
+            .name("ebbtide".into())
+            .spawn(move || Engine::new(sys, handler, config, inbox).run())?;
+        Ok(Running {
+            handle,
+            addrs,
+            thread: Some(thread),
+        })
+    }
+
+    fn into_parts(mut self) -> Result<(Real, Config), Error> {
+        if self.config.limits.connections == usize::MAX
+            && let Some(files) = open_file_limit()
+        {
+            let files = usize::try_from(files).unwrap_or(usize::MAX);
+            let connections = files.saturating_sub(RESERVED_FILES).max(RESERVED_FILES);
+            self.config.limits = self.config.limits.connections(connections);
+        }
+        Ok((Real::new(self.listeners, self.signals)?, self.config))
+    }
+}
+
+/// A server on a thread of its own.
+///
+/// Dropped, it is cut: a test that fails leaves no server behind. To drain it, use
+/// [`Running::shutdown`].
+pub struct Running {
+    handle: Handle,
+    addrs: Vec<SocketAddr>,
+    thread: Option<JoinHandle<io::Result<Outcome>>>,
+}
+
+impl Running {
+    /// The address of the first socket.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addrs[0] // there is one: `Builder::bind` sees to it
+    }
+
+    /// The addresses of every socket.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// What reaches the server from any thread.
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Drains the server and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::run`], and when the server's thread panicked.
+    pub fn shutdown(self) -> io::Result<Outcome> {
+        self.handle.shutdown();
+        self.wait()
+    }
+
+    /// Waits until the server has stopped, for whatever reason.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::run`], and when the server's thread panicked.
+    pub fn wait(mut self) -> io::Result<Outcome> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) | None => Err(io::Error::other("the server's thread panicked")),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.handle.cut();
+            // Its outcome is nobody's business any more, nor its panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("addrs", &self.addrs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Descriptors left to the rest of the process, when the limit on connections is made from the
+/// limit on open files.
+const RESERVED_FILES: usize = 64;
