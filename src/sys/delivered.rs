@@ -91,7 +91,7 @@ fn open() -> io::Result<Socket> {
 fn ends(socket: &SockRef<'_>) -> io::Result<(SocketAddr, SocketAddr)> {
     let local = socket.local_addr()?.as_socket();
     let peer = socket.peer_addr()?.as_socket();
-    local.zip(peer).ok_or(ErrorKind::Unsupported.into())
+    local.zip(peer).ok_or_else(|| ErrorKind::Unsupported.into())
 }
 
 fn exchange(mut channel: &Socket, question: &[u8], serial: u32) -> io::Result<Answer> {

@@ -1,0 +1,682 @@
+//! What the command line says: the flags, their help, and one clear line for each mistake.
+//!
+//! The parsed arguments are plain data with every default filled in.
+//!
+//! Knows nothing of the server that they configure, and neither prints nor exits.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::cli::values;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    Serve(Serve),
+}
+
+/// Serve the demo routes until a signal, then drain.
+///
+/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /health.
+///
+/// Durations are written 250ms, 2s or 1m; sizes 64KiB, 64MiB or 1000 (bytes).
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+#[command(after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Serve {
+    // Not as a doc comment, where rustdoc takes the brackets for a link.
+    /// Where to listen
+    #[arg(
+        help = "Address and port to listen on, as 127.0.0.1:8080 or [::1]:8080; may be given \
+                several times. Port 0 takes a free port and prints it. By default only this \
+                machine gets in, so that nothing is exposed by accident",
+        long,
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:8080",
+        value_parser = values::address,
+        help_heading = LISTENING,
+    )]
+    pub listen: Vec<SocketAddr>,
+
+    /// Share the port with other processes that ask for the same (SO_REUSEPORT), such as a
+    /// successor. Off by default, so that a second server by mistake fails and does not take half
+    /// of the connections
+    #[arg(long, help_heading = LISTENING)]
+    pub reuse_port: bool,
+
+    /// The one deadline of a drain, from the signal on and over everything; what is left then is
+    /// cut. Below the 30 s after which Kubernetes kills
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "25s",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub drain_timeout: Duration,
+
+    /// Go on accepting for that long after the signal, /health already failing, so that load
+    /// balancers see it first. None by default, as it delays every stop
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0s",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub drain_delay: Duration,
+
+    /// How long a request whose head has begun to arrive may take to send the rest of it during a
+    /// drain. Enough for a slow link, and too short to hold up a stop
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "2s",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub drain_head_timeout: Duration,
+
+    /// Requests whose first byte comes after the signal: serve them, reject them with a status
+    /// (400 to 599; 503 if none is given), or drop them unanswered. Served by default, as their
+    /// clients could not know
+    #[arg(
+        long,
+        value_name = "serve|reject[:STATUS]|drop",
+        default_value = "serve",
+        value_parser = values::late_requests,
+        help_heading = STOPPING,
+    )]
+    pub late_requests: LateRequests,
+
+    /// During a drain a connection that has been idle for that long is closed; one that has just
+    /// been answered may be about to send its next request, and gets that long to do so. A few
+    /// round trips within a data centre
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "25ms",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub idle_grace: Duration,
+
+    /// Spread the closing of idle connections over that long, so that their clients do not all
+    /// reconnect at once. None by default: the fastest stop
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0s",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub close_spread: Duration,
+
+    /// After our last byte, go on reading for at most that long, so that a request which crosses
+    /// it does not destroy the answer by a reset. A few round trips
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "250ms",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub linger: Duration,
+
+    /// The signals that start a drain, with commas between; another one cuts it short. Ctrl-C, and
+    /// what supervisors send
+    #[arg(
+        long,
+        value_name = "NAMES",
+        default_value = "INT,TERM",
+        value_delimiter = ',',
+        value_parser = values::signal,
+        help_heading = STOPPING,
+    )]
+    pub signals: Vec<i32>,
+
+    /// No drain: the first signal cuts. For development, where a restart should not wait
+    #[arg(long, help_heading = STOPPING)]
+    pub dev: bool,
+
+    /// How long a request's head may take to arrive, from its first byte. Generous for any client
+    /// that means well
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = values::positive_duration,
+        help_heading = TIMEOUTS,
+    )]
+    pub head_timeout: Duration,
+
+    /// How long a request's body may pause while it arrives. Longer than a mobile link falls silent
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = values::positive_duration,
+        help_heading = TIMEOUTS,
+    )]
+    pub body_timeout: Duration,
+
+    /// How long a client may take none of the bytes it is owed. As long as an upload may pause
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = values::positive_duration,
+        help_heading = TIMEOUTS,
+    )]
+    pub write_timeout: Duration,
+
+    /// How long a connection may wait for its next request. Longer than the 60 s after which load
+    /// balancers close theirs, so that it is they who do
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "75s",
+        value_parser = values::duration,
+        help_heading = TIMEOUTS,
+    )]
+    pub idle_timeout: Duration,
+
+    /// How long an answer may be worked on, or none. No limit by default, as only the application
+    /// knows what it does
+    #[arg(
+        long,
+        value_name = "DURATION|none",
+        default_value = "none",
+        value_parser = values::duration_or_none,
+        help_heading = TIMEOUTS,
+    )]
+    pub handler_timeout: Maybe<Duration>,
+
+    /// The longest head of a request, in bytes. Room for large cookies
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64KiB",
+        value_parser = values::head_size,
+        help_heading = LIMITS,
+    )]
+    pub max_head: u64,
+
+    /// The most header fields in a request. Browsers send about 20
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "100",
+        value_parser = values::field_count,
+        help_heading = LIMITS,
+    )]
+    pub max_headers: u32,
+
+    /// The longest body of a request to /echo, in bytes. It is kept in memory as a whole
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        value_parser = values::size,
+        help_heading = LIMITS,
+    )]
+    pub max_body: u64,
+
+    /// The most connections at a time; further ones wait in the backlog. By default what the limit
+    /// of open files (ulimit -n) leaves room for
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = values::connection_count,
+        help_heading = LIMITS,
+    )]
+    pub max_connections: Option<u32>,
+
+    /// How often to log a line with the number of connections in each phase, or off. Off by
+    /// default, as a log should be quiet while nothing happens
+    #[arg(
+        long,
+        value_name = "DURATION|off",
+        default_value = "off",
+        value_parser = values::duration_or_off,
+        help_heading = OUTPUT,
+    )]
+    pub log_connections: Maybe<Duration>,
+
+    /// What the drain did, written to stderr at exit: a text for people, a line of JSON for
+    /// programs, or none
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = OUTPUT,
+    )]
+    pub report: Report,
+}
+
+/// An option for which no value is one of the values. Under its own name clap would take it for a
+/// flag that may be left out.
+pub type Maybe<T> = Option<T>;
+
+/// What becomes of requests whose first byte comes after the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateRequests {
+    /// They are served like any other.
+    Serve,
+    /// They are answered with this status.
+    Reject(u16),
+    /// Their connection is closed without an answer.
+    Drop,
+}
+
+/// How the outcome of a drain is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Report {
+    /// Lines for people.
+    Text,
+    /// One line for programs.
+    Json,
+    /// Not at all.
+    None,
+}
+
+/// Why there is nothing to do but to say something and to exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Help or the version was asked for: to stdout, exit code 0.
+    Told(String),
+    /// A mistake, as one line without an end of line: to stderr, exit code 2.
+    Usage(String),
+}
+
+/// Reads the arguments, the first of which is the program's name.
+///
+/// # Errors
+///
+/// What is to be printed instead of running: help, the version, or a mistake.
+pub fn parse<I>(args: I) -> Result<Command, Exit>
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let cli = Cli::try_parse_from(args).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Told(error.to_string()),
+        _ => mistake(&explain(&error)),
+    })?;
+    let Some(Command::Serve(mut serve)) = cli.command else {
+        return Err(Exit::Told(Cli::command().render_help().to_string()));
+    };
+    if serve.drain_delay > serve.drain_timeout {
+        return Err(mistake(
+            "--drain-delay: is longer than --drain-timeout, which covers it; lengthen that one too",
+        ));
+    }
+    serve.signals.sort_unstable();
+    serve.signals.dedup();
+    Ok(Command::Serve(serve))
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "ebbtide",
+    bin_name = "ebbtide",
+    version,
+    about = "An HTTP/1.1 server that stops without losing a request",
+    after_help = AFTER_HELP,
+    max_term_width = 100,
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+fn mistake(what: &str) -> Exit {
+    Exit::Usage(format!("ebbtide: {what}"))
+}
+
+/// One line that names the flag and the value, and says what would be right.
+fn explain(error: &clap::Error) -> String {
+    let context = |kind| {
+        let text = error.get(kind).map(ToString::to_string);
+        text.filter(|text| !text.is_empty())
+    };
+    let invalid = context(ContextKind::InvalidArg).unwrap_or_default();
+    // clap names a flag together with its value: `--listen <ADDR:PORT>`.
+    let (flag, form) = invalid.split_once(' ').unwrap_or((&invalid, "a value"));
+    let value = context(ContextKind::InvalidValue);
+    match (error.kind(), value) {
+        (ErrorKind::ValueValidation, _) if let Some(why) = error.source() => {
+            format!("{flag}: {why}")
+        }
+        (ErrorKind::InvalidValue, Some(value)) => {
+            let valid = context(ContextKind::ValidValue).unwrap_or_default();
+            format!("{flag}: {value:?} is not one of {valid}")
+        }
+        (ErrorKind::InvalidValue, None) => format!("{flag}: needs a value: {flag} {form}"),
+        (ErrorKind::TooManyValues, Some(value)) => {
+            format!("{flag}: takes no value, and was given {value:?}")
+        }
+        (ErrorKind::ArgumentConflict, _) => format!("{flag}: may be given only once"),
+        (ErrorKind::UnknownArgument, _) if !invalid.starts_with('-') => {
+            format!("{invalid:?} is not expected here; see ebbtide serve --help")
+        }
+        (ErrorKind::UnknownArgument, _) => {
+            let help = match context(ContextKind::SuggestedArg) {
+                Some(like) => format!("did you mean {like}?"),
+                None if is_of_serve(flag) => format!("write ebbtide serve {flag}"),
+                None => String::from("see ebbtide serve --help"),
+            };
+            format!("{invalid:?} is not a flag here; {help}")
+        }
+        (ErrorKind::InvalidSubcommand, _) => {
+            let name = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            format!("{name:?} is not a command; write ebbtide serve")
+        }
+        (ErrorKind::InvalidUtf8, _) => String::from("an argument is not UTF-8"),
+        // Nothing else is known to happen with these flags. clap's first line says it.
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            String::from(line.strip_prefix("error: ").unwrap_or(line))
+        }
+    }
+}
+
+/// Whether this is a flag of `serve`, so that the command was forgotten before it.
+fn is_of_serve(flag: &str) -> bool {
+    let command = Cli::command();
+    let mut flags = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(clap::Arg::get_long);
+    flag.strip_prefix("--")
+        .is_some_and(|name| flags.any(|long| long == name))
+}
+
+const LISTENING: &str = "Listening";
+const STOPPING: &str = "Stopping";
+const TIMEOUTS: &str = "Timeouts";
+const LIMITS: &str = "Limits";
+const OUTPUT: &str = "Output";
+
+const AFTER_HELP: &str = "\
+Examples:
+  ebbtide serve --listen 0.0.0.0:8080 --drain-delay 5s
+      Behind a load balancer that checks /health every few seconds
+  ebbtide serve --listen 127.0.0.1:0 --dev
+      On a free port, without a drain
+
+Exit codes:
+  0  drained: nothing was cut
+  1  the deadline cut connections
+  2  bad usage, or could not start
+  3  cut by a second signal
+  4  a hook failed
+
+RUST_LOG sets what is logged to stderr: error, warn, info (the default), debug or trace.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Command, Exit> {
+        let words = line.split_whitespace().map(OsString::from);
+        parse(std::iter::once("ebbtide".into()).chain(words))
+    }
+
+    #[track_caller]
+    fn serve(line: &str) -> Serve {
+        match parse_line(&format!("serve {line}")) {
+            Ok(Command::Serve(serve)) => serve,
+            Err(exit) => panic!("{exit:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn told(line: &str) -> String {
+        match parse_line(line) {
+            Err(Exit::Told(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        let expected = Serve {
+            listen: vec!["127.0.0.1:8080".parse().unwrap()],
+            reuse_port: false,
+            drain_timeout: secs(25),
+            drain_delay: secs(0),
+            drain_head_timeout: secs(2),
+            late_requests: LateRequests::Serve,
+            idle_grace: millis(25),
+            close_spread: secs(0),
+            linger: millis(250),
+            signals: vec![2, 15],
+            dev: false,
+            head_timeout: secs(10),
+            body_timeout: secs(30),
+            write_timeout: secs(30),
+            idle_timeout: secs(75),
+            handler_timeout: None,
+            max_head: 64 << 10,
+            max_headers: 100,
+            max_body: 64 << 20,
+            max_connections: None,
+            log_connections: None,
+            report: Report::Text,
+        };
+        assert_eq!(serve(""), expected);
+    }
+
+    #[test]
+    fn every_flag_is_heard() {
+        let expected = Serve {
+            listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()],
+            reuse_port: true,
+            drain_timeout: secs(60),
+            drain_delay: secs(5),
+            drain_head_timeout: millis(1),
+            late_requests: LateRequests::Reject(429),
+            idle_grace: millis(2),
+            close_spread: millis(3),
+            linger: millis(4),
+            signals: vec![1, 2, 3],
+            dev: true,
+            head_timeout: millis(5),
+            body_timeout: millis(6),
+            write_timeout: millis(7),
+            idle_timeout: millis(8),
+            handler_timeout: Some(millis(9)),
+            max_head: 1 << 10,
+            max_headers: 11,
+            max_body: 12,
+            max_connections: Some(13),
+            log_connections: Some(secs(14)),
+            report: Report::Json,
+        };
+        let heard = serve(
+            "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
+             --drain-delay 5s --drain-head-timeout 1ms --late-requests reject:429 \
+             --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --dev \
+             --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --idle-timeout 8ms \
+             --handler-timeout 9ms --max-head 1KiB --max-headers 11 --max-body 12 \
+             --max-connections 13 --log-connections 14s --report json",
+        );
+        assert_eq!(heard, expected);
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_that_says_what_would_be_right() {
+        const CASES: &[(&str, &str)] = &[
+            (
+                "serve --drain-timeout 5",
+                r#"--drain-timeout: "5" is not a duration; write 250ms, 2s or 1m"#,
+            ),
+            (
+                "serve --listen 8080",
+                r#"--listen: "8080" has no address; write 127.0.0.1:8080 or 0.0.0.0:8080"#,
+            ),
+            (
+                "serve --signals INT,SIGKILL",
+                "--signals: KILL cannot be caught: \
+                 the system ends the process at once, and nothing is drained",
+            ),
+            (
+                "serve --max-headers=0",
+                r#"--max-headers: "0" is not a number from 1 to 10000"#,
+            ),
+            (
+                "serve --report xml",
+                r#"--report: "xml" is not one of text, json, none"#,
+            ),
+            (
+                "serve --report",
+                "--report: needs a value: --report <FORMAT>",
+            ),
+            (
+                "serve --late-requests",
+                "--late-requests: needs a value: --late-requests <serve|reject[:STATUS]|drop>",
+            ),
+            (
+                "serve --listen",
+                "--listen: needs a value: --listen <ADDR:PORT>",
+            ),
+            (
+                "serve --linger= --dev",
+                r#"--linger: "" is not a duration; write 250ms, 2s or 1m"#,
+            ),
+            (
+                "serve --dev=yes",
+                r#"--dev: takes no value, and was given "yes""#,
+            ),
+            (
+                "serve --linger 1s --linger 2s",
+                "--linger: may be given only once",
+            ),
+            ("serve --dev --dev", "--dev: may be given only once"),
+            (
+                "serve --drian-timeout 5s",
+                r#""--drian-timeout" is not a flag here; did you mean --drain-timeout?"#,
+            ),
+            (
+                "serve --frobnicate",
+                r#""--frobnicate" is not a flag here; see ebbtide serve --help"#,
+            ),
+            (
+                "serve -x",
+                r#""-x" is not a flag here; see ebbtide serve --help"#,
+            ),
+            (
+                "serve 8080",
+                r#""8080" is not expected here; see ebbtide serve --help"#,
+            ),
+            (
+                "--listen 127.0.0.1:80",
+                r#""--listen" is not a flag here; write ebbtide serve --listen"#,
+            ),
+            (
+                "--max-body=7",
+                r#""--max-body" is not a flag here; write ebbtide serve --max-body"#,
+            ),
+            ("sreve", r#""sreve" is not a command; write ebbtide serve"#),
+            (
+                "serve --drain-timeout 5s --drain-delay 6s",
+                "--drain-delay: is longer than --drain-timeout, which covers it; \
+                 lengthen that one too",
+            ),
+        ];
+        for (line, expected) in CASES {
+            let expected = Exit::Usage(format!("ebbtide: {expected}"));
+            assert_eq!(parse_line(line), Err(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_break_the_line() {
+        for args in [["serve", "--linger=a\nb"], ["serve", "--a\nb"]] {
+            let args = ["ebbtide"].into_iter().chain(args).map(OsString::from);
+            let Err(Exit::Usage(line)) = parse(args) else {
+                panic!("taken");
+            };
+            assert_eq!(line.lines().count(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_not_text_is_a_mistake() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = OsString::from_vec(b"--linger=\xff".to_vec());
+        assert_eq!(
+            parse(["ebbtide".into(), "serve".into(), odd]),
+            Err(Exit::Usage("ebbtide: an argument is not UTF-8".into()))
+        );
+    }
+
+    #[test]
+    fn alone_it_prints_help() {
+        let help = told("");
+        assert!(help.contains("Usage: ebbtide"), "{help}");
+        assert!(help.contains("serve"), "{help}");
+        assert!(help.contains("Exit codes:"), "{help}");
+    }
+
+    #[test]
+    fn it_says_its_version() {
+        let expected = format!("ebbtide {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(told("--version"), expected);
+    }
+
+    #[test]
+    fn help_is_complete() {
+        let help = told("serve --help");
+        for heading in [LISTENING, STOPPING, TIMEOUTS, LIMITS, OUTPUT, "Exit codes"] {
+            assert!(help.contains(&format!("\n{heading}:\n")), "{heading}");
+        }
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let flags = serve.get_arguments().filter(|arg| arg.get_id() != "help");
+        for arg in flags {
+            let flag = format!("--{}", arg.get_long().unwrap());
+            assert!(help.contains(&flag), "{flag}");
+            assert!(arg.get_help_heading().is_some(), "{flag}: under no heading");
+            // What it does, and why its default is what it is.
+            let text = arg.get_help().unwrap().to_string();
+            assert!(text.len() > 50, "{flag}: {text}");
+            if let [default, ..] = arg.get_default_values() {
+                let default = format!("[default: {}]", default.to_string_lossy());
+                assert!(
+                    !arg.get_action().takes_values() || help.contains(&default),
+                    "{flag} {default}"
+                );
+            }
+        }
+        assert_eq!(
+            help.matches("  ebbtide serve --").count(),
+            2,
+            "two examples"
+        );
+        for code in 0..=4 {
+            assert!(help.contains(&format!("\n  {code}  ")), "exit code {code}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The command's log: one line a record, to stderr.
+//!
+//! At a terminal a line is short, `12:34:56.789Z INFO  listening on …`, with the time in UTC.
+//! Elsewhere, where lines are kept, it carries the date as well. Records of `debug` and `trace`
+//! name the module that wrote them; those above are for whoever runs the server, who need not know.
+//!
+//! Knows nothing of what is logged.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+
+use env_logger::{Builder, Env};
+use log::{Level, Record};
+
+/// Starts logging: `info` and above, unless the environment variable `RUST_LOG` says otherwise.
+/// If there is a logger already, it stays.
+pub fn init() {
+    let short = io::stderr().is_terminal();
+    let started = Builder::from_env(Env::default().default_filter_or("info"))
+        .format(move |out, record| {
+            let time = out.timestamp_millis().to_string();
+            let time = if short { time_of_day(&time) } else { &time };
+            let style = out.default_level_style(record.level());
+            let level = format!("{style}{:<5}{style:#}", record.level());
+            write_line(out, time, &level, record)
+        })
+        .try_init();
+    if let Err(error) = started {
+        log::debug!("{error}");
+    }
+}
+
+fn write_line(
+    out: &mut impl Write,
+    time: &str,
+    level: &str,
+    record: &Record<'_>,
+) -> io::Result<()> {
+    write!(out, "{time} {level} ")?;
+    if record.level() >= Level::Debug {
+        write!(out, "{}: ", record.target())?;
+    }
+    writeln!(out, "{}", one_line(&record.args().to_string()))
+}
+
+/// What follows the `T` of an RFC 3339 time.
+fn time_of_day(time: &str) -> &str {
+    time.split_once('T').map_or(time, |(_, time)| time)
+}
+
+/// The text with its control characters escaped, so that a record is one line, and nothing that a
+/// peer sent reaches a terminal as a command.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        match char.is_control() {
+            true => line.extend(char.escape_default()),
+            false => line.push(char),
+        }
+    }
+    line.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    fn line(level: Level, message: fmt::Arguments<'_>) -> String {
+        let record = Record::builder()
+            .level(level)
+            .target("ebbtide::engine")
+            .args(message)
+            .build();
+        let mut out = Vec::new();
+        write_line(&mut out, "12:34:56.789Z", "LEVEL", &record).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_time_level_and_message() {
+        assert_eq!(
+            line(Level::Info, format_args!("listening on {}", 80)),
+            "12:34:56.789Z LEVEL listening on 80\n"
+        );
+    }
+
+    #[test]
+    fn only_debug_and_trace_name_the_module() {
+        for level in [Level::Error, Level::Warn, Level::Info] {
+            assert!(!line(level, format_args!("x")).contains("engine"));
+        }
+        for level in [Level::Debug, Level::Trace] {
+            assert!(line(level, format_args!("x")).ends_with(" ebbtide::engine: x\n"));
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line() {
+        assert_eq!(
+            line(Level::Info, format_args!("a\nb\r\n\u{1b}[31m{} é\n", "c\0")),
+            "12:34:56.789Z LEVEL a\\nb\\r\\n\\u{1b}[31mc\\u{0} é\\n\n"
+        );
+    }
+
+    #[test]
+    fn the_time_of_day_is_what_follows_the_date() {
+        assert_eq!(time_of_day("2026-01-02T12:34:56.789Z"), "12:34:56.789Z");
+        assert_eq!(time_of_day("noon"), "noon");
+    }
+}
