@@ -115,6 +115,26 @@ pub enum End {
     Cut,
 }
 
+impl End {
+    /// The exit code that tells the truth about it. (2 is for a server that could not start.)
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::Drained => 0,
+            Self::Deadline => 1,
+            Self::Cut => 3,
+        }
+    }
+
+    /// It in one word: `drained`, `deadline` or `cut`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::Deadline => "deadline",
+            Self::Cut => "cut",
+        }
+    }
+}
+
 /// What stopping asks of the engine at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {

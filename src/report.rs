@@ -68,20 +68,7 @@ impl Outcome {
     /// The exit code that tells the truth: 0 drained; 1 the deadline cut at least one connection;
     /// 3 a second signal cut what was left. (2 is for a server that could not start.)
     pub const fn code(&self) -> i32 {
-        match self.end {
-            End::Drained => 0,
-            End::Deadline => 1,
-            End::Cut => 3,
-        }
-    }
-
-    /// The end in one word: `drained`, `deadline` or `cut`.
-    pub const fn end_name(&self) -> &'static str {
-        match self.end {
-            End::Drained => "drained",
-            End::Deadline => "deadline",
-            End::Cut => "cut",
-        }
+        self.end.code()
     }
 
     /// The outcome as one line of JSON: `end`, `exit_code`, and every number of the report by its
@@ -96,7 +83,7 @@ impl Outcome {
             report: &'a Report,
         }
         let line = Line {
-            end: self.end_name(),
+            end: self.end.name(),
             exit_code: self.code(),
             report: &self.report,
         };

@@ -3,5 +3,38 @@
 //! Knows the library only from outside.
 
 pub mod args;
+mod demo;
 pub mod logger;
+mod serve;
+mod timer;
 mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use self::args::{Command, Exit};
+
+/// Exit code: bad usage, or the server could not start.
+const CANNOT: u8 = 2;
+
+/// Does what the arguments say, and returns the exit code.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match args::parse(args) {
+        Ok(Command::Serve(options)) => match serve::serve(&options) {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("ebbtide: {error}");
+                ExitCode::from(CANNOT)
+            }
+        },
+        Err(Exit::Told(text)) => {
+            // Piped into a pager that was closed: nothing is left to say.
+            let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(Exit::Usage(line)) => {
+            eprintln!("{line}");
+            ExitCode::from(CANNOT)
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The routes of `ebbtide serve`: something to drive with curl and a load, and to drain.
+//!
+//! Each shows one way to answer: at once, from the request's body, later from another thread, in
+//! pieces of a known and of an unknown length.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use super::timer::Timer;
+use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Source, Waker};
+
+/// Answers the demo's routes.
+#[derive(Debug)]
+pub(super) struct Demo {
+    timer: Timer,
+    max_body: u64,
+}
+
+impl Demo {
+    /// The demo, which buffers bodies up to `max_body` bytes for `/echo`.
+    pub(super) const fn new(timer: Timer, max_body: u64) -> Self {
+        Self { timer, max_body }
+    }
+}
+
+/// Where a path leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Plaintext,
+    Json,
+    Echo,
+    Delay { millis: u32 },
+    Bytes { length: u64 },
+    Stream { chunks: u64, millis: u32 },
+    Health,
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Self> {
+        let mut parts = path.strip_prefix('/')?.split('/');
+        let route = match (parts.next()?, parts.next(), parts.next()) {
+            ("plaintext", None, None) => Self::Plaintext,
+            ("json", None, None) => Self::Json,
+            ("echo", None, None) => Self::Echo,
+            ("health", None, None) => Self::Health,
+            ("delay", Some(millis), None) => Self::Delay {
+                millis: number(millis)?,
+            },
+            ("bytes", Some(length), None) => Self::Bytes {
+                length: number(length)?,
+            },
+            ("stream", Some(chunks), Some(millis)) => Self::Stream {
+                chunks: number(chunks)?,
+                millis: number(millis)?,
+            },
+            _ => return None,
+        };
+        parts.next().is_none().then_some(route)
+    }
+
+    const fn allow(self) -> &'static str {
+        match self {
+            Self::Echo => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    fn allows(self, method: &str) -> bool {
+        match self {
+            Self::Echo => method == "POST",
+            _ => matches!(method, "GET" | "HEAD"),
+        }
+    }
+}
+
+/// Digits only: `parse` alone would take a sign.
+fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+impl Handler for Demo {
+    fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
+        match Route::of(head.path()) {
+            None => Admit::Refuse(Response::text(404, "not here\n")),
+            Some(route) if !route.allows(head.method) => Admit::Refuse(
+                Response::text(405, "not with this method\n").field("Allow", route.allow()),
+            ),
+            Some(Route::Echo) => Admit::Buffer(self.max_body),
+            Some(_) => Admit::Take,
+        }
+    }
+
+    fn handle(&mut self, request: &Request<'_>) -> Reply {
+        let response = match Route::of(request.path()) {
+            Some(Route::Plaintext) => Response::new(200).content_type("text/plain").body(HELLO),
+            Some(Route::Json) => {
+                let body = r#"{"message":"Hello, World!"}"#;
+                Response::new(200)
+                    .content_type("application/json")
+                    .body(body)
+            }
+            Some(Route::Echo) => echo(request),
+            Some(Route::Delay { millis }) => return self.delay(request, millis),
+            Some(Route::Bytes { length }) => bytes(length),
+            Some(Route::Stream { chunks, millis }) => {
+                let stream = Chunks {
+                    next: 0,
+                    chunks,
+                    every: Duration::from_millis(millis.into()),
+                    due: Instant::now(),
+                    timer: self.timer.clone(),
+                };
+                Response::new(200).content_type("text/plain").source(stream)
+            }
+            Some(Route::Health) if request.draining() => Response::text(503, "draining\n"),
+            Some(Route::Health) => Response::text(200, "ok\n"),
+            None => Response::text(404, "not here\n"), // `admit` has refused it already
+        };
+        response.into()
+    }
+}
+
+impl Demo {
+    /// Answers that much later, by the timer's thread.
+    fn delay(&self, request: &Request<'_>, millis: u32) -> Reply {
+        let (later, ticket) = request.later();
+        let time = Instant::now() + Duration::from_millis(millis.into());
+        self.timer.at(time, move || {
+            ticket.send(Response::new(200).content_type("text/plain").body("done"));
+        });
+        later.into()
+    }
+}
+
+/// The request's body and its type.
+fn echo(request: &Request<'_>) -> Response {
+    let mut response = Response::new(200).body(request.body().to_vec());
+    let kind = request.field("content-type").map(String::from_utf8_lossy);
+    let kind = kind.unwrap_or(Cow::Borrowed(BINARY));
+    match response.try_field("Content-Type", &kind) {
+        Ok(()) => response,
+        Err(_) => response.content_type(BINARY),
+    }
+}
+
+/// So many bytes: from the program itself while it has as many, else made on the way.
+fn bytes(length: u64) -> Response {
+    let response = Response::new(200).content_type(BINARY);
+    match usize::try_from(length)
+        .ok()
+        .and_then(|length| BLOCK.get(..length))
+    {
+        Some(bytes) => response.body(bytes),
+        None => response.sized_source(length, Blocks),
+    }
+}
+
+/// The same block again and again; the server stops at the length.
+struct Blocks;
+
+impl Source for Blocks {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+        out.extend_from_slice(&BLOCK);
+        Fill::More
+    }
+}
+
+/// `chunk 0`, `chunk 1` and so on, a chunk each, at its time.
+struct Chunks {
+    next: u64,
+    chunks: u64,
+    every: Duration,
+    due: Instant,
+    timer: Timer,
+}
+
+impl Source for Chunks {
+    fn fill(&mut self, out: &mut Vec<u8>, context: &Context<'_>) -> Fill {
+        if self.next == self.chunks {
+            return Fill::Done;
+        }
+        let now = Instant::now();
+        if now >= self.due {
+            out.extend_from_slice(format!("chunk {}\n", self.next).as_bytes());
+            self.next += 1;
+            self.due += self.every;
+        }
+        if self.next == self.chunks {
+            return Fill::Done;
+        }
+        if now >= self.due {
+            return Fill::More;
+        }
+        let waker: Waker = context.waker();
+        self.timer.at(self.due, move || waker.wake());
+        Fill::Pending
+    }
+}
+
+const HELLO: &str = "Hello, World!";
+const BINARY: &str = "application/octet-stream";
+
+/// Lines of digits.
+static BLOCK: [u8; 64 * 1024] = {
+    let mut block = [b'\n'; 64 * 1024];
+    let mut at = 0;
+    while at < block.len() {
+        if at % 64 != 63 {
+            block[at] = b'0' + (at % 64 % 10) as u8;
+        }
+        at += 1;
+    }
+    block
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_somewhere_or_nowhere() {
+        let stream = Route::Stream {
+            chunks: 3,
+            millis: 20,
+        };
+        let cases: &[(&str, Option<Route>)] = &[
+            ("/plaintext", Some(Route::Plaintext)),
+            ("/delay/250", Some(Route::Delay { millis: 250 })),
+            ("/bytes/0", Some(Route::Bytes { length: 0 })),
+            ("/stream/3/20", Some(stream)),
+            ("/", None),
+            ("", None),
+            ("*", None),
+            ("/plaintext/", None),
+            ("/Plaintext", None),
+            ("/delay", None),
+            ("/delay/", None),
+            ("/delay/+1", None),
+            ("/delay/-1", None),
+            ("/bytes/99999999999999999999999", None),
+            ("/stream/3", None),
+            ("/stream/3/20/1", None),
+            ("/plain%zztext", None),
+        ];
+        for (path, route) in cases {
+            assert_eq!(Route::of(path), *route, "{path}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `ebbtide serve`: the flags put on a server, and what a person at the terminal is told.
+//!
+//! Knows no sockets.
+
+use std::process::ExitCode;
+use std::thread;
+
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
+
+use super::args::{LateRequests, Report, Serve};
+use super::demo::Demo;
+use super::logger;
+use super::timer::Timer;
+use crate::sys::listen::Options;
+use crate::{Drain, End, Late, Limits, Response, Server, Times};
+
+/// Serves until a signal, drains, and reports.
+///
+/// # Errors
+///
+/// The server could not start, or could not go on.
+pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    logger::init();
+    let server = bind(args)?;
+    force_exit_on_the_third(&args.signals)?;
+    for addr in server.local_addrs() {
+        log::info!("listening on http://{addr}");
+    }
+    log::info!(
+        "pid {}; {} drains in at most {}, a second signal cuts",
+        std::process::id(),
+        names(&args.signals),
+        humantime::format_duration(args.drain_timeout),
+    );
+    let demo = Demo::new(Timer::start()?, args.max_body);
+    let outcome = server.run(demo)?;
+    log::logger().flush();
+    match args.report {
+        Report::Text => eprintln!("ebbtide: {outcome}"),
+        Report::Json => eprintln!("{}", outcome.to_json()),
+        Report::None => {}
+    }
+    Ok(ExitCode::from(outcome.code() as u8)) // 0 to 4
+}
+
+fn bind(args: &Serve) -> Result<Server, crate::Error> {
+    let options = Options {
+        reuse_port: args.reuse_port,
+        ..Options::default()
+    };
+    let server = Server::builder()
+        .signals(args.signals.iter().copied())
+        .options(options)
+        .bind(&args.listen)?;
+    let mut limits = Limits::new()
+        .head(u32::try_from(args.max_head).unwrap_or(u32::MAX))
+        .fields(u16::try_from(args.max_headers).unwrap_or(u16::MAX));
+    if let Some(connections) = args.max_connections {
+        limits = limits.connections(connections as usize);
+    }
+    let times = Times::new()
+        .head(args.head_timeout)
+        .body(args.body_timeout)
+        .write(args.write_timeout)
+        .idle(args.idle_timeout)
+        .handler(args.handler_timeout);
+    let drain = Drain::new()
+        .limit(args.drain_timeout)
+        .notice(args.drain_delay)
+        .head(args.drain_head_timeout)
+        .idle_grace(args.idle_grace)
+        .spread(args.close_spread)
+        .linger(args.linger);
+    let late = match args.late_requests {
+        LateRequests::Serve => Late::Serve,
+        LateRequests::Drop => Late::Drop,
+        LateRequests::Reject(status) => {
+            let response = Response::text(status, "the server is stopping\n");
+            Late::Reject(response.field("Retry-After", "1"))
+        }
+    };
+    let mut server = server.limits(limits).times(times).drain(drain).late(late);
+    if let Some(every) = args.log_connections {
+        server = server.log_connections(every);
+    }
+    Ok(if args.dev { server.no_drain() } else { server })
+}
+
+/// The loop hears the first signal and the second. Should it not hear, because a handler holds it,
+/// the third ends the process all the same, with the exit code of a cut.
+fn force_exit_on_the_third(signals: &[i32]) -> std::io::Result<()> {
+    let mut heard = Signals::new(signals)?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            if let Some(signal) = heard.forever().nth(2) {
+                eprintln!("ebbtide: {}: exits at once", names(&[signal]));
+                low_level::exit(CUT);
+            }
+        })?;
+    Ok(())
+}
+
+/// The exit code of [`End::Cut`].
+const CUT: i32 = End::Cut.code();
+
+fn names(signals: &[i32]) -> String {
+    let name = |signal: &i32| match low_level::signal_name(*signal) {
+        Some(name) => name.to_owned(),
+        None => format!("signal {signal}"),
+    };
+    let names: Vec<_> = signals.iter().map(name).collect();
+    names.join(" or ")
+}
