@@ -350,8 +350,10 @@ fn explain(error: &clap::Error) -> String {
     let (flag, form) = invalid.split_once(' ').unwrap_or((&invalid, "a value"));
     let value = context(ContextKind::InvalidValue);
     match (error.kind(), value) {
-        (ErrorKind::ValueValidation, _) if let Some(why) = error.source() => {
-            format!("{flag}: {why}")
+        (ErrorKind::ValueValidation, _) => {
+            // Always there: our own parsers are what fails.
+            let why = error.source().map(ToString::to_string);
+            format!("{flag}: {}", why.unwrap_or_default())
         }
         (ErrorKind::InvalidValue, Some(value)) => {
             let valid = context(ContextKind::ValidValue).unwrap_or_default();

@@ -419,9 +419,11 @@ const SYSV_NUMBERS: bool = cfg!(any(
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpStream as Client};
+    use std::sync::mpsc;
     use std::thread;
 
     use nix::errno::Errno;
+    use nix::sys::pthread::{pthread_kill, pthread_self};
     use nix::sys::signal::{Signal, kill, raise};
     use nix::unistd::Pid;
 
@@ -760,6 +762,32 @@ mod tests {
         numbers.clear();
         world.real.signals(&mut numbers);
         assert_eq!(numbers, [Signal::SIGUSR2 as i32]);
+    }
+
+    #[test]
+    fn a_wait_that_a_signal_interrupts_is_no_error() {
+        let signals = Signals::install(&[Signal::SIGUSR1 as i32]).unwrap();
+        let mut world = World::at("127.0.0.1", Some(signals));
+        let waiting = pthread_self();
+        let (ask, asked) = mpsc::channel::<()>();
+        let other = thread::spawn(move || {
+            for () in asked {
+                pthread_kill(waiting, Signal::SIGUSR1).unwrap();
+            }
+        });
+        // The signal mostly finds us in the wait, which it interrupts before the event of the
+        // signal can end it.
+        for _ in 0..50 {
+            let (mut events, mut numbers) = (Vec::new(), Vec::new());
+            ask.send(()).unwrap();
+            while numbers.is_empty() {
+                world.real.wait(Some(PATIENCE), &mut events).unwrap();
+                world.real.signals(&mut numbers);
+            }
+            assert_eq!(numbers, [Signal::SIGUSR1 as i32]);
+        }
+        drop(ask);
+        other.join().unwrap();
     }
 
     #[test]
