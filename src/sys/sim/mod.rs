@@ -1,7 +1,7 @@
 //! The world as a table: peers, backlogs, signals, and a clock that jumps.
 //!
-//! [`Sim`] is a [`Sys`](crate::sys::Sys) without a kernel. A connection is a row, a handle is the row's number, and
-//! time stands still while the engine works: [`Sys::wait`](crate::sys::Sys::wait) plays what is due, and when nothing is,
+//! [`Sim`] is a [`Sys`] without a kernel. A connection is a row, a handle is the row's number, and
+//! time stands still while the engine works: [`Sys::wait`] plays what is due, and when nothing is,
 //! jumps to the next entry of the script, the timeout, or the horizon. No threads, no files, no
 //! sleeps, so that the same script gives the same [`digest`](Sim::digest) each time.
 //!
@@ -32,6 +32,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(doc)]
+use crate::sys::Sys;
 use crate::tick::Tick;
 
 mod bytes;
@@ -52,8 +54,8 @@ use row::{Ours, Row, Theirs};
 /// The size of an argument to [`Sim::take`] that takes everything, our FIN included.
 pub const ALL: u64 = u64::MAX;
 
-/// What [`Sys::unix_time`](crate::sys::Sys::unix_time) says when the world begins: the date that RFC 9110 gives as an example,
-/// Sun, 06 Nov 1994 08:49:37 GMT.
+/// What [`Sys::unix_time`] says when the world begins: the date that RFC 9110 §5.6.7 gives as an
+/// example, Sun, 06 Nov 1994 08:49:37 GMT.
 pub const UNIX_START: u64 = 784_111_777;
 
 /// Something that happens in the world.
@@ -110,7 +112,7 @@ pub struct Setup {
     pub batch: usize,
     /// The loop's clock when the world begins.
     pub start: Tick,
-    /// Whether [`Sys::stop_handshakes`](crate::sys::Sys::stop_handshakes) can do what it says.
+    /// Whether [`Sys::stop_handshakes`] can do what it says.
     pub filter: bool,
     /// Whether to keep the bytes that peers are sent, for [`Sim::got`]. Without, only the digest
     /// and the counts are kept.
