@@ -640,6 +640,25 @@ fn time_jumps_to_the_script_the_timeout_or_the_horizon_and_never_further() {
 }
 
 #[test]
+fn whatever_moves_the_world_ends_its_rest() {
+    let mut sim = Sim::default();
+    let peer = sim.peer(0);
+    let moves: [&dyn Fn(&mut Sim); 4] = [
+        &|sim| sim.act(Act::Connect(peer)),
+        &|sim| sim.at(sim.millis(), Act::Wake),
+        &|sim| sim.run_until(10),
+        &|sim| sim.behave(peer, Manner::default()),
+    ];
+    for step in moves {
+        while !sim.resting() {
+            events(&mut sim);
+        }
+        step(&mut sim);
+        assert!(!sim.resting());
+    }
+}
+
+#[test]
 fn the_clock_may_begin_anywhere() {
     let mut sim = Sim::new(Setup {
         start: Tick::from_millis(u32::MAX - 999),

@@ -304,6 +304,7 @@ impl Sim {
     /// Does something now. An act that a peer can no longer do, or not yet, does nothing: sending
     /// after its FIN, anything after a reset.
     pub fn act(&mut self, act: Act) {
+        self.resting = false;
         match act {
             Act::Connect(peer) => self.peer_connects(peer),
             Act::Send(peer, bytes) => self.peer_sends(peer, bytes),
@@ -332,11 +333,13 @@ impl Sim {
     /// played at the next wait.
     pub fn at(&mut self, millis: u32, act: Act) {
         self.plan(millis, Step::Act(act));
+        self.resting = false;
     }
 
     /// Changes how a peer behaves from now on. A peer that begins to read takes what waits for it
     /// at its new pace.
     pub fn behave(&mut self, peer: PeerId, manner: Manner) {
+        self.resting = false;
         self.row_mut(peer).manner = manner;
         if self.row(peer).unacknowledged() > 0 {
             self.offer(peer);
@@ -348,10 +351,11 @@ impl Sim {
     /// [`Sim::resting`] for how far a test then turns its engine.
     pub fn run_until(&mut self, millis: u32) {
         self.horizon = self.horizon.max(millis);
+        self.resting = false;
     }
 
-    /// Whether the last wait ended at the horizon with nothing to tell and no timeout reached: the
-    /// engine has done all it will do until the horizon or the world is moved.
+    /// Whether the last wait ended at the horizon with nothing to tell and no timeout reached, and
+    /// nothing was done to the world since: the engine has done all it will do.
     pub const fn resting(&self) -> bool {
         self.resting
     }
