@@ -434,10 +434,26 @@ fn a_peer_that_left_resets_what_is_written_to_it() {
 
 #[test]
 fn a_peer_that_left_still_acknowledges_our_fin() {
-    let (mut sim, peer, mut io) = connected(Setup::default());
+    for pace in [Pace::AtOnce, Pace::After(10), Pace::Never] {
+        let (mut sim, peer, mut io) = connected(slow(pace));
+        sim.leave(peer);
+        sim.finish(&mut io).unwrap();
+        assert_eq!(sim.unacknowledged(&io), Some(0), "{pace:?}");
+
+        let (mut sim, peer, mut io) = connected(slow(pace));
+        sim.finish(&mut io).unwrap();
+        sim.leave(peer);
+        assert_eq!(sim.unacknowledged(&io), Some(0), "{pace:?}, after our FIN");
+    }
+}
+
+#[test]
+fn nobody_sees_the_reset_of_a_peer_that_left() {
+    let (mut sim, peer, io) = connected(Setup::default());
+    sim.send(peer, "unread");
     sim.leave(peer);
-    sim.finish(&mut io).unwrap();
-    assert_eq!(sim.unacknowledged(&io), Some(0));
+    sim.close(io);
+    assert_eq!(sim.seen(peer).reset, None);
 }
 
 #[test]
@@ -844,6 +860,18 @@ fn a_short_write_brings_an_event_for_the_rest() {
 }
 
 #[test]
+fn a_short_write_brings_an_event_also_where_nobody_takes() {
+    for seed in 0..20 {
+        let mut setup = slow(Pace::Never);
+        (setup.faults.seed, setup.faults.short_writes) = (seed, 1);
+        let (mut sim, _, io) = connected(setup);
+        let written = write(&mut sim, io, ALPHABET).unwrap_or(0);
+        let rest = events(&mut sim);
+        assert_eq!(!rest.is_empty(), written < ALPHABET.len(), "{rest:?}");
+    }
+}
+
+#[test]
 fn interruptions_change_nothing() {
     let faults = Faults {
         interrupts: 1,
@@ -1018,6 +1046,28 @@ fn the_same_script_gives_the_same_digest_recorded_or_not() {
     assert_eq!(first.digest(), crowd(10_000, false).digest());
     assert_ne!(first.digest(), crowd(9_999, true).digest());
     assert_eq!(first.got(PeerId::of(9_999)), ANSWER);
+}
+
+#[test]
+fn the_digest_tells_closing_from_finishing_and_aborting_and_when() {
+    let digest_after = |millis: u32, deed: &dyn Fn(&mut Sim, u32)| {
+        let (mut sim, _, io) = connected(Setup::default());
+        sim.run_until(millis);
+        events(&mut sim);
+        deed(&mut sim, io);
+        sim.digest()
+    };
+    let digests = [
+        digest_after(5, &|_, _| {}),
+        digest_after(5, &|sim, io| sim.close(io)),
+        digest_after(6, &|sim, io| sim.close(io)),
+        digest_after(5, &|sim, io| sim.abort(io)),
+        digest_after(5, &|sim, io| finish(sim, io).unwrap()),
+        digest_after(5, &|sim, io| assert_eq!(write(sim, io, b"x"), Ok(1))),
+    ];
+    for (n, digest) in digests.iter().enumerate() {
+        assert!(!digests[..n].contains(digest), "{n}");
+    }
 }
 
 /// Built for speed, a million; in a debug build fewer, so that nobody waits.

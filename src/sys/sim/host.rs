@@ -139,11 +139,10 @@ impl Sys for Sim {
         if most < fits {
             self.wake(PeerId(*io)); // there is room, and nobody would say so
         }
-        if self.opened(*io).theirs == Theirs::Left {
+        if most > 0 && self.opened(*io).theirs == Theirs::Left {
             self.peer_resets(PeerId(*io));
-        } else {
-            self.offer(PeerId(*io));
         }
+        self.offer(PeerId(*io));
         if most == 0 && total > 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -176,9 +175,6 @@ impl Sys for Sim {
         row.ours = Ours::Closed;
         let unread = row.inbox.len() > 0;
         row.inbox = Default::default();
-        if row.is_reset() {
-            return;
-        }
         if unread {
             self.cut(PeerId(io));
         } else if row.told == Told::Nothing {
@@ -194,9 +190,7 @@ impl Sys for Sim {
         let row = self.opened(io);
         row.ours = Ours::Closed;
         row.inbox = Default::default();
-        if !row.is_reset() {
-            self.cut(PeerId(io));
-        }
+        self.cut(PeerId(io));
     }
 
     fn stop_handshakes(&mut self) -> bool {

@@ -89,7 +89,7 @@ impl Sim {
         }
         self.peer_finishes(peer);
         self.row_mut(peer).theirs = Theirs::Left;
-        self.peer_takes(peer, u64::MAX); // its kernel still acknowledges our FIN
+        self.offer(peer);
     }
 
     pub(super) fn peer_resets(&mut self, peer: PeerId) {
@@ -139,14 +139,15 @@ impl Sim {
     pub(super) fn offer(&mut self, peer: PeerId) {
         let row = self.row(peer);
         let up_to = row.taken + row.unacknowledged();
-        match row.manner.takes {
-            Pace::AtOnce => self.peer_takes(peer, up_to),
-            Pace::After(pause) => self.plan_in(pause, Step::Take { peer, up_to }),
-            Pace::Never => {}
+        match (row.theirs, row.manner.takes) {
+            // Its kernel still acknowledges a FIN, whatever its application was like.
+            (Theirs::Left, _) | (_, Pace::AtOnce) => self.peer_takes(peer, up_to),
+            (_, Pace::After(pause)) => self.plan_in(pause, Step::Take { peer, up_to }),
+            (_, Pace::Never) => {}
         }
     }
 
-    /// We reset the peer. What it has not taken is lost.
+    /// We reset the peer, if it is there. What it has not taken is lost.
     pub(super) fn cut(&mut self, peer: PeerId) {
         let now = self.now;
         let row = self.row_mut(peer);
