@@ -38,6 +38,7 @@ const LAYERS: &[Layer] = &[
     layer("handler", &[CORE, FACE], &[]),
     layer("later", &[CORE, FACE], &["log"]),
     layer("source", &[CORE, FACE], &[]),
+    layer("pipe", &[CORE, FACE], &[]),
     layer("upgrade", &[CORE, FACE], &[]),
     layer("config", &[CORE, FACE], &[]),
     layer("report", &[CORE, FACE], &["serde", "serde_json"]),
@@ -46,11 +47,12 @@ const LAYERS: &[Layer] = &[
     layer("engine", &[CORE, FACE, &["sys"]], &["slab", "log"]),
     Layer {
         name: "sys::real",
-        modules: &[SYSTEM, &["sys::listen"]],
+        modules: &[SYSTEM, &["sys::listen", "sys::delivered"]],
         crates: &["mio", "signal_hook", "signal_hook_mio", "socket2", "log"],
         clock: true,
     },
     layer("sys::listen", &[SYSTEM], &["mio", "socket2", "log"]),
+    layer("sys::delivered", &[SYSTEM], &["socket2", "log"]),
     layer("sys::tls", &[SYSTEM, &["sys::real"]], &["rustls", "log"]),
     layer("sys::sim", &[SYSTEM], &[]),
     Layer {
@@ -70,7 +72,8 @@ const LAYERS: &[Layer] = &[
 
 const CORE: &[&str] = &["tick", "peer", "date", "h1", "tracker", "drain"];
 const FACE: &[&str] = &[
-    "request", "response", "handler", "later", "source", "upgrade", "config", "report", "error",
+    "request", "response", "handler", "later", "source", "pipe", "upgrade", "config", "report",
+    "error",
 ];
 const SYSTEM: &[&str] = &["sys", "tick", "tracker", "peer", "error"];
 
