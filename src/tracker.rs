@@ -10,8 +10,8 @@
 //! number of the accept as well: a stale event or a late answer names a connection that is gone,
 //! and finds nobody.
 //!
-//! Some phases have no limit, and moments compare only within 24 days: [`Tracker::cap_ages`], called
-//! now and then, keeps whoever waits for longer in order.
+//! Some phases have no limit, and moments compare only within 24 days: [`Tracker::cap_ages`],
+//! called now and then, keeps whoever waits for longer in order.
 //!
 //! No HTTP, no sockets, no clock.
 

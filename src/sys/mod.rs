@@ -19,6 +19,9 @@ use crate::peer::Peer;
 use crate::tick::Tick;
 use crate::tracker::ConnId;
 
+#[cfg(any(test, fuzzing, feature = "sim"))]
+pub mod sim;
+
 /// Who an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
