@@ -241,7 +241,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
         super::hot::trim(piece);
         match fill {
-            _ if hot.remaining() == Some(0) => self.complete(),
+            _ if hot.response_done() => self.complete(),
             Ok(Fill::More) => {
                 self.hot.doing = Doing::Streaming(source);
                 return !empty;
