@@ -1,0 +1,316 @@
+//! The chunked coding, read strictly (RFC 9112, section 7.1).
+//!
+//! httparse's `parse_chunk_size` takes an empty size as zero and a bare LF inside an extension, so
+//! this is our own: a state a byte of framing, none a byte of data. Extensions and trailers are
+//! checked against their grammar and dropped; together they have a limit over the whole body, or
+//! a peer could send them for ever without a byte of body.
+//!
+//! Knows nothing of what a body is for.
+
+use super::{Bad, grammar};
+
+/// Where in a chunked body we are. The default is its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chunked {
+    /// The size of a chunk while its digits come, then what of its data has not come.
+    left: u64,
+    /// Bytes of extensions and trailers so far.
+    extras: u32,
+    /// Digits of the size so far.
+    digits: u8,
+    state: State,
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step<'b> {
+    /// Data of the body; never empty.
+    Data(&'b [u8]),
+    /// The end, trailers and all.
+    End,
+    /// Nothing more in these bytes, of which all were consumed.
+    NeedMore,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+enum State {
+    #[default]
+    Size,
+    /// Blanks after the size or after an extension; only another extension may follow.
+    Gap,
+    /// Behind a `;`.
+    BeforeName,
+    Name,
+    AfterName,
+    /// Behind a `=`.
+    BeforeValue,
+    Value,
+    Quoted,
+    /// Behind a backslash.
+    QuotedPair,
+    /// Behind a quoted string's end: like the size's end.
+    AfterQuoted,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    /// At the start of a trailer line, or of the empty line that ends the body.
+    Trailer,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    EndLf,
+}
+
+impl Chunked {
+    /// Reads on; returns how many bytes were consumed and what was found. `max_extras` is the most
+    /// bytes of extensions and trailers in the whole body.
+    pub(super) fn step<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        max_extras: u32,
+    ) -> Result<(usize, Step<'b>), Bad> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.state == State::Data {
+                let rest = &bytes[at..];
+                let n = usize::try_from(self.left).map_or(rest.len(), |left| left.min(rest.len()));
+                self.left -= n as u64;
+                if self.left == 0 {
+                    self.state = State::DataCr;
+                }
+                return Ok((at + n, Step::Data(&rest[..n])));
+            }
+            let byte = bytes[at];
+            at += 1;
+            if self.state == State::EndLf && byte == b'\n' {
+                return Ok((at, Step::End));
+            }
+            self.frame(byte, max_extras)?;
+        }
+        Ok((at, Step::NeedMore))
+    }
+
+    /// Takes a byte that is not data, and not the last of the body.
+    #[inline]
+    fn frame(&mut self, byte: u8, max_extras: u32) -> Result<(), Bad> {
+        use State::*;
+        self.state = match (self.state, byte) {
+            (Size, b'0'..=b'9') => return self.digit(byte - b'0'),
+            (Size, b'a'..=b'f') => return self.digit(byte - b'a' + 10),
+            (Size, b'A'..=b'F') => return self.digit(byte - b'A' + 10),
+            (Size, _) if self.digits == 0 => return Err(Bad::Chunk),
+            (Size | Name | Value | AfterQuoted, b'\r') => SizeLf,
+            (SizeLf, b'\n') => {
+                self.digits = 0;
+                if self.left == 0 { Trailer } else { Data }
+            }
+            (DataCr, b'\r') => DataLf,
+            (DataLf, b'\n') => Size,
+            (Trailer, b'\r') => EndLf,
+            (TrailerLf, b'\n') => Trailer,
+            (state, byte) => {
+                if self.extras >= max_extras {
+                    return Err(Bad::ChunkExtras);
+                }
+                self.extras += 1;
+                extra(state, byte)?
+            }
+        };
+        Ok(())
+    }
+
+    #[inline]
+    fn digit(&mut self, digit: u8) -> Result<(), Bad> {
+        if self.digits == MAX_DIGITS {
+            return Err(Bad::Chunk);
+        }
+        self.digits += 1;
+        self.left = self.left << 4 | u64::from(digit);
+        Ok(())
+    }
+}
+
+/// The state after a byte of an extension or of a trailer.
+fn extra(state: State, byte: u8) -> Result<State, Bad> {
+    use State::*;
+    let blank = grammar::is_blank(byte);
+    let token = grammar::is_tchar(byte);
+    Ok(match (state, byte) {
+        (Size | Gap | Name | AfterName | Value | AfterQuoted, b';') => BeforeName,
+        (Size | Gap | Value | AfterQuoted, _) if blank => Gap,
+        (BeforeName, _) if blank => BeforeName,
+        (BeforeName | Name, _) if token => Name,
+        (Name | AfterName, b'=') => BeforeValue,
+        (Name | AfterName, _) if blank => AfterName,
+        (BeforeValue, b'"') => Quoted,
+        (BeforeValue, _) if blank => BeforeValue,
+        (BeforeValue | Value, _) if token => Value,
+        (Quoted, b'"') => AfterQuoted,
+        (Quoted, b'\\') => QuotedPair,
+        (Quoted | QuotedPair, _) if grammar::is_value_char(byte) => Quoted,
+        (Trailer | TrailerName, _) if token => TrailerName,
+        (TrailerName, b':') => TrailerValue,
+        (TrailerValue, b'\r') => TrailerLf,
+        (TrailerValue, _) if grammar::is_value_char(byte) => TrailerValue,
+        _ => return Err(Bad::Chunk),
+    })
+}
+
+/// As many as 64 bits have, leading zeros included: a size never overflows.
+const MAX_DIGITS: u8 = 16;
+
+const _: () = assert!(size_of::<Chunked>() <= 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The body and what is left behind it.
+    type Outcome = Result<(Vec<u8>, usize), Bad>;
+
+    /// Reads pieces with a fresh decoder; `Ok` only if the end was found.
+    fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max_extras: u32) -> Option<Outcome> {
+        let mut chunked = Chunked::default();
+        let mut body = Vec::new();
+        let mut pieces = pieces.into_iter();
+        while let Some(mut piece) = pieces.next() {
+            loop {
+                match chunked.step(piece, max_extras) {
+                    Err(bad) => return Some(Err(bad)),
+                    Ok((n, Step::Data(data))) => {
+                        assert!(!data.is_empty());
+                        body.extend_from_slice(data);
+                        piece = &piece[n..];
+                    }
+                    Ok((n, Step::NeedMore)) => {
+                        assert_eq!(n, piece.len());
+                        break;
+                    }
+                    Ok((n, Step::End)) => {
+                        let left = piece.len() - n + pieces.map(<[u8]>::len).sum::<usize>();
+                        return Some(Ok((body, left)));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The outcome of bytes, which must be the same however they are cut.
+    #[track_caller]
+    fn outcome(bytes: &[u8]) -> Option<Outcome> {
+        const MAX: u32 = 60;
+        let whole = read([bytes], MAX);
+        for cut in 0..=bytes.len() {
+            let (a, b) = bytes.split_at(cut);
+            assert_eq!(read([a, b], MAX), whole, "cut at {cut}: {bytes:?}");
+        }
+        assert_eq!(read(bytes.chunks(1), MAX), whole, "in bytes: {bytes:?}");
+        whole
+    }
+
+    #[test]
+    fn good_bodies_are_read() {
+        const CASES: &[(&[u8], &str)] = &[
+            (b"0\r\n\r\n", ""),
+            (b"5\r\nhello\r\n0\r\n\r\n", "hello"),
+            (b"3\r\nabc\r\n1\r\nd\r\n00\r\n\r\n", "abcd"),
+            (
+                b"A\r\n0123456789\r\na\r\nabcdefghij\r\n0\r\n\r\n",
+                "0123456789abcdefghij",
+            ),
+            (b"0000000000000001\r\nx\r\n0\r\n\r\n", "x"),
+            (b"7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", "\r\n0\r\n\r\n"),
+            (b"1;a\r\nx\r\n0;b\r\n\r\n", "x"),
+            (b"1;a=b;c=d\r\nx\r\n0\r\n\r\n", "x"),
+            (b"1;a=\"b c;d\"\r\nx\r\n0\r\n\r\n", "x"),
+            (b"1;a=\"\\\"\\\\\";b\r\nx\r\n0\r\n\r\n", "x"),
+            (b"1;a=\"\"\r\nx\r\n0\r\n\r\n", "x"),
+            (b"1 ;\ta = b ; c\t=\t\"d\" ;e\r\nx\r\n0\r\n\r\n", "x"),
+            (b"0\r\nX-T: v\r\nX-U:\r\n\r\n", ""),
+            (b"0\r\nX: \tcaf\xc3\xa9 \r\n\r\n", ""),
+        ];
+        for (bytes, body) in CASES {
+            assert_eq!(outcome(bytes), Some(Ok((body.as_bytes().to_vec(), 0))));
+            let more = [bytes, &b"GET"[..]].concat();
+            assert_eq!(outcome(&more), Some(Ok((body.as_bytes().to_vec(), 3))));
+            for len in 0..bytes.len() {
+                assert_eq!(outcome(&bytes[..len]), None, "{:?}", &bytes[..len]);
+            }
+        }
+    }
+
+    #[test]
+    fn bad_bodies_are_refused() {
+        const CASES: &[&[u8]] = &[
+            b"\r\n\r\n",
+            b";a\r\n",
+            b"g\r\n",
+            b" 5\r\n",
+            b"+5\r\n",
+            b"0x5\r\n",
+            b"5.\r\n",
+            b"5,5\r\n",
+            b"5\0\r\n",
+            b"00000000000000005\r\n",
+            b"10000000000000005\r\n",
+            b"5\n",
+            b"5\r\r\n",
+            b"5 \r\n",
+            b"5 5\r\n",
+            b"5;\r\n",
+            b"5;;\r\n",
+            b"5;=a\r\n",
+            b"5;a=\r\n",
+            b"5;a =\r\n",
+            b"5;a \r\n",
+            b"5;a b\r\n",
+            b"5;a=b \r\n",
+            b"5;a=b c\r\n",
+            b"5;a=b=c\r\n",
+            b"5;a=\"b\"c\r\n",
+            b"5;a=\"b\r\n",
+            b"5;a=\"b\\\r\n",
+            b"5;a=\"\x01\"\r\n",
+            b"5;a\n",
+            b"5;a\0\r\n",
+            b"1\r\nx0\r\n\r\n",
+            b"1\r\nxx\r\n0\r\n\r\n",
+            b"1\r\nx\n0\r\n\r\n",
+            b"1\r\nx\rx0\r\n\r\n",
+            b"2\r\nx\r\n0\r\n\r\n",
+            b"0\r\nWord\r\n\r\n",
+            b"0\r\n: v\r\n\r\n",
+            b"0\r\nX : v\r\n\r\n",
+            b"0\r\nX: v\r\n folded\r\n\r\n",
+            b"0\r\nX: \0\r\n\r\n",
+            b"0\r\nX: v\n\r\n",
+            b"0\r\nX: v\rw\r\n\r\n",
+            b"0\r\n\rx",
+            b"0\r\n\n",
+        ];
+        for bytes in CASES {
+            assert_eq!(outcome(bytes), Some(Err(Bad::Chunk)), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn extensions_and_trailers_share_a_limit_over_the_whole_body() {
+        // Two of ";a", two of ";b", three of "X:\r": the LF that ends a line is not counted.
+        let body = b"1;a\r\nx\r\n1;b\r\ny\r\n0\r\nX:\r\n\r\n";
+        assert_eq!(read([&body[..]], 7), Some(Ok((b"xy".to_vec(), 0))));
+        assert_eq!(read([&body[..]], 6), Some(Err(Bad::ChunkExtras)));
+        assert_eq!(read([&b"1;aaaaaaaaa"[..]], 9), Some(Err(Bad::ChunkExtras)));
+    }
+
+    #[test]
+    fn the_largest_size_is_a_size() {
+        let mut chunked = Chunked::default();
+        let (n, step) = chunked.step(b"ffffffffffffffff\r\nab", 0).unwrap();
+        assert_eq!((n, step), (20, Step::Data(b"ab")));
+        assert_eq!(chunked.left, u64::MAX - 2);
+    }
+}

@@ -1,0 +1,333 @@
+//! What the fields of a request say about its body, its connection and its host.
+//!
+//! Every doubt about where the body ends is an error: two recipients that resolve it differently
+//! are how requests are smuggled (RFC 9112, section 11.2).
+//!
+//! Knows nothing of targets, and nothing of the bytes behind the head.
+
+use httparse::Header;
+
+use super::{Bad, grammar};
+
+/// Where a request's body ends (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body. A `Content-Length` of 0 says the same.
+    #[default]
+    None,
+    /// After that many bytes; never 0.
+    Length(u64),
+    /// Where the chunked coding ends.
+    Chunked,
+}
+
+/// What was gathered from the fields so far.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    length: Option<u64>,
+    coding: Coding,
+    host: bool,
+    close: bool,
+    keep_alive: bool,
+    expects: Expects,
+}
+
+#[derive(Debug, Default, PartialEq)]
+enum Coding {
+    #[default]
+    None,
+    Chunked,
+    Other,
+}
+
+#[derive(Debug, Default, PartialEq)]
+enum Expects {
+    #[default]
+    Nothing,
+    Continue,
+    Other,
+}
+
+/// What all fields together say.
+#[derive(Debug)]
+pub(super) struct Conclusion {
+    pub(super) framing: Framing,
+    pub(super) keep_alive: bool,
+    pub(super) expects_continue: bool,
+}
+
+impl Gathered {
+    /// Takes the next field. Most have names of another length than the five that matter, and cost
+    /// a comparison of lengths.
+    #[inline]
+    pub(super) fn take(&mut self, field: &Header<'_>) -> Result<(), Bad> {
+        let name = field.name;
+        match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => {
+                if self.host || !grammar::is_authority(field.value) {
+                    return Err(Bad::Host);
+                }
+                self.host = true;
+            }
+            6 if name.eq_ignore_ascii_case("expect") => self.expect(field.value),
+            10 if name.eq_ignore_ascii_case("connection") => self.connection(field.value),
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                // Also twice the same, which RFC 9112 (section 6.3) lets a server take as one: who
+                // sends that is broken or a smuggler.
+                if self.length.is_some() {
+                    return Err(Bad::Length);
+                }
+                self.length = Some(parse_length(field.value)?);
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                let once = self.coding == Coding::None;
+                self.coding = if once && field.value.eq_ignore_ascii_case(b"chunked") {
+                    Coding::Chunked
+                } else {
+                    Coding::Other
+                };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the fields say, once they all were taken.
+    #[inline]
+    pub(super) fn conclude(self, minor: u8) -> Result<Conclusion, Bad> {
+        if minor > 0 && !self.host {
+            return Err(Bad::Host);
+        }
+        let framing = match (self.coding, self.length) {
+            (Coding::None, None | Some(0)) => Framing::None,
+            (Coding::None, Some(length)) => Framing::Length(length),
+            (_, Some(_)) => return Err(Bad::Framing),
+            (_, None) if minor == 0 => return Err(Bad::Framing),
+            (Coding::Other, None) => return Err(Bad::Coding),
+            (Coding::Chunked, None) => Framing::Chunked,
+        };
+        // HTTP/1.0 knows no expectations: they are ignored there (RFC 9110, section 10.1.1).
+        let expects = if minor > 0 {
+            self.expects
+        } else {
+            Expects::Nothing
+        };
+        if expects == Expects::Other {
+            return Err(Bad::Expectation);
+        }
+        Ok(Conclusion {
+            framing,
+            keep_alive: !self.close && (minor > 0 || self.keep_alive),
+            expects_continue: expects == Expects::Continue && framing != Framing::None,
+        })
+    }
+
+    fn expect(&mut self, value: &[u8]) {
+        let good = value.eq_ignore_ascii_case(b"100-continue") && self.expects != Expects::Other;
+        self.expects = if good {
+            Expects::Continue
+        } else {
+            Expects::Other
+        };
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        for option in value.split(|byte| *byte == b',') {
+            let option = option.trim_ascii(); // of ASCII whitespace a value has blanks only
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+}
+
+/// `1*DIGIT`; no sign, no list, no blanks within.
+fn parse_length(value: &[u8]) -> Result<u64, Bad> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Bad::Length);
+    }
+    value
+        .iter()
+        .try_fold(0u64, |length, digit| {
+            let digit = u64::from(digit - b'0');
+            length.checked_mul(10)?.checked_add(digit)
+        })
+        .ok_or(Bad::BodyTooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conclude(minor: u8, fields: &[(&str, &str)]) -> Result<Conclusion, Bad> {
+        let mut gathered = Gathered::default();
+        for (name, value) in fields {
+            let value = value.as_bytes();
+            gathered.take(&Header { name, value })?;
+        }
+        gathered.conclude(minor)
+    }
+
+    #[test]
+    fn a_length_is_digits_that_fit() {
+        const CASES: &[(&str, Result<u64, Bad>)] = &[
+            ("0", Ok(0)),
+            ("5", Ok(5)),
+            ("005", Ok(5)),
+            ("010", Ok(10)),
+            ("18446744073709551615", Ok(u64::MAX)),
+            ("0000000000000000000000000000001", Ok(1)),
+            ("18446744073709551616", Err(Bad::BodyTooLarge)),
+            ("999999999999999999999999999999", Err(Bad::BodyTooLarge)),
+            ("", Err(Bad::Length)),
+            ("+5", Err(Bad::Length)),
+            ("-5", Err(Bad::Length)),
+            ("0x5", Err(Bad::Length)),
+            ("5a", Err(Bad::Length)),
+            ("5 5", Err(Bad::Length)),
+            ("5, 5", Err(Bad::Length)),
+            ("5,", Err(Bad::Length)),
+            ("5.0", Err(Bad::Length)),
+            ("999999999999999999999999999999x", Err(Bad::Length)),
+        ];
+        for (value, expected) in CASES {
+            assert_eq!(parse_length(value.as_bytes()), *expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_doubtful_body_is_refused() {
+        const CL: (&str, &str) = ("Content-Length", "5");
+        const TE: (&str, &str) = ("Transfer-Encoding", "chunked");
+        const GZIP: (&str, &str) = ("Transfer-Encoding", "gzip");
+        type Case = (
+            u8,
+            &'static [(&'static str, &'static str)],
+            Result<Framing, Bad>,
+        );
+        const CASES: &[Case] = &[
+            (1, &[], Ok(Framing::None)),
+            (1, &[("Content-Length", "0")], Ok(Framing::None)),
+            (1, &[CL], Ok(Framing::Length(5))),
+            (1, &[("cONTENT-lENGTH", "5")], Ok(Framing::Length(5))),
+            (0, &[CL], Ok(Framing::Length(5))),
+            (1, &[CL, CL], Err(Bad::Length)),
+            (1, &[("Content-Length", ""), CL], Err(Bad::Length)),
+            (1, &[("Content-Length", "0"), CL], Err(Bad::Length)),
+            (1, &[TE], Ok(Framing::Chunked)),
+            (1, &[("transfer-encoding", "CHUNKED")], Ok(Framing::Chunked)),
+            (1, &[TE, TE], Err(Bad::Coding)),
+            (1, &[TE, GZIP], Err(Bad::Coding)),
+            (1, &[GZIP, TE], Err(Bad::Coding)),
+            (1, &[GZIP], Err(Bad::Coding)),
+            (1, &[("Transfer-Encoding", "")], Err(Bad::Coding)),
+            (
+                1,
+                &[("Transfer-Encoding", "chunked, chunked")],
+                Err(Bad::Coding),
+            ),
+            (
+                1,
+                &[("Transfer-Encoding", "gzip, chunked")],
+                Err(Bad::Coding),
+            ),
+            (1, &[("Transfer-Encoding", "identity")], Err(Bad::Coding)),
+            (1, &[("Transfer-Encoding", "chunked;q=1")], Err(Bad::Coding)),
+            (1, &[("Transfer-Encoding", "xchunked")], Err(Bad::Coding)),
+            (1, &[TE, CL], Err(Bad::Framing)),
+            (1, &[CL, TE], Err(Bad::Framing)),
+            (1, &[CL, GZIP], Err(Bad::Framing)),
+            (1, &[("Content-Length", "0"), TE], Err(Bad::Framing)),
+            (0, &[TE], Err(Bad::Framing)),
+            (0, &[GZIP], Err(Bad::Framing)),
+        ];
+        for (minor, fields, expected) in CASES {
+            let fields = [&[("Host", "a")][..], fields].concat();
+            let framing = conclude(*minor, &fields).map(|conclusion| conclusion.framing);
+            assert_eq!(framing, *expected, "HTTP/1.{minor} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn host_is_there_once() {
+        const A: (&str, &str) = ("Host", "a");
+        type Case = (u8, &'static [(&'static str, &'static str)], bool);
+        const CASES: &[Case] = &[
+            (1, &[A], true),
+            (1, &[("hOST", "a:1")], true),
+            (1, &[], false),
+            (1, &[A, A], false),
+            (1, &[A, ("Host", "b")], false),
+            (1, &[("Host", "")], false),
+            (1, &[("Host", "a b")], false),
+            (0, &[], true),
+            (0, &[A], true),
+            (0, &[A, A], false),
+            (0, &[("Host", "")], false),
+        ];
+        for (minor, fields, good) in CASES {
+            let outcome = conclude(*minor, fields).map(drop);
+            let expected = if *good { Ok(()) } else { Err(Bad::Host) };
+            assert_eq!(outcome, expected, "HTTP/1.{minor} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn connection_is_a_list_over_all_lines() {
+        const CASES: &[(u8, &[&str], bool)] = &[
+            (1, &[], true),
+            (1, &["keep-alive"], true),
+            (1, &["close"], false),
+            (1, &["CloSe"], false),
+            (1, &["keep-alive, close"], false),
+            (1, &["close, keep-alive"], false),
+            (1, &["foo,close,bar"], false),
+            (1, &[", close"], false),
+            (1, &["close\t,"], false),
+            (1, &["keep-alive", "close"], false),
+            (1, &["close", "keep-alive"], false),
+            (1, &["closed", "x close", "clos e", "close;a"], true),
+            (0, &[], false),
+            (0, &["keep-alive"], true),
+            (0, &["foo", "bar , Keep-Alive"], true),
+            (0, &["keep-alive, close"], false),
+        ];
+        for (minor, lines, keep_alive) in CASES {
+            let lines = lines.iter().map(|line| ("connection", *line));
+            let fields: Vec<_> = [("Host", "a")].into_iter().chain(lines).collect();
+            let conclusion = conclude(*minor, &fields).unwrap();
+            assert_eq!(conclusion.keep_alive, *keep_alive, "1.{minor} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn only_100_continue_is_expected_and_only_for_a_body() {
+        const CL: (&str, &str) = ("Content-Length", "5");
+        const EXPECT: (&str, &str) = ("Expect", "100-continue");
+        const OTHER: (&str, &str) = ("Expect", "something-else");
+        type Case = (
+            u8,
+            &'static [(&'static str, &'static str)],
+            Result<bool, Bad>,
+        );
+        const CASES: &[Case] = &[
+            (1, &[CL], Ok(false)),
+            (1, &[CL, EXPECT], Ok(true)),
+            (1, &[CL, ("eXPECT", "100-Continue")], Ok(true)),
+            (1, &[EXPECT, ("Transfer-Encoding", "chunked")], Ok(true)),
+            (1, &[EXPECT], Ok(false)),
+            (1, &[EXPECT, ("Content-Length", "0")], Ok(false)),
+            (1, &[CL, OTHER], Err(Bad::Expectation)),
+            (1, &[CL, EXPECT, OTHER], Err(Bad::Expectation)),
+            (1, &[CL, OTHER, EXPECT], Err(Bad::Expectation)),
+            (1, &[("Expect", "100-continue, x")], Err(Bad::Expectation)),
+            (1, &[("Expect", "")], Err(Bad::Expectation)),
+            (0, &[CL, EXPECT], Ok(false)),
+            (0, &[CL, OTHER], Ok(false)),
+        ];
+        for (minor, fields, expected) in CASES {
+            let fields = [&[("Host", "a")][..], fields].concat();
+            let outcome = conclude(*minor, &fields).map(|conclusion| conclusion.expects_continue);
+            assert_eq!(outcome, *expected, "HTTP/1.{minor} {fields:?}");
+        }
+    }
+}

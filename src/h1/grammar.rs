@@ -1,0 +1,233 @@
+//! Which bytes may stand where: tokens, field values, hosts.
+//!
+//! One table answers for single bytes. Knows no messages.
+
+use std::net::Ipv6Addr;
+
+/// Whether a name is a token, as a field's name must be (RFC 9110, section 5.1).
+pub fn is_field_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_tchar)
+}
+
+/// Whether a value can be sent in a field: no CR, LF, NUL or other control but the tab (RFC 9110,
+/// section 5.5).
+pub fn is_field_value(value: &[u8]) -> bool {
+    value.iter().copied().all(is_value_char)
+}
+
+/// A character of a token (RFC 9110, section 5.6.2).
+#[inline]
+pub(super) const fn is_tchar(byte: u8) -> bool {
+    CLASS[byte as usize] & TOKEN != 0
+}
+
+/// A character of a field value, of a quoted string or of what a backslash quotes: a tab, a space,
+/// anything visible, and the bytes above ASCII.
+#[inline]
+pub(super) const fn is_value_char(byte: u8) -> bool {
+    CLASS[byte as usize] & VALUE != 0
+}
+
+/// Optional whitespace: a space or a tab.
+#[inline]
+pub(super) const fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// Whether a value is `uri-host [ ":" port ]` (RFC 9110, section 7.2) with a host that is not
+/// empty.
+///
+/// An empty `Host` is for targets without an authority, and an http target always has one: a
+/// recipient must reject an http URI with an empty host (RFC 9110, section 4.2.1). No user
+/// information: it has no place in `Host`, and in a target it is to be treated as an error
+/// (section 4.2.4).
+#[inline]
+pub(super) fn is_authority(value: &[u8]) -> bool {
+    let plain = value
+        .iter()
+        .take_while(|byte| CLASS[**byte as usize] & HOST != 0)
+        .count();
+    match value.get(plain) {
+        None => plain > 0,
+        Some(b':') if plain > 0 => value[plain + 1..].iter().all(u8::is_ascii_digit),
+        Some(_) => is_rare_authority(value),
+    }
+}
+
+/// The hosts that are rare: IP literals and percent-encoding.
+#[cold]
+fn is_rare_authority(value: &[u8]) -> bool {
+    let port = if let Some(literal) = value.strip_prefix(b"[") {
+        let Some(end) = literal.iter().position(|byte| *byte == b']') else {
+            return false;
+        };
+        if !is_ip_literal(&literal[..end]) {
+            return false;
+        }
+        &literal[end + 1..]
+    } else {
+        let end = value.iter().position(|byte| *byte == b':');
+        let (host, port) = value.split_at(end.unwrap_or(value.len()));
+        if !is_reg_name(host) {
+            return false;
+        }
+        port
+    };
+    match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// RFC 3986, section 3.2.2, without the brackets. A zone is no part of it.
+fn is_ip_literal(literal: &[u8]) -> bool {
+    if let [b'v' | b'V', future @ ..] = literal {
+        let Some(dot) = future.iter().position(|byte| *byte == b'.') else {
+            return false;
+        };
+        let (version, address) = (&future[..dot], &future[dot + 1..]);
+        return !version.is_empty()
+            && version.iter().all(u8::is_ascii_hexdigit)
+            && !address.is_empty()
+            && address
+                .iter()
+                .all(|byte| *byte == b':' || CLASS[*byte as usize] & HOST != 0);
+    }
+    str::from_utf8(literal).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+fn is_reg_name(mut host: &[u8]) -> bool {
+    if host.is_empty() {
+        return false;
+    }
+    loop {
+        host = match host {
+            [] => return true,
+            [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
+            [byte, rest @ ..] if CLASS[*byte as usize] & HOST != 0 => rest,
+            _ => return false,
+        }
+    }
+}
+
+/// `tchar`.
+const TOKEN: u8 = 1;
+/// `unreserved / sub-delims` of RFC 3986.
+const HOST: u8 = 2;
+/// `field-vchar / SP / HTAB`.
+const VALUE: u8 = 4;
+
+static CLASS: [u8; 256] = {
+    let mut class = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        if b.is_ascii_alphanumeric() {
+            class[byte] |= TOKEN | HOST;
+        }
+        if matches!(
+            b,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_'
+        ) || matches!(b, b'`' | b'|' | b'~')
+        {
+            class[byte] |= TOKEN;
+        }
+        if matches!(
+            b,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
+        ) || matches!(b, b',' | b';' | b'=')
+        {
+            class[byte] |= HOST;
+        }
+        if b == b'\t' || (b >= b' ' && b != 0x7f) {
+            class[byte] |= VALUE;
+        }
+        byte += 1;
+    }
+    class
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_tokens() {
+        const GOOD: &[&str] = &["a", "X-A", "!#$%&'*+-.^_`|~0Zz"];
+        const BAD: &[&str] = &[
+            "", "a b", "a:", "a\r", "a\0", "é", "a(b", "a\"b", "a/b", "a@",
+        ];
+        for name in GOOD {
+            assert!(is_field_name(name), "{name:?}");
+        }
+        for name in BAD {
+            assert!(!is_field_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn values_have_no_controls_but_the_tab() {
+        for byte in 0..=255u8 {
+            let good = byte == b'\t' || !byte.is_ascii_control();
+            assert_eq!(is_field_value(&[b'a', byte, b'b']), good, "{byte:#04x}");
+        }
+        assert!(is_field_value(b""));
+    }
+
+    #[test]
+    fn a_host_is_what_rfc_3986_says() {
+        const GOOD: &[&str] = &[
+            "a",
+            "a.example:80",
+            "a:",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:8080",
+            "[::ffff:1.2.3.4]:",
+            "[v1f.a:b]",
+            "foo-bar_baz.example.",
+            "a%2Fb:1",
+            "!$&'()*+,;=~",
+        ];
+        const BAD: &[&str] = &[
+            "",
+            ":80",
+            "a b",
+            "a/x",
+            "a?x",
+            "a#x",
+            "u@a",
+            "a:80:90",
+            "a:8x",
+            "a:-1",
+            "a\x01b",
+            "é",
+            "%",
+            "a%2",
+            "a%zz",
+            "a%2g:1",
+            "[",
+            "[]",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[::1]:x",
+            "[:::]",
+            "[fe80::1%25eth0]",
+            "[v.a]",
+            "[v1.]",
+            "[vg.a]",
+            "[v1a]",
+            "a[::1]",
+            "[1.2.3.4]",
+            "a\\b",
+        ];
+        for value in GOOD {
+            assert!(is_authority(value.as_bytes()), "{value:?}");
+        }
+        for value in BAD {
+            assert!(!is_authority(value.as_bytes()), "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Where a head ends that came in pieces: each byte is looked at once, and a bare LF is refused.
+//!
+//! A head that arrives whole is never scanned: httparse finds its end, and `head` checks the line
+//! ends. This is for the others, where parsing anew at each read would cost the square of the
+//! head's length.
+//!
+//! Knows lines, not what they say.
+
+use memchr::memchr;
+
+use super::{Bad, grammar};
+
+/// How far a head was searched for its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// How many bytes were looked at.
+    at: u32,
+    /// Where the line begins that `at` is in.
+    line: u32,
+    /// Empty lines before the head.
+    empty_lines: u8,
+}
+
+impl Scan {
+    /// Whether no byte of the head was seen yet; empty lines before it are no part of it.
+    #[inline]
+    pub(super) const fn is_fresh(self) -> bool {
+        self.at == 0
+    }
+
+    /// Skips empty lines at the front of `bytes`, and returns how many bytes that is: RFC 9112
+    /// (section 2.2) asks for one, as old clients send one too many after a body.
+    ///
+    /// A CR that the LF may yet follow is left, and counts as a byte seen.
+    #[inline]
+    pub(super) fn skip_empty_lines(&mut self, bytes: &[u8]) -> Result<usize, Bad> {
+        let mut skipped = 0;
+        while let [b'\r', rest @ ..] = &bytes[skipped..] {
+            match rest {
+                [] => {
+                    self.at = 1;
+                    break;
+                }
+                [b'\n', ..] => {
+                    self.at = 0;
+                    self.empty_lines += 1;
+                    if self.empty_lines > MAX_EMPTY_LINES {
+                        return Err(Bad::Syntax);
+                    }
+                    skipped += 2;
+                }
+                _ => return Err(Bad::Syntax),
+            }
+        }
+        Ok(skipped)
+    }
+
+    /// The length of the head that `bytes` begin with, or `None` if its end is not among them.
+    /// `bytes` only grow between calls; no more than `limit` of them are looked at.
+    pub(super) fn step(&mut self, bytes: &[u8], limit: u32) -> Result<Option<usize>, Bad> {
+        let window = &bytes[..bytes.len().min(limit as usize)];
+        if self.at == 0 {
+            // Known from the first byte alone, so that a TLS hello on a plain port, say, does not
+            // wait for a line end to be refused.
+            match window.first() {
+                Some(b'\n') => return Err(Bad::BareLf),
+                Some(byte) if !grammar::is_tchar(*byte) => return Err(Bad::Syntax),
+                _ => {}
+            }
+        }
+        while let Some(n) = memchr(b'\n', window.get(self.at as usize..).unwrap_or_default()) {
+            let lf = self.at as usize + n;
+            if lf == 0 || window[lf - 1] != b'\r' {
+                return Err(Bad::BareLf);
+            }
+            let empty = lf - 1 == self.line as usize;
+            self.at = lf as u32 + 1;
+            self.line = self.at;
+            if empty {
+                return Ok(Some(self.at as usize));
+            }
+        }
+        self.at = window.len() as u32;
+        if self.at < limit {
+            Ok(None)
+        } else if self.line == 0 {
+            Err(Bad::TargetTooLong)
+        } else {
+            Err(Bad::HeadTooLarge)
+        }
+    }
+}
+
+/// Two, not the one of the RFC, for a client that ends its body with one line and begins the next
+/// request with another; no more, as nothing that speaks HTTP sends more.
+const MAX_EMPTY_LINES: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_found_wherever_the_head_is_cut() {
+        const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut bytes = HEAD.to_vec();
+        bytes.extend_from_slice(b"\r\n\r\nmore");
+        for cut in 0..=bytes.len() {
+            let mut scan = Scan::default();
+            let first = scan.step(&bytes[..cut], 100).unwrap();
+            if cut < HEAD.len() {
+                assert_eq!(first, None, "{cut}");
+                assert_eq!(scan.step(&bytes, 100), Ok(Some(HEAD.len())), "{cut}");
+            } else {
+                assert_eq!(first, Some(HEAD.len()), "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_is_looked_at_once() {
+        let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+        while head.len() < 64 * 1024 {
+            head.extend_from_slice(b"X: y\r\n");
+        }
+        let mut scan = Scan::default();
+        let mut looked_at = 0;
+        for len in 1..=head.len() {
+            looked_at += len - scan.at as usize;
+            assert_eq!(scan.step(&head[..len], u32::MAX), Ok(None));
+        }
+        assert_eq!(looked_at, head.len());
+    }
+
+    #[test]
+    fn the_limit_is_the_last_length_that_passes() {
+        const HEAD: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+        let len = HEAD.len() as u32;
+        assert_eq!(Scan::default().step(HEAD, len), Ok(Some(HEAD.len())));
+        assert_eq!(Scan::default().step(HEAD, len - 1), Err(Bad::HeadTooLarge));
+        assert_eq!(Scan::default().step(HEAD, 16), Err(Bad::HeadTooLarge));
+        assert_eq!(Scan::default().step(HEAD, 15), Err(Bad::TargetTooLong));
+        assert_eq!(Scan::default().step(HEAD, 0), Err(Bad::TargetTooLong));
+    }
+
+    #[test]
+    fn a_bare_lf_is_refused_as_soon_as_it_comes() {
+        for bytes in [
+            &b"\n"[..],
+            b"GET / HTTP/1.1\n",
+            b"GET / HTTP/1.1\r\nHost: a\n",
+            b"GET / HTTP/1.1\r\n\n",
+        ] {
+            assert_eq!(Scan::default().step(bytes, 100), Err(Bad::BareLf));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The forms of a request target (RFC 9112, section 3.2), and the parts of one.
+//!
+//! A target is checked once, with the head; its parts are found when somebody asks. Percent-codes
+//! are neither checked nor decoded: that is for whoever routes.
+//!
+//! Knows no fields.
+
+use memchr::{memchr, memchr2};
+
+use super::{Bad, grammar};
+
+/// Whether a target is one that this method can have. It has no blanks and no controls: httparse
+/// saw to that.
+#[inline]
+pub(super) fn check(method: &str, target: &str) -> Result<(), Bad> {
+    let bytes = target.as_bytes();
+    if method == "CONNECT" {
+        return Err(Bad::Connect);
+    }
+    let good = match bytes {
+        [b'/', ..] => true,
+        b"*" => method == "OPTIONS",
+        _ => split_absolute(target)
+            .is_some_and(|(authority, _)| grammar::is_authority(authority.as_bytes())),
+    };
+    if good && is_ascii_without_fragment(bytes) {
+        Ok(())
+    } else {
+        Err(Bad::Target)
+    }
+}
+
+/// The path of a good target.
+pub(super) fn path(target: &str) -> &str {
+    let rest = after_authority(target);
+    let path = match memchr(b'?', rest.as_bytes()) {
+        Some(at) => &rest[..at],
+        None => rest,
+    };
+    if path.is_empty() { "/" } else { path }
+}
+
+/// What follows the `?` of a good target.
+pub(super) fn query(target: &str) -> Option<&str> {
+    let rest = after_authority(target);
+    let at = memchr(b'?', rest.as_bytes())?;
+    Some(&rest[at + 1..])
+}
+
+/// The authority of a good target in absolute-form.
+pub(super) fn authority(target: &str) -> Option<&str> {
+    if target.starts_with('/') {
+        return None;
+    }
+    Some(split_absolute(target)?.0)
+}
+
+#[inline]
+fn after_authority(target: &str) -> &str {
+    if target.starts_with('/') {
+        return target;
+    }
+    split_absolute(target).map_or(target, |(_, rest)| rest)
+}
+
+/// The authority of an absolute-form, and the path and query behind it.
+fn split_absolute(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let end = memchr2(b'/', b'?', rest.as_bytes()).unwrap_or(rest.len());
+    Some(rest.split_at(end))
+}
+
+/// Eight bytes at a time, for this is on every request's way: no byte above ASCII, and no `#`.
+#[inline]
+fn is_ascii_without_fragment(bytes: &[u8]) -> bool {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HASHES: u64 = u64::from_ne_bytes([b'#'; 8]);
+    // A byte of `hashes` is 0 where `word` has a `#`; then, and only then, subtracting 1 from each
+    // byte borrows into a high bit that was clear.
+    let wrong = |word: u64| {
+        let hashes = word ^ HASHES;
+        (word | (hashes.wrapping_sub(ONES) & !hashes)) & HIGH != 0
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        if wrong(u64::from_ne_bytes(*word)) {
+            return false;
+        }
+    }
+    rest.iter().all(|byte| *byte < 0x80 && *byte != b'#')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_has_one_of_four_forms() {
+        const CASES: &[(&str, &str, Result<(), Bad>)] = &[
+            ("GET", "/", Ok(())),
+            ("GET", "/a/b?c=d&e=%zz", Ok(())),
+            ("GET", "//a", Ok(())),
+            ("get", "/", Ok(())),
+            ("GET", "http://a", Ok(())),
+            ("GET", "hTTp://a:80/b?c", Ok(())),
+            ("POST", "https://[::1]:443?c", Ok(())),
+            ("OPTIONS", "*", Ok(())),
+            ("OPTIONS", "/", Ok(())),
+            ("GET", "*", Err(Bad::Target)),
+            ("OPTIONS", "**", Err(Bad::Target)),
+            ("GET", "a", Err(Bad::Target)),
+            ("GET", "a:80", Err(Bad::Target)),
+            ("GET", "?a", Err(Bad::Target)),
+            ("GET", "http:/a", Err(Bad::Target)),
+            ("GET", "http:///a", Err(Bad::Target)),
+            ("GET", "http://?a", Err(Bad::Target)),
+            ("GET", "http://", Err(Bad::Target)),
+            ("GET", "http://:80/", Err(Bad::Target)),
+            ("GET", "http://u@a/", Err(Bad::Target)),
+            ("GET", "ftp://a/", Err(Bad::Target)),
+            ("GET", "://a/", Err(Bad::Target)),
+            ("GET", "/#a", Err(Bad::Target)),
+            ("GET", "/abcdefghijklmnop#", Err(Bad::Target)),
+            ("GET", "/abcdef#hijklmnop", Err(Bad::Target)),
+            ("GET", "http://a/#b", Err(Bad::Target)),
+            ("GET", "/é", Err(Bad::Target)),
+            ("GET", "/abcdefghijklmé", Err(Bad::Target)),
+            ("CONNECT", "a:80", Err(Bad::Connect)),
+            ("CONNECT", "/", Err(Bad::Connect)),
+        ];
+        for (method, target, expected) in CASES {
+            assert_eq!(check(method, target), *expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn every_byte_is_checked_at_every_place() {
+        for len in 0..20 {
+            for at in 0..len {
+                for byte in 0..=255 {
+                    let mut bytes = vec![b'"'; len]; // next to '#', where a borrow would show
+                    bytes[at] = byte;
+                    let good = byte < 0x80 && byte != b'#';
+                    assert_eq!(is_ascii_without_fragment(&bytes), good, "{bytes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_has_a_path_and_may_have_a_query() {
+        const CASES: &[(&str, &str, Option<&str>, Option<&str>)] = &[
+            ("/", "/", None, None),
+            ("/a/b", "/a/b", None, None),
+            ("/a?", "/a", Some(""), None),
+            ("/a?b?c", "/a", Some("b?c"), None),
+            ("/a?u=http://b/c", "/a", Some("u=http://b/c"), None),
+            ("//a", "//a", None, None),
+            ("*", "*", None, None),
+            ("http://a", "/", None, Some("a")),
+            ("http://a?b", "/", Some("b"), Some("a")),
+            ("HTTPS://a:1/b/c?d", "/b/c", Some("d"), Some("a:1")),
+        ];
+        for (target, the_path, the_query, the_authority) in CASES {
+            assert_eq!(path(target), *the_path, "{target}");
+            assert_eq!(query(target), *the_query, "{target}");
+            assert_eq!(authority(target), *the_authority, "{target}");
+        }
+    }
+}
