@@ -40,7 +40,7 @@ enum Coding {
     Other,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Expects {
     #[default]
     Nothing,
@@ -59,36 +59,66 @@ pub(super) struct Conclusion {
 impl Gathered {
     /// Takes the next field. Most have names of another length than the five that matter, and cost
     /// a comparison of lengths.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, field: &Header<'_>) -> Result<(), Bad> {
-        let name = field.name;
+        let (name, value) = (field.name.as_bytes(), field.value);
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => {
-                if self.host || !grammar::is_authority(field.value) {
-                    return Err(Bad::Host);
-                }
-                self.host = true;
-            }
-            6 if name.eq_ignore_ascii_case("expect") => self.expect(field.value),
-            10 if name.eq_ignore_ascii_case("connection") => self.connection(field.value),
-            14 if name.eq_ignore_ascii_case("content-length") => {
-                // Also twice the same, which RFC 9112 (section 6.3) lets a server take as one: who
-                // sends that is broken or a smuggler.
-                if self.length.is_some() {
-                    return Err(Bad::Length);
-                }
-                self.length = Some(parse_length(field.value)?);
-            }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                let once = self.coding == Coding::None;
-                self.coding = if once && field.value.eq_ignore_ascii_case(b"chunked") {
-                    Coding::Chunked
-                } else {
-                    Coding::Other
-                };
-            }
-            _ => {}
+            4 if is(name, b"host") => self.host(value),
+            6 if is(name, b"expect") => self.expect(value),
+            10 if is(name, b"connection") => self.connection(value),
+            14 if is(name, b"content-length") => self.length(value),
+            17 if is(name, b"transfer-encoding") => self.coding(value),
+            _ => Ok(()),
         }
+    }
+
+    #[inline]
+    fn host(&mut self, value: &[u8]) -> Result<(), Bad> {
+        if self.host || !grammar::is_authority(value) {
+            return Err(Bad::Host);
+        }
+        self.host = true;
+        Ok(())
+    }
+
+    #[cold]
+    fn expect(&mut self, value: &[u8]) -> Result<(), Bad> {
+        let good = self.expects != Expects::Other && is(value, b"100-continue");
+        self.expects = if good {
+            Expects::Continue
+        } else {
+            Expects::Other // which HTTP/1.0 may say
+        };
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) -> Result<(), Bad> {
+        if is(value, b"keep-alive") {
+            self.keep_alive = true; // what nearly all say who say something
+        } else {
+            self.close |= has_option(value, b"close");
+            self.keep_alive |= has_option(value, b"keep-alive");
+        }
+        Ok(())
+    }
+
+    fn length(&mut self, value: &[u8]) -> Result<(), Bad> {
+        // Also twice the same, which RFC 9112 (section 6.3) lets a server take as one: who sends
+        // that is broken or a smuggler.
+        if self.length.is_some() {
+            return Err(Bad::Length);
+        }
+        self.length = Some(parse_length(value)?);
+        Ok(())
+    }
+
+    fn coding(&mut self, value: &[u8]) -> Result<(), Bad> {
+        let good = self.coding == Coding::None && is(value, b"chunked");
+        self.coding = if good {
+            Coding::Chunked
+        } else {
+            Coding::Other // which may yet be worse: beside a length, or in HTTP/1.0
+        };
         Ok(())
     }
 
@@ -121,23 +151,28 @@ impl Gathered {
             expects_continue: expects == Expects::Continue && framing != Framing::None,
         })
     }
+}
 
-    fn expect(&mut self, value: &[u8]) {
-        let good = value.eq_ignore_ascii_case(b"100-continue") && self.expects != Expects::Other;
-        self.expects = if good {
-            Expects::Continue
-        } else {
-            Expects::Other
-        };
-    }
+/// Whether a value of `Connection` has an option, given in lower case, in any case.
+#[inline(never)] // not on the way of those who say nothing
+fn has_option<const N: usize>(value: &[u8], option: &[u8; N]) -> bool {
+    value
+        .split(|byte| *byte == b',')
+        .any(|element| is(element.trim_ascii(), option)) // of its whitespace it has only blanks
+}
 
-    fn connection(&mut self, value: &[u8]) {
-        for option in value.split(|byte| *byte == b',') {
-            let option = option.trim_ascii(); // of ASCII whitespace a value has blanks only
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
+/// Whether a name or a value is this one, given in lower case, in any case.
+///
+/// All bytes at once, for this is on every request's way. Setting the bit 0x20 makes a letter
+/// lower; what it makes of other characters is no letter, and a digit or hyphen only of a control,
+/// which httparse lets into neither names nor values.
+#[inline]
+fn is<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(text) = <&[u8; N]>::try_from(text) else {
+        return false;
+    };
+    let differ = |differ, (a, b): (&u8, &u8)| differ | ((a | 0x20) ^ b);
+    text.iter().zip(lower).fold(0, differ) == 0
 }
 
 /// `1*DIGIT`; no sign, no list, no blanks within.

@@ -43,7 +43,6 @@ impl<'h, 'b> Head<'h, 'b> {
     /// fields.
     ///
     /// [`Event::Head`]: super::Event::Head
-    #[inline]
     pub fn parse(bytes: &'b [u8], fields: &'h mut [MaybeUninit<Header<'b>>]) -> Result<Self, Bad> {
         match Self::parse_first(bytes, fields)? {
             Some((head, len)) if len == bytes.len() => Ok(head),
@@ -54,7 +53,7 @@ impl<'h, 'b> Head<'h, 'b> {
     /// Parses the head that `bytes` begin with, and returns its length with it; `None` if they end
     /// first. An error may also be one in bytes that a later byte makes worse: a bare LF behind it
     /// goes unseen.
-    #[inline]
+    #[inline(always)] // into the one hot caller, or a head is moved three times on its way out
     pub(super) fn parse_first(
         bytes: &'b [u8],
         fields: &'h mut [MaybeUninit<Header<'b>>],

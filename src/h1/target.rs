@@ -13,20 +13,22 @@ use super::{Bad, grammar};
 /// saw to that.
 #[inline]
 pub(super) fn check(method: &str, target: &str) -> Result<(), Bad> {
-    let bytes = target.as_bytes();
     if method == "CONNECT" {
         return Err(Bad::Connect);
     }
-    let good = match bytes {
-        [b'/', ..] => true,
-        b"*" => method == "OPTIONS",
-        _ => split_absolute(target)
-            .is_some_and(|(authority, _)| grammar::is_authority(authority.as_bytes())),
-    };
-    if good && is_ascii_without_fragment(bytes) {
+    let form = target.starts_with('/') || is_rare_form(method, target);
+    if form && is_ascii_without_fragment(target.as_bytes()) {
         Ok(())
     } else {
         Err(Bad::Target)
+    }
+}
+
+#[cold]
+fn is_rare_form(method: &str, target: &str) -> bool {
+    match split_absolute(target) {
+        Some((authority, _)) => grammar::is_authority(authority.as_bytes()),
+        None => target == "*" && method == "OPTIONS",
     }
 }
 
@@ -85,13 +87,18 @@ fn is_ascii_without_fragment(bytes: &[u8]) -> bool {
         let hashes = word ^ HASHES;
         (word | (hashes.wrapping_sub(ONES) & !hashes)) & HIGH != 0
     };
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
         if wrong(u64::from_ne_bytes(*word)) {
             return false;
         }
+        rest = after;
     }
-    rest.iter().all(|byte| *byte < 0x80 && *byte != b'#')
+    // What is left of a longer target is in its last eight bytes, some of them seen already.
+    match bytes.last_chunk::<8>() {
+        Some(word) => !wrong(u64::from_ne_bytes(*word)),
+        None => rest.iter().all(|byte| *byte < 0x80 && *byte != b'#'),
+    }
 }
 
 #[cfg(test)]
