@@ -1,7 +1,16 @@
 //! An HTTP/1.1 server that always knows what each socket is doing.
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+pub mod config;
 pub mod date;
+pub mod drain;
+pub mod engine;
+pub mod error;
 pub mod h1;
+pub mod handler;
+pub mod later;
 pub mod peer;
 pub mod pipe;
 pub mod report;
