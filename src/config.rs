@@ -1,6 +1,6 @@
 //! What can be set: limits, timeouts and how to stop, each default with its reason.
 //!
-//! Durations are kept to a millisecond, rounded up, and no longer than 24 days. Knows no sockets.
+//! Durations are kept to a millisecond, rounded up, and no longer than five days. Knows no sockets.
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ use crate::report::Outcome;
 use crate::request::Request;
 use crate::sys::Sys;
 use crate::sys::listen::{Listener, Options, open_file_limit};
-use crate::sys::real::{Real, Signals};
+use crate::sys::real::{Real, STOP_SIGNALS, Signals};
 use crate::tick::millis;
 
 /// A bound server.
@@ -204,10 +204,7 @@ impl Server {
     /// The event loop could not be set up, or the system's selector failed.
     pub fn run(mut self, handler: impl Handler) -> io::Result<Outcome> {
         if self.signals.is_none() {
-            self.signals = Some(Signals::install(&[
-                signal_hook::consts::SIGTERM,
-                signal_hook::consts::SIGINT,
-            ])?);
+            self.signals = Some(Signals::install(&STOP_SIGNALS)?);
         }
         let (sys, config) = self.into_parts()?;
         let inbox = Inbox::new(sys.waker());

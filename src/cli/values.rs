@@ -33,7 +33,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A number with a unit, from 0s to 24 days, which is as far as the clock of the loop compares.
+/// A number with a unit, from 0s to five days, the longest limit that the loop keeps.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let bare = text.bytes().all(|byte| byte.is_ascii_digit());
     let parsed = humantime::parse_duration(text).ok().filter(|_| !bare);
@@ -41,7 +41,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} is not a duration; write 250ms, 2s or 1m"));
     };
     if duration > LONGEST {
-        return Err(format!("{text:?} is too long; at most 24days"));
+        return Err(format!("{text:?} is too long; at most 5days"));
     }
     Ok(duration)
 }
@@ -189,12 +189,12 @@ const SIGNALS: &[(&str, i32)] = &[
     ("WINCH", SIGWINCH),
 ];
 
-const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_secs(5 * 24 * 60 * 60);
 const LONGEST_HEAD: u64 = 1 << 30;
 const SERVICE_UNAVAILABLE: u16 = 503;
 
 // No duration that is taken here wraps the loop's clock.
-const _: () = assert!(LONGEST.as_millis() <= crate::tick::MAX_MILLIS as u128);
+const _: () = assert!(LONGEST.as_millis() <= crate::tick::MAX_LIMIT as u128);
 
 #[cfg(test)]
 mod tests {
@@ -209,7 +209,7 @@ mod tests {
             ("1.5s", 1_500),
             ("1m", 60_000),
             ("1m 30s", 90_000),
-            ("24days", 24 * 86_400_000),
+            ("5days", 5 * 86_400_000),
         ];
         for (text, millis) in CASES {
             assert_eq!(duration(text), Ok(Duration::from_millis(*millis)), "{text}");
@@ -224,8 +224,8 @@ mod tests {
                 format!("{text:?} is not a duration; write 250ms, 2s or 1m")
             );
         }
-        for text in ["25days", "1year", "24days 1ms"] {
-            let expected = format!("{text:?} is too long; at most 24days");
+        for text in ["6days", "1year", "5days 1ms"] {
+            let expected = format!("{text:?} is too long; at most 5days");
             assert_eq!(duration(text), Err(expected));
         }
     }
