@@ -4,7 +4,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -167,6 +167,30 @@ impl Served {
         exit
     }
 
+    /// Demands that the process lives on for that long.
+    pub(crate) fn assert_stays(&self, time: Duration) {
+        let exit = self.process.wait(time);
+        assert!(exit.is_none(), "{exit:?} too early; {:?}", self.log);
+    }
+
+    /// Waits until the listener is closed: a sign that the drain has begun, and nothing else shows
+    /// it from outside.
+    pub(crate) fn wait_refused(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Short: a listener that is about to close may leave a SYN without an answer.
+            match TcpStream::connect_timeout(&self.addr(), Duration::from_millis(50)) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
+                _ => thread::yield_now(),
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it still accepts; {:?}",
+                self.log
+            );
+        }
+    }
+
     /// Waits for the end, demands the exit code, and gives the report (the flags must have asked
     /// for `--report json`), whose books must balance.
     pub(crate) fn wait_report(&self, code: i32) -> (Exit, Report) {
@@ -181,7 +205,6 @@ impl Served {
     /// Returns when the server has dealt with everything that reached it before: a request on a
     /// connection of its own has been answered, and events are served in the order of arrival.
     pub(crate) fn settle(&self) {
-        use std::io::{Read, Write};
         let mut stream = TcpStream::connect(self.addr()).expect("connect");
         let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
         stream.write_all(request).expect("write");
