@@ -20,8 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(whole, receive(bytes, 1));
 
     if let Ok((end, Some(text))) = whole {
-        let begin = bytes.iter().position(|byte| !b"\r\n".contains(byte));
-        let bytes = &bytes[begin.unwrap()..end];
+        let bytes = &bytes[..end];
         let mut room = [const { MaybeUninit::uninit() }; 8];
         let head = Head::parse(bytes, &mut room).expect("it was good before");
         assert_eq!(format!("{head:?}"), text);
@@ -32,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
         let len = request.parse(bytes).expect("httparse takes it");
         assert_eq!(len, httparse::Status::Complete(bytes.len()));
         assert_eq!(request.headers, head.fields);
-        // No line end but CRLF.
+        // httparse skips empty lines and takes other line ends; we have none but CRLF.
         let lf = (0..bytes.len()).filter(|at| bytes[*at] == b'\n');
         assert!(lf.into_iter().all(|at| bytes[at - 1] == b'\r'));
     }
