@@ -146,6 +146,8 @@ impl Pool {
         if !blank || hot.is_stained() {
             hot.reset();
         }
+        // Blank is not default: empty lines that were skipped count for their connection alone.
+        hot.codec = Codec::default();
         if self.spare.len() < SPARES {
             self.spare.push(hot);
         }
