@@ -53,6 +53,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "25s",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -64,6 +65,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "0s",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -75,6 +77,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "2s",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -99,6 +102,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "25ms",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -110,6 +114,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "0s",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -121,6 +126,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "250ms",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -148,6 +154,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "10s",
         value_parser = values::positive_duration,
         help_heading = TIMEOUTS,
@@ -158,6 +165,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "30s",
         value_parser = values::positive_duration,
         help_heading = TIMEOUTS,
@@ -168,6 +176,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "30s",
         value_parser = values::positive_duration,
         help_heading = TIMEOUTS,
@@ -179,6 +188,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "75s",
         value_parser = values::duration,
         help_heading = TIMEOUTS,
