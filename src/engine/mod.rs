@@ -1,9 +1,10 @@
 //! The loop: a turn waits, serves what is ready, hears messages and signals, accepts, and ends
 //! whose time is up.
 //!
-//! The order within a turn is part of the contract. Sockets come first and signals after them, so
-//! that a request which is readable when the signal comes is served as what it is; the drain's plan
-//! is obeyed at the end, so that it acts in the turn that changed it. Generic over [`Sys`]: a turn
+//! The order within a turn is part of the contract. That a signal came is known before the sockets
+//! of the same batch are served, so their answers say close; but it is acted on after them, so that a
+//! request which is readable when the signal comes is served as what it is. The drain's plan is
+//! obeyed at the end, so that it acts in the turn that changed it. Generic over [`Sys`]: a turn
 //! is a function of what the system answers. Knows no mio, no rustls, no clock.
 
 mod accept;
@@ -172,18 +173,20 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             self.started = true;
             self.start_lines(now);
         }
+        if ready.iter().any(|event| event.who == Who::Signal) {
+            self.hear_signals();
+        }
         for event in ready.drain(..) {
             match event.who {
                 Who::Conn(id) => self.event(id, event, now),
                 Who::Listener(listener) => self.accepting.arrived(listener),
-                Who::Signal => self.core.sys.signals(&mut self.signals),
-                Who::Inbox => {} // looked at in every turn
+                Who::Signal | Who::Inbox => {} // the one is heard, the other looked at below
             }
         }
         self.ready = ready;
         self.serve_again(now);
         self.read_inbox(now);
-        self.hear_signals(now);
+        self.obey_signals(now);
         self.accept(now);
         self.tracker.cap_ages(now);
         self.expire(now);

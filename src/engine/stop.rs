@@ -14,13 +14,27 @@ use crate::tick::Tick;
 use crate::tracker::Phase;
 
 impl<S: Sys, H: Handler> Engine<S, H> {
+    /// Hears the signals of a batch: from now on answers say close.
+    pub(super) fn hear_signals(&mut self) {
+        self.core.sys.signals(&mut self.signals);
+        if !self.signals.is_empty() {
+            self.announce();
+        }
+    }
+
     /// Signals that came in one batch are one reason to stop: a second signal is a later one.
-    pub(super) fn hear_signals(&mut self, now: Tick) {
+    pub(super) fn obey_signals(&mut self, now: Tick) {
         if let Some(number) = self.signals.first() {
             let name = S::signal_name(*number);
             self.signals.clear();
             self.stop(&name, now);
         }
+    }
+
+    /// Makes it known that the server stops: to handlers, and by every answer to its client.
+    fn announce(&mut self) {
+        self.core.keep_alive = false;
+        self.handle().set_draining();
     }
 
     /// One more reason to stop.
@@ -33,8 +47,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.stopped_at.get_or_insert(now);
         self.log_trigger(why, now);
         if let Stage::Draining { .. } = self.stage {
-            self.core.keep_alive = false;
-            self.handle().set_draining();
+            self.announce();
             self.tell_the_waiting(now);
         }
     }
