@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::drain::{NEVER, Policy, Timeouts};
 use crate::h1;
+use crate::hooks::Hooks;
 use crate::response::Response;
 use crate::tick::millis;
 
@@ -247,6 +248,10 @@ pub struct Config {
     pub late: Late,
     /// The first reason to stop cuts at once: for development.
     pub no_drain: bool,
+    /// What the application wants done at the stations of a drain.
+    pub hooks: Hooks,
+    /// The signal that logs a table of the oldest connections, and is no reason to stop.
+    pub table_signal: Option<i32>,
     /// How often to log the counts of every phase, in milliseconds.
     pub log_connections: Option<u32>,
 }

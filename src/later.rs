@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::guard::Guards;
 use crate::response::Response;
 use crate::tracker::ConnId;
+use crate::trigger::Station;
 
 /// What ends a wait of the loop.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -30,6 +32,10 @@ pub(crate) enum Message {
     Shutdown,
     /// Cut.
     Cut,
+    /// A hook has returned, or panicked.
+    Hook { station: Station, well: bool },
+    /// The last guard was released.
+    Released,
 }
 
 struct Shared {
@@ -37,6 +43,7 @@ struct Shared {
     /// A wake is under way for messages that the loop has not heard.
     posted: AtomicBool,
     draining: AtomicBool,
+    guards: Guards,
     wake: Wake,
 }
 
@@ -61,6 +68,30 @@ impl Handle {
     /// Whether the server has been told to stop.
     pub fn draining(&self) -> bool {
         self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Holds the end of a drain until the guard is dropped: for work that must be done before the
+    /// process exits. The drain's deadline holds all the same. `name` says what is waited for, in the
+    /// progress lines and in the report.
+    pub fn guard(&self, name: impl Into<String>) -> Guard {
+        Guard {
+            number: self.shared.guards.hold(name.into()),
+            handle: self.clone(),
+        }
+    }
+
+    pub(crate) fn guards(&self) -> &Guards {
+        &self.shared.guards
+    }
+
+    pub(crate) fn release(&self, number: u64) {
+        if self.shared.guards.release(number) {
+            self.post(Message::Released);
+        }
+    }
+
+    pub(crate) fn hook_returned(&self, station: Station, well: bool) {
+        self.post(Message::Hook { station, well });
     }
 
     pub(crate) fn set_draining(&self) {
@@ -89,6 +120,20 @@ impl fmt::Debug for Handle {
     }
 }
 
+/// Holds the drain until it is dropped; made by [`Handle::guard`].
+#[derive(Debug)]
+#[must_use = "a guard that is dropped at once holds nothing"]
+pub struct Guard {
+    number: u64,
+    handle: Handle,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.handle.release(self.number);
+    }
+}
+
 /// The loop's end of the mailbox.
 #[derive(Debug)]
 pub struct Inbox {
@@ -105,6 +150,7 @@ impl Inbox {
                 sender,
                 posted: AtomicBool::new(false),
                 draining: AtomicBool::new(false),
+                guards: Guards::default(),
                 wake,
             }),
         };

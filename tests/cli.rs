@@ -270,8 +270,8 @@ fn connections_are_counted_in_the_log() {
     }
     let waiting = Client::connect(served.addr());
     waiting.send(&get("/delay/5000"));
-    let line = served.log().wait_line("handler 1", Duration::from_secs(4));
-    assert!(line.contains("idle 2"), "{line}");
+    let line = served.log().wait_line("1 handler", Duration::from_secs(4));
+    assert!(line.contains("2 idle"), "{line}");
 }
 
 #[test]

@@ -42,10 +42,14 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             Admit::NoBody => 0,
         };
         if let Framing::None = head.framing {
-            return match self.hot.sink {
+            match self.hot.sink {
                 None => self.ask(head, &[]),
                 Some(_) => self.ask_sink(head),
-            };
+            }
+            if !matches!(self.hot.doing, Doing::Receiving) {
+                self.note_request(raw);
+            }
+            return;
         }
         if matches!(head.framing, Framing::Length(length) if length > limit) {
             self.hot.sink = None;
@@ -58,8 +62,16 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
     }
 
+    /// Keeps the beginning of the head of a request that takes time, to say what is waited for.
+    #[cold]
+    fn note_request(&mut self, raw: &[u8]) {
+        let line = &raw[..raw.len().min(NOTED)];
+        self.hot.head.extend_from_slice(line);
+    }
+
     /// A piece of the body.
     pub(super) fn body(&mut self, data: &[u8]) {
+        self.hot.bytes_in += data.len() as u64;
         let progress = self.hot.progress.saturating_add(data.len() as u32);
         self.hot.progress = progress;
         if progress >= PROGRESS {
@@ -101,7 +113,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         // Keep the buffers; a later answer keeps the head, to say what it is about.
         self.hot.body = body;
         self.hot.body.clear();
-        if matches!(self.hot.doing, Doing::Asked) {
+        if !matches!(self.hot.doing, Doing::Receiving) {
             self.hot.head = raw;
         } else if self.hot.head.is_empty() {
             self.hot.head = raw;
@@ -300,6 +312,9 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         true
     }
 }
+
+/// How much of a head is kept while its answer takes time, in bytes.
+const NOTED: usize = 200;
 
 /// A body's clock restarts for every so many bytes, not for every byte.
 const PROGRESS: u32 = 8 * 1024;

@@ -15,6 +15,7 @@ use crate::response::Response;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::ConnId;
+use crate::trigger::Trigger;
 
 impl<S: Sys, H: Handler> Engine<S, H> {
     /// Hears what other threads say, so many messages a turn.
@@ -29,13 +30,13 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             match message {
                 Message::Answer { id, nth, response } => self.answer(id, nth, response, now),
                 Message::Wake(id) => self.wake(id, now),
-                Message::Shutdown if self.stage == Stage::Serving => self.stop("shutdown", now),
-                Message::Shutdown => {}
-                Message::Cut => {
-                    self.stopped_at.get_or_insert(now);
-                    self.stage = Stage::Cutting;
-                    self.log_trigger("cut", now);
+                Message::Shutdown if self.stage == Stage::Serving => {
+                    self.stop(Trigger::Shutdown, now);
                 }
+                Message::Shutdown => {}
+                Message::Cut => self.stop(Trigger::Cut, now),
+                Message::Hook { station, well } => self.hooks.returned(station, well),
+                Message::Released => {} // looked at when the books are closed
             }
         }
         self.core.inbox.hold_open();

@@ -9,6 +9,7 @@
 
 mod accept;
 mod ask;
+mod blockers;
 mod conn;
 mod hot;
 mod leave;
@@ -24,14 +25,18 @@ use std::io;
 use std::mem;
 
 use self::accept::{Accepting, RETRY};
+pub use self::blockers::Blocker;
 use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
 use self::progress::Progress;
 use self::serve::{Service, Verdict};
+use self::stop::Ending;
+pub use self::stop::HOOK_GRACE;
 use crate::config::Config;
 use crate::date::Date;
 use crate::drain::{self, LAST_CALL, Stage};
 use crate::handler::Handler;
+use crate::hooks::Runner;
 use crate::later::{Handle, Inbox};
 use crate::report::{Outcome, Report};
 use crate::sys::{Ready, Sys, Who};
@@ -53,6 +58,10 @@ pub struct Engine<S: Sys, H> {
     started: bool,
     /// When the first reason to stop came.
     stopped_at: Option<Tick>,
+    /// When new handshakes were turned away.
+    last_call: Option<Tick>,
+    hooks: Runner,
+    ending: Option<Ending>,
     signals: Vec<i32>,
     progress: Progress,
     /// When the oldest of some phase is due; none when nobody waits for time.
@@ -69,8 +78,8 @@ struct Core<S, H> {
     report: Report,
     /// Answers may leave the connection open.
     keep_alive: bool,
-    /// The drain is past its notice, since this moment: requests are late, and a connection whose
-    /// answer is complete leaves.
+    /// The draining has begun, at this moment: requests are late, and a connection whose answer is
+    /// complete leaves.
     late_from: Option<Tick>,
     /// What a source makes, before it is framed.
     piece: Vec<u8>,
@@ -84,6 +93,10 @@ impl<S, H> Core<S, H> {
 
 /// How a turn ended.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made in the life of a server"
+)]
 pub enum Turn {
     /// There is more to do, now or later.
     Continue,
@@ -115,6 +128,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             stage: Stage::Serving,
             started: false,
             stopped_at: None,
+            last_call: None,
+            hooks: Runner::default(),
+            ending: None,
             signals: Vec::new(),
             progress: Progress::default(),
             next_due: None,
@@ -189,6 +205,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.obey_signals(now);
         self.accept(now);
         self.tracker.cap_ages(now);
+        self.advance(now);
         self.expire(now);
         let done = self.obey(now);
         self.log_progress(now);
@@ -236,13 +253,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let plan = self.plan(now);
         let retry = self.accepting.full.filter(|_| self.accepting.open);
         // The plan may have asked for the last call late: it lasts its moment all the same.
-        let last_call = self.core.late_from.map(|from| from.after(LAST_CALL));
+        let last_call = self.last_call.map(|from| from.after(LAST_CALL));
         let moments = [
             self.next_due,
             last_call.filter(|end| self.accepting.open && !now.reached(*end)),
             retry.map(|since| since.after(RETRY)),
             plan.again_in.map(|wait| now.after(wait)),
             self.next_line(),
+            self.ending_until(),
         ];
         let wait = moments.iter().flatten().map(|at| at.since(now)).min();
         // Where somebody waits without a limit, ages are capped in time.
