@@ -134,7 +134,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.ending = Some(Ending {
                     end: End::Drained,
                     cut: false,
-                    until: now.after(plan.again_in.unwrap_or(0)),
+                    until: self.deadline(now),
                     outcome: None,
                 });
             }
@@ -186,6 +186,12 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             until: now.after(HOOK_GRACE),
             outcome: None,
         });
+    }
+
+    /// The one deadline of the drain.
+    fn deadline(&self, now: Tick) -> Tick {
+        let since = self.stage.since().unwrap_or(now);
+        since.after(self.core.config.drain.0.limit)
     }
 
     /// The last connection is closed.
