@@ -7,10 +7,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
 
 use crate::guard::Guards;
 use crate::response::Response;
+use crate::status::{Query, Status};
 use crate::tracker::ConnId;
 use crate::trigger::Station;
 
@@ -36,6 +38,11 @@ pub(crate) enum Message {
     Hook { station: Station, well: bool },
     /// The last guard was released.
     Released,
+    /// Somebody asks where the server stands.
+    Status {
+        query: Query,
+        answer: SyncSender<Box<Status>>,
+    },
 }
 
 struct Shared {
@@ -78,6 +85,16 @@ impl Handle {
             number: self.shared.guards.hold(name.into()),
             handle: self.clone(),
         }
+    }
+
+    /// Asks the loop where it stands, and waits for the answer: a turn of the loop, as a rule well
+    /// under a millisecond. Not from a handler, which is what the loop would be waiting for.
+    ///
+    /// `None`: the loop has ended, or did not answer within `patience`, because a handler holds it.
+    pub fn status(&self, query: Query, patience: Duration) -> Option<Status> {
+        let (answer, answered) = sync_channel(1);
+        self.post(Message::Status { query, answer });
+        answered.recv_timeout(patience).ok().map(|status| *status)
     }
 
     pub(crate) fn guards(&self) -> &Guards {

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ebbtide::{Drain, End, Handle, Reply, Request, Response, Running, Server, Ticket, Trigger};
+use ebbtide::{
+    Drain, End, Handle, Query, Reply, Request, Response, Running, Server, Ticket, Trigger,
+};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -285,4 +287,43 @@ fn the_deadline_covers_a_request_that_is_never_answered() {
         "{text}"
     );
     ticket.send(Response::new(200)); // finds nobody
+}
+
+#[test]
+fn the_loop_says_where_it_stands() {
+    let (handler, tickets) = ticketed();
+    let running = server().spawn(handler).unwrap();
+    let mut client = connect(running.local_addr());
+    ask(&mut client, "/slow?now");
+    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
+    let _fresh = connect(running.local_addr());
+    let status = |query| running.handle().status(query, PATIENCE).unwrap();
+    let page = Query {
+        take: 10,
+        ..Query::default()
+    };
+    spin_until(|| status(page).phases.fresh == 1);
+    let serving = status(page);
+    assert_eq!((serving.stage, serving.left_millis), ("serving", None));
+    assert_eq!((serving.phases.handler, serving.report.requests), (1, 1));
+    let [connection] = &serving.connections[..] else {
+        panic!("{:?}", serving.connections)
+    };
+    assert_eq!(connection.request, "GET /slow?now");
+    assert_eq!(connection.peer, client.local_addr().unwrap());
+    let all = Query { all: true, ..page };
+    assert_eq!(status(all).connections.len(), 2);
+    let second = Query { skip: 1, ..all };
+    assert_eq!(status(second).connections.len(), 1);
+
+    running.handle().shutdown();
+    let draining = status(page);
+    assert_eq!(draining.stage, "draining");
+    assert!(draining.left_millis.is_some_and(|left| left <= 25_000));
+    ticket.send(Response::new(204));
+    read_all(&mut client);
+    drop(client);
+    let handle = running.handle().clone();
+    assert_eq!(running.wait().unwrap().code(), 0);
+    assert_eq!(handle.status(page, PATIENCE), None);
 }

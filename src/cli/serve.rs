@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::thread;
 
+use signal_hook::consts::SIGUSR1;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -49,8 +50,10 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
         reuse_port: args.reuse_port,
         ..Options::default()
     };
+    // SIGUSR1 shows what the server is doing, unless it was chosen to stop it.
+    let shows = (!args.signals.contains(&SIGUSR1)).then_some(SIGUSR1);
     let server = Server::builder()
-        .signals(args.signals.iter().copied())
+        .signals(args.signals.iter().copied().chain(shows))
         .options(options)
         .bind(&args.listen)?;
     let mut limits = Limits::new()
@@ -83,6 +86,9 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
     let mut server = server.limits(limits).times(times).drain(drain).late(late);
     if let Some(every) = args.log_connections {
         server = server.log_connections(every);
+    }
+    if let Some(signal) = shows {
+        server = server.table_signal(signal);
     }
     Ok(if args.dev { server.no_drain() } else { server })
 }
