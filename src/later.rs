@@ -50,6 +50,8 @@ struct Shared {
     /// A wake is under way for messages that the loop has not heard.
     posted: AtomicBool,
     draining: AtomicBool,
+    /// The application says that it is not ready.
+    unready: AtomicBool,
     guards: Guards,
     wake: Wake,
 }
@@ -75,6 +77,18 @@ impl Handle {
     /// Whether the server has been told to stop.
     pub fn draining(&self) -> bool {
         self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the application is ready, for the readiness check
+    /// ([`Server::health`](crate::Server::health)). It is until told otherwise, and never while
+    /// the server drains.
+    pub fn set_ready(&self, ready: bool) {
+        self.shared.unready.store(!ready, Ordering::Relaxed);
+    }
+
+    /// Whether the readiness check says yes.
+    pub fn ready(&self) -> bool {
+        !self.draining() && !self.shared.unready.load(Ordering::Relaxed)
     }
 
     /// Holds the end of a drain until the guard is dropped: for work that must be done before the
@@ -167,6 +181,7 @@ impl Inbox {
                 sender,
                 posted: AtomicBool::new(false),
                 draining: AtomicBool::new(false),
+                unready: AtomicBool::new(false),
                 guards: Guards::default(),
                 wake,
             }),

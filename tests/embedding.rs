@@ -327,3 +327,37 @@ fn the_loop_says_where_it_stands() {
     assert_eq!(running.wait().unwrap().code(), 0);
     assert_eq!(handle.status(page, PATIENCE), None);
 }
+
+#[test]
+fn readiness_is_answered_without_the_handler() {
+    let limit = Drain::new()
+        .notice(PATIENCE)
+        .quiet(Duration::from_millis(50));
+    let running = server().health("/ready").drain(limit).spawn(hello).unwrap();
+    let addr = running.local_addr();
+    let check = |expected: &str| {
+        let mut client = connect(addr);
+        client
+            .write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let text = read_all(&mut client);
+        assert!(text.contains(expected), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 200 ") == expected.ends_with("\nok"),
+            "{text}"
+        );
+    };
+    check("\r\n\r\nok");
+    running.handle().set_ready(false);
+    check("\r\n\r\nnot ready");
+    running.handle().set_ready(true);
+    check("\r\n\r\nok");
+    let start = Instant::now();
+    running.handle().shutdown();
+    spin_until(|| running.handle().draining());
+    check("\r\n\r\ndraining");
+    // The notice would be ten seconds; it is quiet after 50 ms.
+    let outcome = running.wait().unwrap();
+    assert_eq!(outcome.code(), 0);
+    assert!(start.elapsed() < PATIENCE, "the notice did not end early");
+}

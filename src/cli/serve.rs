@@ -83,6 +83,7 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
             Late::Reject(response.field("Retry-After", "1"))
         }
     };
+    let server = server.health("/health");
     let mut server = server.limits(limits).times(times).drain(drain).late(late);
     if let Some(every) = args.log_connections {
         server = server.log_connections(every);

@@ -86,7 +86,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     pub(super) fn advance(&mut self, now: Tick) {
         let holds = self.hooks.is_running(Station::Trigger);
         let (policy, counts) = (&self.core.config.drain.0, self.tracker.counts());
-        self.stage = drain::advance(self.stage, policy, &counts, holds, now);
+        self.stage = drain::advance(self.stage, policy, &counts, holds, self.accepting.came, now);
         if let Stage::Draining { closing, .. } = self.stage {
             self.core.late_from = Some(closing);
         }
@@ -110,7 +110,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     pub(super) fn plan(&self, now: Tick) -> drain::Plan {
         let counts = self.tracker.counts();
-        drain::plan(self.stage, &self.core.config.drain.0, &counts, now)
+        let policy = &self.core.config.drain.0;
+        drain::plan(self.stage, policy, &counts, self.accepting.came, now)
     }
 
     /// When the last hook or guard is given up, once nothing else is waited for.
