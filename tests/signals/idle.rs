@@ -60,14 +60,12 @@ fn a_request_after_the_signal_is_answered_or_sees_the_end(idle_grace: &str) {
     }
     let mut answers = 0;
     for client in clients {
-        // Once it is answered it is answered in full; else there is nothing but the FIN.
+        // It is answered in full, or there is nothing but the FIN. The first may be answered before
+        // the process has heard the signal, so that not all need say close.
         client.end();
         let count = client.look(|seen| seen.conversation.finals().count());
         assert!((1..=2).contains(&count));
         client.assert_ends(count);
-        if count == 2 {
-            client.response(1).assert_last();
-        }
         answers += count as i64;
     }
     let (_, report) = served.wait_report(0);
