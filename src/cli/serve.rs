@@ -68,13 +68,16 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
         .write(args.write_timeout)
         .idle(args.idle_timeout)
         .handler(args.handler_timeout);
-    let drain = Drain::new()
+    let mut drain = Drain::new()
         .limit(args.drain_timeout)
         .notice(args.drain_delay)
         .head(args.drain_head_timeout)
         .idle_grace(args.idle_grace)
         .spread(args.close_spread)
         .linger(args.linger);
+    if let Some(quiet) = args.drain_quiet {
+        drain = drain.quiet(quiet);
+    }
     let late = match args.late_requests {
         LateRequests::Serve => Late::Serve,
         LateRequests::Drop => Late::Drop,
@@ -83,7 +86,7 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
             Late::Reject(response.field("Retry-After", "1"))
         }
     };
-    let server = server.health("/health");
+    let server = server.health(&args.health_path);
     let mut server = server.limits(limits).times(times).drain(drain).late(late);
     if let Some(every) = args.log_connections {
         server = server.log_connections(every);
