@@ -120,13 +120,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 };
                 conn.set(Flag::LastLook);
                 conn.set(Flag::Readable);
+                let before = self.core.report.heard();
                 self.serve(id, now);
-                if self
+                let left = self
                     .tracker
                     .phase(id)
-                    .is_none_or(|now| now == Phase::Linger)
-                {
-                    let report = &mut self.core.report;
+                    .is_none_or(|now| now == Phase::Linger);
+                let report = &mut self.core.report;
+                if left && report.heard() == before {
                     if draining {
                         report.closed_idle += 1;
                     } else {
