@@ -92,15 +92,16 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
-    /// Streams that wait for something are asked once more: they may want to end now.
+    /// Streams that wait for something are asked once more: they may want to end now. Those whose
+    /// peer has not yet taken what came before are asked when it has.
     fn tell_the_waiting(&mut self, now: Tick) {
         let parked = |conn: &Conn<S::Io>| {
             let hot = self.pool.get(conn.hot);
             hot.is_some_and(|hot| matches!(hot.doing, Doing::Parked(_)))
         };
-        let waiting: Vec<_> = self
-            .tracker
-            .iter(Phase::Handler)
+        let waiting: Vec<_> = [Phase::Handler, Phase::Reply]
+            .into_iter()
+            .flat_map(|phase| self.tracker.iter(phase))
             .filter_map(|(id, _, conn)| parked(conn).then_some(id))
             .collect();
         for id in waiting {
