@@ -78,16 +78,16 @@ struct Core<S, H> {
     report: Report,
     /// Answers may leave the connection open.
     keep_alive: bool,
-    /// The draining has begun, at this moment: requests are late, and a connection whose answer is
-    /// complete leaves.
+    /// The draining has begun, at this moment: requests are late.
     late_from: Option<Tick>,
     /// What a source makes, before it is framed.
     piece: Vec<u8>,
 }
 
 impl<S, H> Core<S, H> {
+    /// A connection whose answer is complete leaves, also where its head did not say so.
     const fn leave_when_done(&self) -> bool {
-        self.late_from.is_some()
+        !self.keep_alive
     }
 }
 
