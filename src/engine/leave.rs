@@ -98,7 +98,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        let owed = self.core.sys.unacknowledged(&conn.io).unwrap_or(0);
+        let owed = match self.core.sys.unacknowledged(&conn.io) {
+            Some(owed @ ANSWER..) => owed,
+            _ => 0, // an idle peer that has vanished never acknowledges our FIN
+        };
         // While the server runs, the kernel goes on delivering for a peer that has stopped
         // taking; only an exit must not come before the last byte.
         let going_on = conn.owed == 0 || owed < conn.owed || draining;
@@ -191,8 +194,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 let Some(conn) = self.tracker.get_mut(id) else {
                     return;
                 };
-                let owed = self.core.sys.unacknowledged(&conn.io);
-                if matches!(owed, Some(1..)) && !conn.is(Flag::Eof) {
+                if matches!(self.core.sys.unacknowledged(&conn.io), Some(ANSWER..)) {
                     self.core.report.undelivered += 1;
                 }
                 return self.leave(id, How::Gone, now);
@@ -250,6 +252,9 @@ fn unanswered(hot: &Hot) -> bool {
 
 const TIMED_OUT: (u16, &str) = (408, "the request did not come in time\n");
 const UNAVAILABLE: (u16, &str) = (503, "the server could not answer in time\n");
+
+/// From so many unacknowledged bytes on, after our FIN, some are of an answer; the one is the FIN.
+const ANSWER: u32 = 2;
 
 /// Reads of a full scratch that a lingering connection may make in a turn.
 const LINGER_READS: u32 = 4;
