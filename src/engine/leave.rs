@@ -49,6 +49,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// Reads a connection out after our FIN, and closes it at the peer's.
     pub(super) fn linger(&mut self, id: ConnId, now: Tick) {
+        let draining = self.stage.since().is_some();
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
@@ -64,7 +65,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 Ok(0) => {
                     conn.clear(Flag::Readable);
                     conn.set(Flag::Eof);
-                    over = true; // the peer has closed after we did: it has what it wanted
+                    over = true; // the peer has closed after we did: as a rule it has everything
                 }
                 Ok(n) => {
                     self.core.report.bytes_in += n as u64;
@@ -84,10 +85,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 Err(_) => return self.leave(id, How::Gone, now),
             }
         }
-        // A FIN that came before ours is no receipt; the acknowledgement of ours is, and it
-        // brings an event.
-        let asked = conn.is(Flag::Overdue) || conn.is(Flag::Eof) && !over;
-        if over || asked && !matches!(self.core.sys.unacknowledged(&conn.io), Some(1..)) {
+        // A FIN that was sent before ours arrived is no receipt; the acknowledgement of ours is, and
+        // it brings an event. Before an exit nothing less will do.
+        let asked = conn.is(Flag::Overdue) || conn.is(Flag::Eof) && (!over || draining);
+        let owed = asked && matches!(self.core.sys.unacknowledged(&conn.io), Some(ANSWER..));
+        if (over || asked) && !owed {
             self.leave(id, How::Gone, now);
         }
     }
