@@ -58,6 +58,8 @@ pub struct Engine<S: Sys, H> {
     started: bool,
     /// When the first reason to stop came.
     stopped_at: Option<Tick>,
+    /// A signal was obeyed.
+    signalled: bool,
     /// When new handshakes were turned away.
     last_call: Option<Tick>,
     hooks: Runner,
@@ -128,6 +130,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             stage: Stage::Serving,
             started: false,
             stopped_at: None,
+            signalled: false,
             last_call: None,
             hooks: Runner::default(),
             ending: None,
