@@ -49,7 +49,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// Reads a connection out after our FIN, and closes it at the peer's.
     pub(super) fn linger(&mut self, id: ConnId, now: Tick) {
-        let draining = self.stage.since().is_some();
+        // Also in the turn of the signal, before it is obeyed.
+        let stopping = !self.core.keep_alive;
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
@@ -87,7 +88,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         // A FIN that was sent before ours arrived is no receipt; the acknowledgement of ours is, and
         // it brings an event. Before an exit nothing less will do.
-        let asked = conn.is(Flag::Overdue) || conn.is(Flag::Eof) && (!over || draining);
+        let asked = conn.is(Flag::Overdue) || conn.is(Flag::Eof) && (!over || stopping);
         let owed = asked && matches!(self.core.sys.unacknowledged(&conn.io), Some(ANSWER..));
         if (over || asked) && !owed {
             self.leave(id, How::Gone, now);
