@@ -1,7 +1,7 @@
 //! The application of the laboratory: what it does is in the target of the request.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -20,7 +20,7 @@ pub(crate) struct App {
     pub(crate) ran: Rc<RefCell<Vec<String>>>,
     /// How many heads were asked about.
     pub(crate) admitted: u32,
-    tickets: HashMap<String, Ticket>,
+    tickets: BTreeMap<String, Ticket>,
     laters: Vec<Later>,
     feeds: HashMap<String, Feed>,
     /// The sink of the last `/sink`.
@@ -39,8 +39,9 @@ impl App {
         self.tickets.remove(target).expect("nobody asked for that")
     }
 
-    pub(crate) fn tickets(&self) -> usize {
-        self.tickets.len()
+    /// Every ticket that nobody has answered with, by its target.
+    pub(crate) fn tickets(&mut self) -> BTreeMap<String, Ticket> {
+        std::mem::take(&mut self.tickets)
     }
 
     /// The stream of that target. There is one for each, made when it is first asked for.

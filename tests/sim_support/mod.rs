@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod app;
+pub(crate) mod dice;
 pub(crate) mod wire;
 
 use std::time::Duration;
