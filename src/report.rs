@@ -54,6 +54,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Grows with whatever a peer does that is not silence.
+    pub(crate) const fn heard(&self) -> u64 {
+        self.requests + self.refused + self.left
+    }
+
     /// How many connections the deadline, or a second signal, cut.
     pub const fn cut(&self) -> u64 {
         self.forced_503 + self.aborted + self.undelivered

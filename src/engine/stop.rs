@@ -3,6 +3,8 @@
 //! The plan is a function of the stage, the counts and the moment; this does what it says. Knows
 //! phases, not requests.
 
+use std::mem;
+
 use super::Engine;
 use super::conn::Conn;
 use super::hot::Doing;
@@ -42,11 +44,17 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
-    /// Signals that came in one batch are one reason to stop: a second signal is a later one.
+    /// Signals that came in one batch are one reason to stop: a second signal is a later one. The
+    /// first says no more than a [`Handle::shutdown`](crate::Handle::shutdown) before it did: whoever
+    /// sent it may not know of that.
     pub(super) fn obey_signals(&mut self, now: Tick) {
         if let Some(&number) = self.signals.first() {
             self.signals.clear();
             let name = S::signal_name(number);
+            let first = !mem::replace(&mut self.signalled, true);
+            if first && self.stage.since().is_some() {
+                return log::info!("{name}: stopping already");
+            }
             self.stop(Trigger::Signal { number, name }, now);
         }
     }
@@ -92,15 +100,16 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
-    /// Streams that wait for something are asked once more: they may want to end now.
+    /// Streams that wait for something are asked once more: they may want to end now. Those whose
+    /// peer has not yet taken what came before are asked when it has.
     fn tell_the_waiting(&mut self, now: Tick) {
         let parked = |conn: &Conn<S::Io>| {
             let hot = self.pool.get(conn.hot);
             hot.is_some_and(|hot| matches!(hot.doing, Doing::Parked(_)))
         };
-        let waiting: Vec<_> = self
-            .tracker
-            .iter(Phase::Handler)
+        let waiting: Vec<_> = [Phase::Handler, Phase::Reply]
+            .into_iter()
+            .flat_map(|phase| self.tracker.iter(phase))
             .filter_map(|(id, _, conn)| parked(conn).then_some(id))
             .collect();
         for id in waiting {
