@@ -1,0 +1,283 @@
+//! The command line: help, mistakes, addresses, readiness, and what is written to stderr.
+//!
+//! Knows the contract of `ebbtide serve` and nothing of how it is kept.
+
+#![cfg(all(target_os = "linux", feature = "cli"))]
+
+mod support;
+
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use support::client::Client;
+use support::report::Report;
+use support::served::{Served, run};
+use support::{GET, HELLO, PATIENCE, get};
+
+const FLAGS: &[&str] = &[
+    "--listen",
+    "--drain-timeout",
+    "--drain-delay",
+    "--drain-head-timeout",
+    "--late-requests",
+    "--idle-grace",
+    "--close-spread",
+    "--linger",
+    "--signals",
+    "--dev",
+    "--reuse-port",
+    "--head-timeout",
+    "--body-timeout",
+    "--write-timeout",
+    "--idle-timeout",
+    "--handler-timeout",
+    "--max-head",
+    "--max-headers",
+    "--max-body",
+    "--max-connections",
+    "--log-connections",
+    "--report",
+];
+
+#[test]
+fn help_names_every_flag() {
+    let output = run(&["serve", "--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty(), "help is not an error");
+    let help = String::from_utf8(output.stdout).expect("text");
+    for flag in FLAGS {
+        let named = help
+            .split_whitespace()
+            .any(|word| word.trim_end_matches(',') == *flag);
+        assert!(named, "no {flag} in the help:\n{help}");
+    }
+
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = String::from_utf8(output.stdout).expect("text");
+    assert!(help.contains("serve"), "no command in the help:\n{help}");
+}
+
+#[test]
+fn help_says_what_the_exit_codes_mean() {
+    let help = run(&["serve", "--help"]).stdout;
+    let help = String::from_utf8(help).expect("text");
+    for code in ["0", "1", "2", "3", "4"] {
+        let line = help.lines().any(|line| line.trim_start().starts_with(code));
+        assert!(line, "nothing about exit code {code}:\n{help}");
+    }
+}
+
+#[test]
+fn a_mistake_is_one_line_and_exit_code_2() {
+    const MISTAKES: &[(&[&str], &str)] = &[
+        (&["serve", "--drain-timeout", "soon"], "--drain-timeout"),
+        (&["serve", "--linger", "5"], "--linger"),
+        (&["serve", "--idle-grace", "-1s"], "--idle-grace"),
+        (&["serve", "--signals", "TERM,NOSUCH"], "NOSUCH"),
+        (&["serve", "--signals", "KILL"], "KILL"),
+        (&["serve", "--signals", "SIGKILL"], "KILL"),
+        (&["serve", "--signals", "STOP"], "STOP"),
+        (&["serve", "--no-such-flag"], "--no-such-flag"),
+        (&["serve", "--listen", "nowhere"], "nowhere"),
+        (&["serve", "--listen", "127.0.0.1:99999"], "99999"),
+        (&["serve", "--late-requests", "sometimes"], "sometimes"),
+        (&["serve", "--late-requests", "reject:200"], "reject"),
+        (&["serve", "--max-headers", "many"], "--max-headers"),
+        (&["serve", "--max-body", "64XB"], "--max-body"),
+        (&["serve", "--report", "verse"], "verse"),
+        (&["serve", "--drain-timeout"], "--drain-timeout"),
+        (&["serve", "surplus"], "surplus"),
+        (&["swerve"], "swerve"),
+    ];
+    for (args, about) in MISTAKES {
+        assert_mistake(args, about);
+    }
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_code_2() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("an address").to_string();
+    assert_mistake(&["serve", "--listen", &addr], &addr);
+    // Also when another listener could be had.
+    assert_mistake(
+        &["serve", "--listen", "127.0.0.1:0", "--listen", &addr],
+        &addr,
+    );
+}
+
+/// One line on stderr which says what it is about, nothing on stdout, exit code 2.
+fn assert_mistake(args: &[&str], about: &str) {
+    let output = run(args);
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{args:?}: something on stdout");
+    assert!(
+        stderr.contains(about),
+        "{args:?}: not about {about}: {stderr}"
+    );
+    // The first of two listeners may have been announced before the second failed.
+    let complaints = stderr.lines().filter(|line| !line.contains("listening on"));
+    assert_eq!(complaints.count(), 1, "{args:?}: not one line: {stderr}");
+}
+
+#[test]
+fn port_0_prints_the_port_it_got() {
+    let served = Served::start(&["--listen", "127.0.0.1:0"]);
+    assert_ne!(served.addr().port(), 0);
+    assert_eq!(Client::connect(served.addr()).exchange(0, GET).body, HELLO);
+}
+
+#[test]
+fn several_listeners_serve_and_drain_together() {
+    let served = Served::start(&[
+        "--report",
+        "json",
+        "--listen",
+        "127.0.0.1:0",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    let [first, second] = *served.addrs() else {
+        panic!("not two listeners: {:?}", served.log());
+    };
+    assert_ne!(first, second);
+    let clients = [Client::connect(first), Client::connect(second)];
+    for client in &clients {
+        assert_eq!(client.exchange(0, GET).body, HELLO);
+    }
+    served.terminate();
+    for client in clients {
+        client.assert_ends(1);
+    }
+    let (_, report) = served.wait_report(0);
+    assert_eq!(report.opened(), 2);
+    for addr in [first, second] {
+        let refused = TcpStream::connect(addr).map_err(|error| error.kind());
+        assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused));
+    }
+}
+
+#[test]
+fn ipv6_is_served() {
+    if let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+        eprintln!("SKIPPED: this machine has no IPv6 loopback ({error})");
+        return;
+    }
+    let served = Served::start(&["--listen", "[::1]:0"]);
+    assert!(served.addr().is_ipv6(), "{:?}", served.log());
+    assert_eq!(Client::connect(served.addr()).exchange(0, GET).body, HELLO);
+}
+
+#[test]
+fn readiness_fails_before_the_listener_closes() {
+    let served = Served::start(&["--report", "json", "--drain-delay", "1s"]);
+    let client = Client::connect(served.addr());
+    let healthy = client.exchange(0, &get("/health"));
+    assert_eq!((healthy.status, &healthy.body[..]), (200, &b"ok"[..]));
+    assert!(!healthy.says_close());
+
+    // The signal is taken with the request or before it.
+    served.terminate_after(|| ());
+    let draining = loop {
+        let response = Client::connect(served.addr()).exchange(0, &get("/health"));
+        if response.status != 200 {
+            break response;
+        }
+    };
+    assert_eq!(
+        (draining.status, &draining.body[..]),
+        (503, &b"draining"[..])
+    );
+    draining.assert_last();
+    // Everything else is still served, to those who are new.
+    let late = Client::connect(served.addr());
+    let response = late.exchange(0, GET);
+    assert_eq!((response.status, &response.body[..]), (200, HELLO));
+    response.assert_last();
+    late.assert_ends(1);
+
+    drop((client, late));
+    served.wait_refused();
+    served.wait_report(0);
+}
+
+#[test]
+fn json_report_is_the_last_line() {
+    let served = Served::start(&["--report", "json"]);
+    let client = Client::connect(served.addr());
+    for n in 0..3 {
+        client.exchange(n, GET);
+    }
+    served.terminate();
+    client.assert_ends(3);
+    drop(client);
+    let (_, report) = served.wait_report(0);
+    assert_eq!(report.end(), "drained");
+    assert_eq!((report.opened(), report.closed()), (1, 1));
+    assert_eq!((report.requests(), report.answered()), (3, 3));
+    assert_eq!((report.forced_503(), report.aborted()), (0, 0));
+    let reports = served
+        .log()
+        .lines()
+        .iter()
+        .filter(|line| line.starts_with('{'))
+        .count();
+    assert_eq!(reports, 1, "{:?}", served.log());
+}
+
+#[test]
+fn text_report_says_how_it_ended() {
+    let served = Served::start(&[]);
+    served.terminate();
+    assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
+    let log = served.log().lines();
+    assert!(log.iter().any(|line| line.contains("drained")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.starts_with('{')), "{log:#?}");
+}
+
+#[test]
+fn no_report_prints_none() {
+    let quiet = Served::start(&["--report", "none"]);
+    let loud = Served::start(&["--report", "json"]);
+    let lines = [&quiet, &loud].map(|served| {
+        served.terminate();
+        assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
+        served.log().lines()
+    });
+    // The same log but for the report.
+    assert_eq!(lines[0].len() + 1, lines[1].len(), "{lines:#?}");
+    Report::parse(&lines[1]);
+    assert!(
+        !lines[0].iter().any(|line| line.starts_with('{')),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn connections_are_counted_in_the_log() {
+    let served = Served::start(&["--log-connections", "100ms"]);
+    let idle = [
+        Client::connect(served.addr()),
+        Client::connect(served.addr()),
+    ];
+    for client in &idle {
+        client.exchange(0, GET);
+    }
+    let waiting = Client::connect(served.addr());
+    waiting.send(&get("/delay/5000"));
+    let line = served.log().wait_line("handler 1", Duration::from_secs(4));
+    assert!(line.contains("idle 2"), "{line}");
+}
+
+#[test]
+fn signals_can_be_chosen() {
+    let served = Served::start(&["--report", "json", "--signals", "USR1,SIGHUP"]);
+    served.signal(Signal::SIGHUP);
+    let (_, report) = served.wait_report(0);
+    assert_eq!(report.end(), "drained");
+}

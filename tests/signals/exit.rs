@@ -1,0 +1,153 @@
+//! When the process ends, and what it says of itself. R11, R16, R24.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use socket2::{Domain, Socket, Type};
+
+use super::support::client::Client;
+use super::support::served::Served;
+use super::support::{GET, PATIENCE, get};
+use super::{PROMPT, runs, serve};
+
+const R16_RUNS: usize = 15;
+const R24_RUNS: u32 = 20;
+/// Up to so long after the start the signal comes.
+const R24_LATEST: Duration = Duration::from_millis(50);
+
+#[test]
+fn r11_exit_waits_for_the_peer_to_have_everything() {
+    const LENGTH: usize = 16 << 20;
+    /// What the server's kernel holds for a slow reader when the server has written all.
+    const UNREAD: usize = 1 << 20;
+
+    let served = serve(&[]);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket
+        .set_recv_buffer_size(32 * 1024)
+        .expect("a small buffer");
+    socket.connect(&served.addr().into()).expect("connect");
+    let mut stream = TcpStream::from(socket);
+    stream
+        .write_all(&get(&format!("/bytes/{LENGTH}")))
+        .expect("write");
+    let mut seen = Vec::new();
+    read_until(&mut stream, &mut seen, LENGTH / 10);
+    served.terminate();
+    served.wait_refused();
+    read_until(&mut stream, &mut seen, LENGTH - UNREAD);
+    // Longer than the linger: neither that nor the last write says that the peer has it all.
+    served.assert_stays(Duration::from_millis(400));
+    stream.read_to_end(&mut seen).expect("the rest");
+
+    let head = seen
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .expect("a head");
+    assert_eq!(seen.len() - head - 4, LENGTH);
+    drop(stream);
+    served.wait_report(0);
+}
+
+fn read_until(stream: &mut TcpStream, seen: &mut Vec<u8>, length: usize) {
+    let missing = (length - seen.len()) as u64;
+    let read = stream.take(missing).read_to_end(seen).expect("read");
+    assert_eq!(read as u64, missing);
+}
+
+#[test]
+fn r16_exit_follows_the_last_byte_at_once() {
+    let mut lags: Vec<Duration> = (0..runs(R16_RUNS)).map(|_| exit_lag()).collect();
+    lags.sort_unstable();
+    let p99 = lags[(lags.len() * 99).div_ceil(100) - 1];
+    let median = lags[lags.len() / 2];
+    println!("exit after the last byte: median {median:?}, p99 {p99:?}");
+    assert!(p99 < PROMPT, "{lags:?}");
+}
+
+/// From the last byte of the last answer to the end of the process.
+fn exit_lag() -> Duration {
+    let served = serve(&[]);
+    let client = Client::connect(served.addr());
+    client.send(&get("/delay/30"));
+    served.settle();
+    served.terminate();
+    let response = client.response(0);
+    client.assert_ends(1);
+    drop(client);
+    let (exit, _) = served.wait_report(0);
+    exit.at.saturating_duration_since(response.done)
+}
+
+#[test]
+fn r24_signal_at_any_moment_of_the_start() {
+    for n in 0..=R24_RUNS {
+        for _ in 0..runs(1) {
+            let served = Served::spawn(&["--report", "json"]);
+            served.assert_stays(R24_LATEST * n / R24_RUNS);
+            served.terminate();
+            let exit = served.wait_exit(PATIENCE);
+            // Before it has a handler the kernel ends it; once it listens it must have one.
+            let listened = served
+                .log()
+                .lines()
+                .iter()
+                .any(|line| line.contains("listening on"));
+            let killed = exit.signal == Some(Signal::SIGTERM as i32) && !listened;
+            assert!(
+                exit.code == Some(0) || killed,
+                "{exit:?}; {:?}",
+                served.log()
+            );
+        }
+    }
+}
+
+#[test]
+fn r24_the_same_signal_twice_at_once_is_one() {
+    let served = serve(&[]);
+    let client = Client::connect(served.addr());
+    client.send(&get("/delay/300"));
+    served.settle();
+    // Two that are pending at the same time are one to the kernel.
+    served.terminate_after(|| served.terminate());
+    assert_eq!(client.response(0).body, b"done");
+    client.assert_ends(1);
+    drop(client);
+    served.wait_report(0);
+}
+
+#[test]
+fn r24_two_signals_at_once_always_end_it() {
+    let served = serve(&[]);
+    let client = Client::connect(served.addr());
+    client.exchange(0, GET);
+    served.terminate_after(|| served.signal(Signal::SIGINT));
+    client.end();
+    drop(client);
+    let code = served.wait_exit(PATIENCE).code;
+    assert!(matches!(code, Some(0 | 3)), "{code:?}; {:?}", served.log());
+}
+
+#[test]
+fn r24_second_signal_means_now() {
+    for second in [Signal::SIGTERM, Signal::SIGINT] {
+        let served = serve(&[]);
+        let client = Client::connect(served.addr());
+        client.send(&get("/delay/60000"));
+        served.settle();
+        served.terminate();
+        served.wait_refused();
+        let signalled = Instant::now();
+        served.signal(second);
+        let (exit, report) = served.wait_report(3);
+        assert_eq!(report.end(), "cut");
+        assert!(exit.at - signalled < PROMPT);
+        // A head that was not sent can still say so.
+        let response = client.response(0);
+        assert_eq!(response.status, 503);
+        response.assert_last();
+    }
+}

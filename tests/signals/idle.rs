@@ -1,0 +1,247 @@
+//! Who has no whole request with the server when the signal comes: fresh and idle connections, and
+//! half-sent heads. R1, R2, R4, R5, R6, R18, R25, R29.
+
+use std::time::{Duration, Instant};
+
+use super::support::client::Client;
+use super::support::response::End;
+use super::support::{GET, PATIENCE, post, spin_until};
+use super::{PROMPT, runs, serve};
+
+const R01_RUNS: usize = 5;
+/// Clients of a run of R2, and how far apart they write: from 0 to 20 ms after the signal.
+const R02_CLIENTS: u32 = 100;
+const R02_STEP: Duration = Duration::from_micros(200);
+const R25_CLIENTS: usize = 100;
+
+#[test]
+fn r01_unread_request_on_an_idle_socket() {
+    for _ in 0..runs(R01_RUNS) {
+        let served = serve(&[]);
+        let client = Client::connect(served.addr());
+        client.exchange(0, GET);
+        served.terminate_after(|| client.send(&post("/echo", b"in time")));
+
+        let response = client.response(1);
+        assert_eq!(
+            (response.status, &response.body[..]),
+            (200, &b"in time"[..])
+        );
+        response.assert_last();
+        client.assert_ends(2);
+        drop(client);
+        let (_, report) = served.wait_report(0);
+        assert_eq!((report.requests(), report.answered()), (2, 2));
+    }
+}
+
+#[test]
+fn r02_request_and_close_cross() {
+    for _ in 0..runs(1) {
+        a_request_after_the_signal_is_answered_or_sees_the_end("25ms");
+        a_request_after_the_signal_is_answered_or_sees_the_end("0s");
+    }
+}
+
+fn a_request_after_the_signal_is_answered_or_sees_the_end(idle_grace: &str) {
+    // The clients close when all have written, not when they see the FIN, so the linger is long.
+    let served = serve(&["--idle-grace", idle_grace, "--linger", "8s"]);
+    let clients: Vec<_> = (0..R02_CLIENTS)
+        .map(|_| Client::connect(served.addr()))
+        .collect();
+    for client in &clients {
+        client.exchange(0, GET);
+    }
+    served.terminate();
+    let signalled = Instant::now();
+    for (n, client) in (0..).zip(&clients) {
+        spin_until(signalled + n * R02_STEP);
+        client.send(GET);
+    }
+    let mut answers = 0;
+    for client in clients {
+        // Once it is answered it is answered in full; else there is nothing but the FIN.
+        client.end();
+        let count = client.look(|seen| seen.conversation.finals().count());
+        assert!((1..=2).contains(&count));
+        client.assert_ends(count);
+        if count == 2 {
+            client.response(1).assert_last();
+        }
+        answers += count as i64;
+    }
+    let (_, report) = served.wait_report(0);
+    assert_eq!((report.requests(), report.answered()), (answers, answers));
+}
+
+#[test]
+fn r04_fresh_socket_does_not_block() {
+    let served = serve(&[]);
+    let client = Client::connect(served.addr());
+    served.settle();
+    let signalled = Instant::now();
+    served.terminate();
+    let closed = client.assert_ends(0);
+    assert!(
+        closed - signalled < PROMPT,
+        "closed after {:?}",
+        closed - signalled
+    );
+    drop(client);
+    let (exit, _) = served.wait_report(0);
+    assert!(
+        exit.at - signalled < PROMPT,
+        "exit after {:?}",
+        exit.at - signalled
+    );
+}
+
+#[test]
+fn r05_half_a_first_head_may_finish() {
+    half_a_head_may_finish(0);
+}
+
+#[test]
+fn r05_half_a_first_head_is_bounded() {
+    half_a_head_is_bounded(0);
+}
+
+#[test]
+fn r06_half_a_head_on_a_reused_connection_may_finish() {
+    half_a_head_may_finish(1);
+}
+
+#[test]
+fn r06_half_a_head_on_a_reused_connection_is_bounded() {
+    half_a_head_is_bounded(1);
+}
+
+fn half_a_head_may_finish(exchanges_before: usize) {
+    let served = serve(&[]);
+    let client = Client::connect(served.addr());
+    for n in 0..exchanges_before {
+        client.exchange(n, GET);
+    }
+    let (first, rest) = GET.split_at(17);
+    client.send(first);
+    served.settle();
+    served.terminate();
+    served.wait_refused();
+    client.read_for(Duration::from_millis(300));
+    client.send(rest);
+
+    let response = client.response(exchanges_before);
+    assert_eq!(response.status, 200);
+    response.assert_last();
+    client.assert_ends(exchanges_before + 1);
+    drop(client);
+    served.wait_report(0);
+}
+
+fn half_a_head_is_bounded(exchanges_before: usize) {
+    let limit = Duration::from_millis(400);
+    let served = serve(&["--drain-head-timeout", "400ms"]);
+    let client = Client::connect(served.addr());
+    for n in 0..exchanges_before {
+        client.exchange(n, GET);
+    }
+    client.send(&GET[..17]);
+    served.settle();
+    let signalled = Instant::now();
+    served.terminate();
+
+    let (_, closed) = client.end();
+    assert_closed_for_a_late_head(&client, exchanges_before);
+    let took = closed - signalled;
+    assert!(took < limit + PROMPT, "closed after {took:?}");
+    assert!(took > limit / 2, "closed after {took:?}, before the limit");
+    drop(client);
+    let (exit, _) = served.wait_report(0);
+    assert!(exit.at - signalled < limit + PROMPT);
+}
+
+#[test]
+fn r18_dripped_head_is_cut_in_a_drain() {
+    let limit = Duration::from_millis(400);
+    let served = serve(&["--drain-head-timeout", "400ms", "--linger", "8s"]);
+    let client = Client::connect(served.addr());
+    client.send(b"GET /plaintext HTTP/1.1\r\nX-Slow: ");
+    served.settle();
+    let signalled = Instant::now();
+    served.terminate();
+    while client.look(|seen| seen.end.is_none()) {
+        assert!(signalled.elapsed() < PATIENCE, "the drip goes on");
+        client.send(b"x");
+        client.read_for(Duration::from_millis(50));
+    }
+    let (_, closed) = client.end();
+    assert_closed_for_a_late_head(&client, 0);
+    assert!(closed - signalled < limit + PROMPT);
+    drop(client);
+    served.wait_report(0);
+}
+
+/// The head never came: a 408 or no word, and a FIN.
+fn assert_closed_for_a_late_head(client: &Client, exchanges_before: usize) {
+    let answers = client.look(|seen| seen.conversation.finals().count());
+    client.assert_ends(answers);
+    if answers > exchanges_before {
+        let response = client.response(exchanges_before);
+        assert_eq!(response.status, 408);
+        response.assert_last();
+        client.assert_ends(exchanges_before + 1);
+    }
+}
+
+#[test]
+fn r25_half_of_the_idle_have_a_request_in_the_same_batch() {
+    let served = serve(&[]);
+    let clients: Vec<_> = (0..R25_CLIENTS)
+        .map(|_| Client::connect(served.addr()))
+        .collect();
+    for client in &clients {
+        client.exchange(0, GET);
+    }
+    served.terminate_after(|| {
+        clients
+            .iter()
+            .step_by(2)
+            .for_each(|client| client.send(GET))
+    });
+    for (n, client) in clients.into_iter().enumerate() {
+        if n % 2 == 0 {
+            let response = client.response(1);
+            assert_eq!(response.status, 200);
+            response.assert_last();
+            client.assert_ends(2);
+        } else {
+            client.assert_ends(1);
+        }
+    }
+    let (_, report) = served.wait_report(0);
+    assert_eq!(report.answered(), (R25_CLIENTS + R25_CLIENTS / 2) as i64);
+}
+
+#[test]
+fn r29_linger_is_bounded() {
+    let served = serve(&[]);
+    let client = Client::connect(served.addr());
+    client.exchange(0, GET);
+    let signalled = Instant::now();
+    served.terminate();
+    // Sends on and on after the FIN, and does not close.
+    client.assert_ends(1);
+    while served.is_running() {
+        assert!(signalled.elapsed() < PATIENCE, "the linger goes on");
+        client.try_send(&[b'x'; 1024]);
+        client.wait(Duration::from_millis(2), |seen| {
+            seen.end.filter(|(end, _)| *end == End::Reset)
+        });
+    }
+    let (exit, _) = served.wait_report(0);
+    assert!(
+        exit.at - signalled < PROMPT,
+        "exit after {:?}",
+        exit.at - signalled
+    );
+}

@@ -1,0 +1,74 @@
+//! The report of a drain as the command prints it with `--report json`: the last line of stderr.
+//!
+//! Knows the names of its members, in this one place; not what they should be.
+
+use serde_json::Value;
+
+/// One outcome of the command.
+#[derive(Debug)]
+pub(crate) struct Report(Value);
+
+impl Report {
+    /// Reads the last line of stderr.
+    pub(crate) fn parse(lines: &[String]) -> Self {
+        let last = lines
+            .last()
+            .unwrap_or_else(|| panic!("stderr is empty, no report"));
+        let value = serde_json::from_str(last)
+            .unwrap_or_else(|error| panic!("the last line is no JSON ({error}): {lines:#?}"));
+        Self(value)
+    }
+
+    /// `drained`, `deadline` or `cut`.
+    pub(crate) fn end(&self) -> &str {
+        self.member("end").as_str().expect("a string")
+    }
+
+    /// What the process exits with.
+    pub(crate) fn exit_code(&self) -> i64 {
+        self.number("exit_code")
+    }
+
+    /// Connections accepted.
+    pub(crate) fn opened(&self) -> i64 {
+        self.number("opened")
+    }
+
+    /// Connections closed, whoever did it.
+    pub(crate) fn closed(&self) -> i64 {
+        self.number("closed")
+    }
+
+    /// Requests given to the handler.
+    pub(crate) fn requests(&self) -> i64 {
+        self.number("requests")
+    }
+
+    /// Answers written in full.
+    pub(crate) fn answered(&self) -> i64 {
+        self.number("answered")
+    }
+
+    /// Requests that got a 503 at the deadline.
+    pub(crate) fn forced_503(&self) -> i64 {
+        self.number("forced_503")
+    }
+
+    /// Connections reset because an answer was cut.
+    pub(crate) fn aborted(&self) -> i64 {
+        self.number("aborted")
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        let value = self.member(name);
+        value
+            .as_i64()
+            .unwrap_or_else(|| panic!("{name:?} is no number in {self:?}"))
+    }
+
+    fn member(&self, name: &str) -> &Value {
+        self.0
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name:?} in {self:?}"))
+    }
+}
