@@ -34,8 +34,8 @@ pub struct Head<'h, 'b> {
 }
 
 impl<'h, 'b> Head<'h, 'b> {
-    /// Parses bytes that are exactly one head: the consumed bytes of an [`Event::Head`], without
-    /// the empty lines that may come before it.
+    /// Parses bytes that are exactly one head, be it with empty lines before it: the bytes that
+    /// were consumed for an [`Event::Head`].
     ///
     /// # Errors
     ///
@@ -43,7 +43,13 @@ impl<'h, 'b> Head<'h, 'b> {
     /// fields.
     ///
     /// [`Event::Head`]: super::Event::Head
-    pub fn parse(bytes: &'b [u8], fields: &'h mut [MaybeUninit<Header<'b>>]) -> Result<Self, Bad> {
+    pub fn parse(
+        mut bytes: &'b [u8],
+        fields: &'h mut [MaybeUninit<Header<'b>>],
+    ) -> Result<Self, Bad> {
+        while let [b'\r', b'\n', rest @ ..] = bytes {
+            bytes = rest;
+        }
         match Self::parse_first(bytes, fields)? {
             Some((head, len)) if len == bytes.len() => Ok(head),
             _ => Err(Bad::Syntax),
@@ -51,8 +57,8 @@ impl<'h, 'b> Head<'h, 'b> {
     }
 
     /// Parses the head that `bytes` begin with, and returns its length with it; `None` if they end
-    /// first. An error may also be one in bytes that a later byte makes worse: a bare LF behind it
-    /// goes unseen.
+    /// first. An error is not yet the last word: it may be found where the head is not whole, or
+    /// before a bare LF that counts for more. The scan knows both.
     #[inline(always)] // into the one hot caller, or a head is moved three times on its way out
     pub(super) fn parse_first(
         bytes: &'b [u8],
@@ -77,7 +83,8 @@ impl<'h, 'b> Head<'h, 'b> {
         }
         let mut gathered = Gathered::default();
         for field in fields {
-            // The line before this one ends right before its name, and httparse saw an LF there.
+            // The line before this one ends right before its name, and httparse saw an LF there;
+            // before the first field's name there is a whole request line.
             let name_at = field.name.as_ptr().addr() - begin;
             if bytes[name_at - 2] != b'\r' {
                 return Err(Bad::BareLf);
