@@ -119,6 +119,7 @@ impl Output {
                     }
                     // Not all was taken: ask again, for the socket's own word that it is full.
                     self.sent += n;
+                    interrupted = 0;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked = true;
