@@ -1,10 +1,10 @@
 //! Nobody starves: what one connection may do in a turn is bounded.
 
 use ebbtide::config::Config;
-use ebbtide::sys::sim::{PeerId, Setup};
+use ebbtide::sys::sim::{Manner, PeerId, Setup};
 
 use crate::sim_support::Lab;
-use crate::sim_support::wire::{GET, get, ok, post_head};
+use crate::sim_support::wire::{GET, get, ok, pattern, post_head};
 
 /// A hundred peers who ask once, behind one who wants more than its share; the turns until all of
 /// them are answered.
@@ -67,6 +67,28 @@ fn a_stream_that_never_ends_delays_the_others_by_its_share_of_a_turn() {
     assert!(taken < 2 * 5 * (80 << 10), "{taken} bytes in two turns");
     lab.turn();
     assert!(lab.sim().taken(greedy) > taken);
+}
+
+#[test]
+fn a_large_answer_to_a_fast_peer_delays_the_others_by_its_share_of_a_turn() {
+    const WINDOW: u32 = 10_000;
+    let download = |lab: &mut Lab| {
+        let peer = lab.connect_as(Manner {
+            window: WINDOW,
+            ..Manner::default()
+        });
+        lab.sim().send(peer, get("/owned/10000000"));
+        peer
+    };
+    let (mut lab, greedy, turns) = turns_beside(download, 1_024);
+    assert_eq!(turns, 1);
+    let taken = lab.sim().taken(greedy);
+    assert!(
+        taken <= 2 * 32 * u64::from(WINDOW),
+        "{taken} bytes in a turn"
+    );
+    lab.now();
+    assert!(lab.got(greedy) == ok(&pattern(10_000_000)));
 }
 
 #[test]
