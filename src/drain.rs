@@ -51,6 +51,8 @@ impl Timeouts {
 pub struct Policy {
     /// From the signal on, how long to go on accepting while every answer says close.
     pub notice: u32,
+    /// The notice is over early when no connection came for this long; [`NEVER`] for not.
+    pub quiet: u32,
     /// How long a connection must have been idle to be closed: a client that was answered a moment
     /// ago is writing its next request.
     pub idle_grace: u32,
@@ -80,15 +82,45 @@ pub const BACKLOG_LIMIT: u32 = 1_000;
 pub enum Stage {
     /// Serving.
     Serving,
-    /// Told to stop.
-    Draining {
-        /// When.
+    /// Told to stop, and saying so, but still accepting: the notice, or a hook that was asked first.
+    Noticed {
+        /// When it was told.
         since: Tick,
+    },
+    /// Draining.
+    Draining {
+        /// When it was told to stop: the deadline counts from here.
+        since: Tick,
+        /// When the draining began.
+        closing: Tick,
         /// How many connections were idle then: what a spread is spread over.
         idle: u32,
     },
     /// Told to stop now.
     Cutting,
+}
+
+impl Stage {
+    /// When it was told to stop, while that counts.
+    pub const fn since(self) -> Option<Tick> {
+        match self {
+            Self::Noticed { since } | Self::Draining { since, .. } => Some(since),
+            Self::Serving | Self::Cutting => None,
+        }
+    }
+
+    /// The draining begins now, if it has not.
+    #[must_use]
+    pub const fn close(self, counts: &Counts, now: Tick) -> Self {
+        match self {
+            Self::Noticed { since } => Self::Draining {
+                since,
+                closing: now,
+                idle: counts[Phase::Idle as usize],
+            },
+            other => other,
+        }
+    }
 }
 
 /// What the listener does.
@@ -109,10 +141,12 @@ pub enum Doors {
 pub enum End {
     /// Every connection was finished: exit code 0.
     Drained,
-    /// The deadline cut at least one connection: exit code 1.
+    /// The deadline cut at least one connection, or came before a guard was released: exit code 1.
     Deadline,
     /// A second signal cut what was left: exit code 3.
     Cut,
+    /// Every connection was finished, but a hook panicked or did not return: exit code 4.
+    HookFailed,
 }
 
 impl End {
@@ -122,15 +156,17 @@ impl End {
             Self::Drained => 0,
             Self::Deadline => 1,
             Self::Cut => 3,
+            Self::HookFailed => 4,
         }
     }
 
-    /// It in one word: `drained`, `deadline` or `cut`.
+    /// It in a word: `drained`, `deadline`, `cut` or `hook-failed`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Drained => "drained",
             Self::Deadline => "deadline",
             Self::Cut => "cut",
+            Self::HookFailed => "hook-failed",
         }
     }
 }
@@ -150,65 +186,100 @@ pub struct Plan {
     pub again_in: Option<u32>,
 }
 
-/// The stage after one more reason to stop: the first drains, the second cuts.
+/// The stage after one more reason to stop: the first gives notice, the next ends the notice, or
+/// cuts where there is none any more.
 #[must_use]
 pub const fn stop(stage: Stage, counts: &Counts, now: Tick) -> Stage {
     match stage {
-        Stage::Serving => Stage::Draining {
-            since: now,
-            idle: counts[Phase::Idle as usize],
-        },
+        Stage::Serving => Stage::Noticed { since: now },
+        Stage::Noticed { .. } => stage.close(counts, now),
         Stage::Draining { .. } | Stage::Cutting => Stage::Cutting,
     }
 }
 
-/// What to do now.
-pub fn plan(stage: Stage, policy: &Policy, counts: &Counts, now: Tick) -> Plan {
+/// The stage at a moment: a notice that is over becomes the drain, unless a hook still `holds` it.
+/// `came` is when the last connection was accepted.
+#[must_use]
+pub fn advance(
+    stage: Stage,
+    policy: &Policy,
+    counts: &Counts,
+    holds: bool,
+    came: Tick,
+    now: Tick,
+) -> Stage {
+    match stage {
+        Stage::Noticed { since } if !holds && now.reached(notice_end(policy, since, came)) => {
+            stage.close(counts, now)
+        }
+        _ => stage,
+    }
+}
+
+/// When a notice ends: after its time, or once it has been quiet for long enough.
+fn notice_end(policy: &Policy, since: Tick, came: Tick) -> Tick {
+    let end = since.after(policy.notice);
+    match policy.quiet {
+        NEVER => end,
+        quiet => end.min(since.max(came).after(quiet)),
+    }
+}
+
+/// What to do now. `came` is when the last connection was accepted.
+pub fn plan(stage: Stage, policy: &Policy, counts: &Counts, came: Tick, now: Tick) -> Plan {
     let empty = counts.iter().all(|count| *count == 0);
-    let since = match stage {
+    let plan = Plan {
+        doors: Doors::Open,
+        keep_alive: false,
+        cut: None,
+        empty,
+        again_in: None,
+    };
+    let (doors, step) = match stage {
         Stage::Serving => {
             return Plan {
-                doors: Doors::Open,
                 keep_alive: true,
-                cut: None,
                 empty: false,
-                again_in: None,
+                ..plan
             };
         }
-        Stage::Cutting => {
-            return Plan {
-                doors: Doors::Shut,
-                keep_alive: false,
-                cut: Some(End::Cut),
-                empty,
-                again_in: None,
-            };
+        Stage::Cutting => (Doors::Shut, None),
+        Stage::Noticed { since } => {
+            let left = notice_end(policy, since, came).since(now);
+            // Nothing left: a hook holds it, and its end is an event.
+            (Doors::Open, (left > 0).then_some(left))
         }
-        Stage::Draining { since, .. } => since,
+        Stage::Draining { closing, .. } => {
+            let elapsed = now.since(closing);
+            let steps = [
+                (LAST_CALL, Doors::LastCall),
+                (BACKLOG_LIMIT, Doors::Closing),
+            ];
+            match steps.iter().find(|(until, _)| elapsed < *until) {
+                Some((until, doors)) => (*doors, Some(until - elapsed)),
+                None => (Doors::Shut, None),
+            }
+        }
     };
-    let elapsed = now.since(since);
-    let notice = policy.notice.min(policy.limit);
-    let steps = [
-        (notice, Doors::Open),
-        (notice.saturating_add(LAST_CALL), Doors::LastCall),
-        (notice.saturating_add(BACKLOG_LIMIT), Doors::Closing),
-    ];
-    let step = steps.iter().find(|(until, _)| elapsed < *until);
-    let over = elapsed >= policy.limit;
-    let deadline = (!over).then(|| policy.limit - elapsed);
+    let Some(since) = stage.since() else {
+        return Plan {
+            doors,
+            cut: Some(End::Cut),
+            ..plan
+        };
+    };
+    let left = policy.limit.saturating_sub(now.since(since));
+    if left == 0 {
+        return Plan {
+            doors: Doors::Shut,
+            cut: Some(End::Deadline),
+            ..plan
+        };
+    }
     Plan {
-        doors: match step {
-            _ if over => Doors::Shut,
-            Some((_, doors)) => *doors,
-            None => Doors::Shut,
-        },
-        keep_alive: false,
-        cut: over.then_some(End::Deadline),
-        empty,
-        again_in: match step {
-            Some((until, _)) => deadline.map(|left| left.min(until - elapsed)),
-            None => deadline,
-        },
+        doors,
+        again_in: Some(step.map_or(left, |step| step.min(left))),
+        ..plan
     }
 }
 
@@ -226,21 +297,21 @@ pub fn due(
     let limit = timeouts.of(phase);
     let normal = (limit != NEVER).then(|| since.after(limit));
     let Stage::Draining {
-        since: signal,
+        closing,
         idle: idle_then,
+        ..
     } = stage
     else {
         return normal;
     };
-    let closing = signal.after(policy.notice);
     let sooner = match phase {
         Phase::Fresh => since.after(policy.idle_grace.min(FRESH_GRACE)).max(closing),
         Phase::Idle => {
             let grace = since.after(policy.idle_grace).max(closing);
             grace.max(closing.after(spread_share(policy.spread, idle_then, idle)))
         }
-        Phase::Head => since.max(signal).after(policy.head),
-        Phase::Linger => since.max(signal).after(policy.linger),
+        Phase::Head => since.max(closing).after(policy.head),
+        Phase::Linger => since.max(closing).after(policy.linger),
         Phase::Body | Phase::Handler | Phase::Reply | Phase::Tunnel => return normal,
     };
     Some(normal.map_or(sooner, |normal| normal.min(sooner)))
@@ -263,6 +334,7 @@ mod tests {
 
     const POLICY: Policy = Policy {
         notice: 0,
+        quiet: NEVER,
         idle_grace: 25,
         head: 2_000,
         linger: 250,
@@ -282,8 +354,13 @@ mod tests {
     const NOBODY: Counts = [0; Phase::COUNT];
 
     fn draining(idle: u32) -> Stage {
+        draining_from(SIGNAL, idle)
+    }
+
+    fn draining_from(closing: Tick, idle: u32) -> Stage {
         Stage::Draining {
             since: SIGNAL,
+            closing,
             idle,
         }
     }
@@ -299,16 +376,40 @@ mod tests {
     }
 
     #[test]
-    fn the_first_signal_drains_and_the_second_cuts() {
+    fn the_first_signal_gives_notice_and_the_last_cuts() {
         let first = stop(Stage::Serving, &one(Phase::Idle), SIGNAL);
-        assert_eq!(first, draining(1));
-        assert_eq!(stop(first, &NOBODY, SIGNAL.after(1)), Stage::Cutting);
-        assert_eq!(stop(Stage::Cutting, &NOBODY, SIGNAL), Stage::Cutting);
+        assert_eq!(first, Stage::Noticed { since: SIGNAL });
+        let now = SIGNAL.after(1);
+        let second = stop(first, &one(Phase::Idle), now);
+        assert_eq!(second, draining_from(now, 1));
+        assert_eq!(stop(second, &NOBODY, now), Stage::Cutting);
+        assert_eq!(stop(Stage::Cutting, &NOBODY, now), Stage::Cutting);
+    }
+
+    #[test]
+    fn without_a_notice_the_drain_begins_with_the_signal() {
+        let noticed = stop(Stage::Serving, &one(Phase::Idle), SIGNAL);
+        let stage = advance(noticed, &POLICY, &one(Phase::Idle), false, SIGNAL, SIGNAL);
+        assert_eq!(stage, draining(1));
+    }
+
+    #[test]
+    fn a_hook_holds_the_notice_but_not_the_deadline() {
+        let noticed = Stage::Noticed { since: SIGNAL };
+        let late = SIGNAL.after(10_000);
+        assert_eq!(
+            advance(noticed, &POLICY, &NOBODY, true, SIGNAL, late),
+            noticed
+        );
+        let held = plan(noticed, &POLICY, &NOBODY, SIGNAL, late);
+        assert_eq!((held.doors, held.again_in), (Doors::Open, Some(15_000)));
+        let over = plan(noticed, &POLICY, &NOBODY, SIGNAL, SIGNAL.after(25_000));
+        assert_eq!((over.doors, over.cut), (Doors::Shut, Some(End::Deadline)));
     }
 
     #[test]
     fn serving_asks_nothing() {
-        let plan = plan(Stage::Serving, &POLICY, &NOBODY, SIGNAL);
+        let plan = plan(Stage::Serving, &POLICY, &NOBODY, SIGNAL, SIGNAL);
         assert!(plan.keep_alive && !plan.empty && plan.cut.is_none());
         assert_eq!((plan.doors, plan.again_in), (Doors::Open, None));
     }
@@ -329,8 +430,12 @@ mod tests {
             (25_000, Doors::Shut, true, None),
             (90_000, Doors::Shut, true, None),
         ];
+        let mut stage = Stage::Noticed { since: SIGNAL };
+        let counts = one(Phase::Handler);
         for &(at, doors, cut, again_in) in CASES {
-            let plan = plan(draining(1), &policy, &one(Phase::Handler), SIGNAL.after(at));
+            let now = SIGNAL.after(at);
+            stage = advance(stage, &policy, &counts, false, SIGNAL, now);
+            let plan = plan(stage, &policy, &counts, SIGNAL, now);
             assert!(!plan.keep_alive && !plan.empty, "at {at}");
             assert_eq!(plan.doors, doors, "at {at}");
             assert_eq!(plan.cut, cut.then_some(End::Deadline), "at {at}");
@@ -347,9 +452,12 @@ mod tests {
                     limit,
                     ..POLICY
                 };
+                let counts = one(Phase::Reply);
+                let mut stage = Stage::Noticed { since: SIGNAL };
                 let (mut now, mut doors, mut steps) = (SIGNAL, Doors::Open, 0);
                 loop {
-                    let plan = plan(draining(0), &policy, &one(Phase::Reply), now);
+                    stage = advance(stage, &policy, &counts, false, SIGNAL, now);
+                    let plan = plan(stage, &policy, &counts, SIGNAL, now);
                     assert!(plan.doors >= doors, "the doors opened again");
                     doors = plan.doors;
                     match plan.again_in {
@@ -365,10 +473,40 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_notice_ends_early_and_a_busy_one_in_its_time() {
+        let policy = Policy {
+            notice: 5_000,
+            quiet: 1_000,
+            ..POLICY
+        };
+        let noticed = Stage::Noticed { since: SIGNAL };
+        let long_ago = Tick::from_millis(SIGNAL.as_millis() - 60_000);
+        const CASES: &[(u32, Option<u32>)] =
+            &[(0, Some(1_000)), (900, Some(1_900)), (4_500, Some(5_000))];
+        for &(came, ends) in CASES {
+            let came = SIGNAL.after(came);
+            let wait = plan(noticed, &policy, &NOBODY, came, SIGNAL).again_in;
+            assert_eq!(wait, ends, "{came:?}");
+        }
+        let before = advance(
+            noticed,
+            &policy,
+            &NOBODY,
+            false,
+            long_ago,
+            SIGNAL.after(999),
+        );
+        assert_eq!(before, noticed);
+        let after = SIGNAL.after(1_000);
+        let stage = advance(noticed, &policy, &NOBODY, false, long_ago, after);
+        assert_eq!(stage, draining_from(after, 0));
+    }
+
+    #[test]
     fn nobody_left_is_empty() {
-        assert!(plan(draining(0), &POLICY, &NOBODY, SIGNAL).empty);
+        assert!(plan(draining(0), &POLICY, &NOBODY, SIGNAL, SIGNAL).empty);
         for phase in Phase::ALL {
-            assert!(!plan(draining(0), &POLICY, &one(phase), SIGNAL).empty);
+            assert!(!plan(draining(0), &POLICY, &one(phase), SIGNAL, SIGNAL).empty);
         }
     }
 
@@ -401,13 +539,14 @@ mod tests {
 
     #[test]
     fn notice_keeps_the_idle() {
-        let policy = Policy {
-            notice: 5_000,
-            ..POLICY
-        };
         let before = Tick::from_millis(SIGNAL.as_millis() - 1_000);
-        assert_eq!(due_in(&policy, Phase::Idle, before), Some(5_000));
-        assert_eq!(due_in(&policy, Phase::Fresh, before), Some(5_000));
+        let at = |stage, phase| due(stage, &POLICY, &TIMEOUTS, phase, before, 1);
+        let noticed = Stage::Noticed { since: SIGNAL };
+        assert_eq!(at(noticed, Phase::Idle), Some(before.after(75_000)));
+        let closing = SIGNAL.after(5_000);
+        for phase in [Phase::Idle, Phase::Fresh] {
+            assert_eq!(at(draining_from(closing, 1), phase), Some(closing));
+        }
     }
 
     #[test]

@@ -45,6 +45,12 @@ pub struct Report {
     pub bytes_out: u64,
     /// How long the drain took, in milliseconds.
     pub drain_millis: u32,
+    /// What told the server to stop.
+    pub trigger: String,
+    /// Guards that were still held at the deadline.
+    pub held: Vec<String>,
+    /// Hooks that panicked or did not return in time.
+    pub failed_hooks: Vec<String>,
 }
 
 impl Report {
@@ -65,8 +71,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The exit code that tells the truth: 0 drained; 1 the deadline cut at least one connection;
-    /// 3 a second signal cut what was left. (2 is for a server that could not start.)
+    /// The exit code that tells the truth: 0 drained; 1 the deadline cut at least one connection or
+    /// found a guard held; 3 a second signal cut what was left; 4 a hook failed. (2 is for a server
+    /// that could not start.)
     pub const fn code(&self) -> i32 {
         self.end.code()
     }
@@ -103,6 +110,7 @@ impl fmt::Display for Outcome {
                 "the deadline cut {} connections after {seconds:.3} s: ",
                 report.cut()
             )?,
+            End::HookFailed => write!(f, "drained in {seconds:.3} s, but a hook failed: ")?,
             End::Cut => write!(
                 f,
                 "cut by a second signal after {seconds:.3} s, {} connections lost: ",
@@ -114,6 +122,14 @@ impl fmt::Display for Outcome {
             "{} connections, {} requests, {} answered",
             report.opened, report.requests, report.answered
         )?;
+        for (names, what) in [
+            (&report.held, "still held"),
+            (&report.failed_hooks, "failed"),
+        ] {
+            for name in names {
+                write!(f, ", {name:?} {what}")?;
+            }
+        }
         for (count, what) in [
             (report.closed_idle, "closed idle"),
             (report.refused, "refused"),

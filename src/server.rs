@@ -14,12 +14,13 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::handler::{Handler, Reply};
 use crate::later::{Handle, Inbox};
-use crate::report::Outcome;
+use crate::report::{Outcome, Report};
 use crate::request::Request;
 use crate::sys::Sys;
 use crate::sys::listen::{Listener, Options, open_file_limit};
-use crate::sys::real::{Real, Signals};
+use crate::sys::real::{Real, STOP_SIGNALS, Signals};
 use crate::tick::millis;
+use crate::trigger::Trigger;
 
 /// A bound server.
 ///
@@ -168,6 +169,57 @@ impl Server {
         self
     }
 
+    /// Runs this when the server is told to stop, with every socket still as it was: the listener
+    /// accepts, and nothing is closed, until it returns. Draining begins then, or at a second signal.
+    ///
+    /// Hooks run in order on a thread of their own, are waited for within the drain's one deadline
+    /// ([`Drain::limit`]), and are given up [`HOOK_GRACE`](crate::engine::HOOK_GRACE) milliseconds after it. One that panics or
+    /// does not return makes the exit code 4.
+    #[must_use]
+    pub fn on_trigger(mut self, hook: impl FnOnce(&Trigger) + Send + 'static) -> Self {
+        self.config.hooks.trigger = Some(Box::new(hook));
+        self
+    }
+
+    /// Runs this when the listener is closed, while requests in flight finish.
+    #[must_use]
+    pub fn on_listener_closed(mut self, hook: impl FnOnce() + Send + 'static) -> Self {
+        self.config.hooks.listener_closed = Some(Box::new(hook));
+        self
+    }
+
+    /// Runs this when every connection is closed and every guard released, or at the deadline: the
+    /// place to close a database.
+    #[must_use]
+    pub fn on_drained(mut self, hook: impl FnOnce(&Report) + Send + 'static) -> Self {
+        self.config.hooks.drained = Some(Box::new(hook));
+        self
+    }
+
+    /// Runs this last, with what `run` is about to return.
+    #[must_use]
+    pub fn on_exit(mut self, hook: impl FnOnce(&Outcome) + Send + 'static) -> Self {
+        self.config.hooks.exit = Some(Box::new(hook));
+        self
+    }
+
+    /// Answers GET and HEAD of this path itself, without the handler: 200 `ok` while the server is
+    /// ready, 503 `draining` from the moment it was told to stop, 503 `not ready` while
+    /// [`Handle::set_ready`] says so.
+    #[must_use]
+    pub fn health(mut self, path: impl Into<String>) -> Self {
+        self.config.health = Some(path.into());
+        self
+    }
+
+    /// Makes a signal log a table of the oldest connections instead of stopping the server. It must
+    /// be one of those that the [`Builder`] was given.
+    #[must_use]
+    pub const fn table_signal(mut self, number: i32) -> Self {
+        self.config.table_signal = Some(number);
+        self
+    }
+
     /// Logs the number of connections in each phase that often, at `info`.
     #[must_use]
     pub fn log_connections(mut self, every: Duration) -> Self {
@@ -204,10 +256,7 @@ impl Server {
     /// The event loop could not be set up, or the system's selector failed.
     pub fn run(mut self, handler: impl Handler) -> io::Result<Outcome> {
         if self.signals.is_none() {
-            self.signals = Some(Signals::install(&[
-                signal_hook::consts::SIGTERM,
-                signal_hook::consts::SIGINT,
-            ])?);
+            self.signals = Some(Signals::install(&STOP_SIGNALS)?);
         }
         let (sys, config) = self.into_parts()?;
         let inbox = Inbox::new(sys.waker());

@@ -1,8 +1,8 @@
 //! Moments of the loop's clock, in milliseconds, that wrap.
 //!
 //! A tracker of a million connections keeps a moment for each, so a moment is four bytes: it wraps
-//! after 49 days, and two of them compare rightly while they are less than 24 days apart. No limit
-//! in this crate is longer than that ([`MAX_MILLIS`]).
+//! after 49 days, and two of them compare rightly while they are less than 24 days apart
+//! ([`MAX_MILLIS`]). No limit in this crate is longer than five ([`MAX_LIMIT`]).
 //!
 //! No clock here: whoever calls says what time it is.
 
@@ -10,6 +10,10 @@ use std::time::Duration;
 
 /// The longest span that two ticks can be apart and still compare: a little over 24 days.
 pub const MAX_MILLIS: u32 = i32::MAX as u32;
+
+/// The longest limit that can be set, in milliseconds: five days. Ages are capped a little above it
+/// ([`Tracker::cap_ages`](crate::tracker::Tracker::cap_ages)), so it is always reached.
+pub const MAX_LIMIT: u32 = 5 * 24 * 60 * 60 * 1_000;
 
 /// A moment: milliseconds since the loop began, modulo 2³².
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -63,12 +67,12 @@ impl std::fmt::Debug for Tick {
 }
 
 /// A duration as the milliseconds that ticks count: rounded up, so that a limit is never cut
-/// short, and at most [`MAX_MILLIS`].
+/// short, and at most [`MAX_LIMIT`].
 pub const fn millis(duration: Duration) -> u32 {
     let nanos = duration.as_nanos();
     let millis = nanos.div_ceil(1_000_000);
-    if millis > MAX_MILLIS as u128 {
-        MAX_MILLIS
+    if millis > MAX_LIMIT as u128 {
+        MAX_LIMIT
     } else {
         millis as u32
     }
@@ -103,7 +107,7 @@ mod tests {
             (Duration::from_nanos(1), 1),
             (Duration::from_millis(250), 250),
             (Duration::from_micros(1_001), 2),
-            (Duration::MAX, MAX_MILLIS),
+            (Duration::MAX, MAX_LIMIT),
         ];
         for (duration, expected) in CASES {
             assert_eq!(millis(*duration), *expected, "{duration:?}");

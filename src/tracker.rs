@@ -20,7 +20,7 @@ use std::mem;
 
 use slab::Slab;
 
-use crate::tick::{MAX_MILLIS, Tick};
+use crate::tick::{MAX_LIMIT, MAX_MILLIS, Tick};
 
 /// Names one connection for ever: the slab key, and the number of the accept. Also its mio token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -391,6 +391,8 @@ const OLD: u32 = MAX_MILLIS / 2;
 
 /// The age that it leaves: so far below [`OLD`] that each connection's turn comes rarely.
 const CAP: u32 = OLD / 2;
+
+const _: () = assert!(CAP > MAX_LIMIT);
 
 /// No entry. Also a key that the slab never gives, so that looking it up finds nobody.
 const NIL: u32 = u32::MAX;

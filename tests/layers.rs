@@ -43,6 +43,10 @@ const LAYERS: &[Layer] = &[
     layer("config", &[CORE, FACE], &[]),
     layer("report", &[CORE, FACE], &["serde", "serde_json"]),
     layer("error", &[CORE, FACE], &[]),
+    layer("trigger", &[], &[]),
+    layer("guard", &[], &[]),
+    layer("status", &[&["tracker", "report"]], &["serde"]),
+    layer("hooks", &[&["later", "report", "trigger"]], &["log"]),
     layer("sys", &[&["tick", "tracker", "peer"]], &[]),
     layer("engine", &[CORE, FACE, &["sys"]], &["slab", "log"]),
     Layer {
@@ -73,7 +77,7 @@ const LAYERS: &[Layer] = &[
 const CORE: &[&str] = &["tick", "peer", "date", "h1", "tracker", "drain"];
 const FACE: &[&str] = &[
     "request", "response", "handler", "later", "source", "pipe", "upgrade", "config", "report",
-    "error",
+    "error", "trigger", "guard", "hooks", "status",
 ];
 const SYSTEM: &[&str] = &["sys", "tick", "tracker", "peer", "error"];
 

@@ -30,6 +30,7 @@ mod support;
 use std::env;
 use std::time::Duration;
 
+use support::response::Response;
 use support::served::Served;
 
 /// What is said to happen at once happens within this, on a machine that does other things too.
@@ -44,4 +45,18 @@ fn serve(flags: &[&str]) -> Served {
 fn runs(usual: usize) -> usize {
     let factor = env::var("EBBTIDE_RUNS").ok();
     usual * factor.map_or(1, |text| text.parse().expect("EBBTIDE_RUNS is a number"))
+}
+
+/// Checks an answer to what came together with the signal.
+///
+/// It need not say close: the process has several threads, and while the one that the kernel chose
+/// to take the signal has not passed it on, the loop may answer as if nothing were. The FIN follows
+/// all the same, and an answer that does know says so rightly.
+#[track_caller]
+fn assert_served(response: &Response, body: &[u8]) {
+    assert_eq!(response.status, 200, "{response}");
+    assert!(response.body == body, "another body: {response}");
+    if response.says_close() {
+        response.assert_last();
+    }
 }

@@ -53,6 +53,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "25s",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -64,17 +65,41 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "0s",
         value_parser = values::duration,
         help_heading = STOPPING,
     )]
     pub drain_delay: Duration,
 
+    /// End the drain delay early once no connection came for that long: the load balancers have
+    /// noticed. Off by default, as a check that is slower than this would be missed
+    #[arg(
+        long,
+        value_name = "DURATION|off",
+        allow_hyphen_values = true,
+        default_value = "off",
+        value_parser = values::duration_or_off,
+        help_heading = STOPPING,
+    )]
+    pub drain_quiet: Maybe<Duration>,
+
+    /// The path of the readiness check: 200 while serving, 503 from the signal on
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/health",
+        value_parser = values::path,
+        help_heading = STOPPING,
+    )]
+    pub health_path: String,
+
     /// How long a request whose head has begun to arrive may take to send the rest of it during a
     /// drain. Enough for a slow link, and too short to hold up a stop
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "2s",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -99,6 +124,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "25ms",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -110,6 +136,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "0s",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -121,6 +148,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "250ms",
         value_parser = values::duration,
         help_heading = STOPPING,
@@ -148,6 +176,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "10s",
         value_parser = values::positive_duration,
         help_heading = TIMEOUTS,
@@ -158,6 +187,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "30s",
         value_parser = values::positive_duration,
         help_heading = TIMEOUTS,
@@ -168,6 +198,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "30s",
         value_parser = values::positive_duration,
         help_heading = TIMEOUTS,
@@ -179,6 +210,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "75s",
         value_parser = values::duration,
         help_heading = TIMEOUTS,
@@ -467,6 +499,8 @@ mod tests {
             reuse_port: false,
             drain_timeout: secs(25),
             drain_delay: secs(0),
+            drain_quiet: None,
+            health_path: "/health".into(),
             drain_head_timeout: secs(2),
             late_requests: LateRequests::Serve,
             idle_grace: millis(25),
@@ -496,6 +530,8 @@ mod tests {
             reuse_port: true,
             drain_timeout: secs(60),
             drain_delay: secs(5),
+            drain_quiet: Some(secs(1)),
+            health_path: "/ready".into(),
             drain_head_timeout: millis(1),
             late_requests: LateRequests::Reject(429),
             idle_grace: millis(2),
@@ -517,7 +553,7 @@ mod tests {
         };
         let heard = serve(
             "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
-             --drain-delay 5s --drain-head-timeout 1ms --late-requests reject:429 \
+             --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
              --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --dev \
              --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --idle-timeout 8ms \
              --handler-timeout 9ms --max-head 1KiB --max-headers 11 --max-body 12 \

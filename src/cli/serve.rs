@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::thread;
 
+use signal_hook::consts::SIGUSR1;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -49,8 +50,10 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
         reuse_port: args.reuse_port,
         ..Options::default()
     };
+    // SIGUSR1 shows what the server is doing, unless it was chosen to stop it.
+    let shows = (!args.signals.contains(&SIGUSR1)).then_some(SIGUSR1);
     let server = Server::builder()
-        .signals(args.signals.iter().copied())
+        .signals(args.signals.iter().copied().chain(shows))
         .options(options)
         .bind(&args.listen)?;
     let mut limits = Limits::new()
@@ -65,13 +68,16 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
         .write(args.write_timeout)
         .idle(args.idle_timeout)
         .handler(args.handler_timeout);
-    let drain = Drain::new()
+    let mut drain = Drain::new()
         .limit(args.drain_timeout)
         .notice(args.drain_delay)
         .head(args.drain_head_timeout)
         .idle_grace(args.idle_grace)
         .spread(args.close_spread)
         .linger(args.linger);
+    if let Some(quiet) = args.drain_quiet {
+        drain = drain.quiet(quiet);
+    }
     let late = match args.late_requests {
         LateRequests::Serve => Late::Serve,
         LateRequests::Drop => Late::Drop,
@@ -80,9 +86,13 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
             Late::Reject(response.field("Retry-After", "1"))
         }
     };
+    let server = server.health(&args.health_path);
     let mut server = server.limits(limits).times(times).drain(drain).late(late);
     if let Some(every) = args.log_connections {
         server = server.log_connections(every);
+    }
+    if let Some(signal) = shows {
+        server = server.table_signal(signal);
     }
     Ok(if args.dev { server.no_drain() } else { server })
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 
 use crate::cli::args::LateRequests;
+use crate::h1::MAX_FIELDS;
 
 /// An address with its port. Names are not looked up: a server should not wait for DNS to start.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
@@ -33,7 +34,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A number with a unit, from 0s to 24 days, which is as far as the clock of the loop compares.
+/// A number with a unit, from 0s to five days, the longest limit that the loop keeps.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let bare = text.bytes().all(|byte| byte.is_ascii_digit());
     let parsed = humantime::parse_duration(text).ok().filter(|_| !bare);
@@ -41,7 +42,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} is not a duration; write 250ms, 2s or 1m"));
     };
     if duration > LONGEST {
-        return Err(format!("{text:?} is too long; at most 24days"));
+        return Err(format!("{text:?} is too long; at most 5days"));
     }
     Ok(duration)
 }
@@ -76,6 +77,16 @@ pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
             Ok(duration) => Ok(Some(duration)),
             Err(why) => Err(format!("{why}, or off")),
         },
+    }
+}
+
+/// The path of a request: absolute, and without what a request line cannot have.
+pub(super) fn path(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
+    if text.starts_with('/') && text.bytes().all(plain) {
+        Ok(text.into())
+    } else {
+        Err(format!("{text:?} is not a path; write it like /health"))
     }
 }
 
@@ -114,7 +125,7 @@ pub(super) fn head_size(text: &str) -> Result<u64, String> {
 
 /// How many fields a head may have.
 pub(super) fn field_count(text: &str) -> Result<u32, String> {
-    count(text, 1..=10_000)
+    count(text, 1..=MAX_FIELDS as u32)
 }
 
 /// How many connections there may be.
@@ -189,12 +200,12 @@ const SIGNALS: &[(&str, i32)] = &[
     ("WINCH", SIGWINCH),
 ];
 
-const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_secs(5 * 24 * 60 * 60);
 const LONGEST_HEAD: u64 = 1 << 30;
 const SERVICE_UNAVAILABLE: u16 = 503;
 
 // No duration that is taken here wraps the loop's clock.
-const _: () = assert!(LONGEST.as_millis() <= crate::tick::MAX_MILLIS as u128);
+const _: () = assert!(LONGEST.as_millis() <= crate::tick::MAX_LIMIT as u128);
 
 #[cfg(test)]
 mod tests {
@@ -209,7 +220,7 @@ mod tests {
             ("1.5s", 1_500),
             ("1m", 60_000),
             ("1m 30s", 90_000),
-            ("24days", 24 * 86_400_000),
+            ("5days", 5 * 86_400_000),
         ];
         for (text, millis) in CASES {
             assert_eq!(duration(text), Ok(Duration::from_millis(*millis)), "{text}");
@@ -224,8 +235,8 @@ mod tests {
                 format!("{text:?} is not a duration; write 250ms, 2s or 1m")
             );
         }
-        for text in ["25days", "1year", "24days 1ms"] {
-            let expected = format!("{text:?} is too long; at most 24days");
+        for text in ["6days", "1year", "5days 1ms"] {
+            let expected = format!("{text:?} is too long; at most 5days");
             assert_eq!(duration(text), Err(expected));
         }
     }
@@ -273,6 +284,15 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_absolute_and_fits_a_request_line() {
+        assert_eq!(path("/ready/now"), Ok("/ready/now".into()));
+        for text in ["", "ready", "/a b", "/a?b", "/a#b", "/é"] {
+            let expected = format!("{text:?} is not a path; write it like /health");
+            assert_eq!(path(text), Err(expected));
+        }
+    }
+
+    #[test]
     fn what_is_no_size_is_told_what_is() {
         for text in [
             "", "KiB", "64KB", "64K", "1.5MiB", "-1", "0x10", "1 000", "64KiB ",
@@ -294,7 +314,7 @@ mod tests {
     fn counts_are_within_bounds() {
         assert_eq!(
             (field_count("1"), field_count("10000")),
-            (Ok(1), Ok(10_000))
+            (Ok(1), Ok(MAX_FIELDS as u32))
         );
         for text in ["0", "10001", "-1", "x", "", "1.0"] {
             let expected = format!("{text:?} is not a number from 1 to 10000");

@@ -24,6 +24,9 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.conn.served = self.conn.served.wrapping_add(1);
         self.requests_left = self.requests_left.saturating_sub(1);
         self.core.report.requests += 1;
+        if self.core.config.health.is_some() && self.check_health(head) {
+            return;
+        }
         if self.is_late() && self.turn_away() {
             return;
         }
@@ -42,10 +45,14 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             Admit::NoBody => 0,
         };
         if let Framing::None = head.framing {
-            return match self.hot.sink {
+            match self.hot.sink {
                 None => self.ask(head, &[]),
                 Some(_) => self.ask_sink(head),
-            };
+            }
+            if !matches!(self.hot.doing, Doing::Receiving) {
+                self.note_request(raw);
+            }
+            return;
         }
         if matches!(head.framing, Framing::Length(length) if length > limit) {
             self.hot.sink = None;
@@ -58,8 +65,34 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
     }
 
+    /// Answers the readiness check, if that is what is asked for.
+    fn check_health(&mut self, head: &Head<'_, '_>) -> bool {
+        let asked = Some(head.path()) == self.core.config.health.as_deref()
+            && matches!(head.method, "GET" | "HEAD")
+            && head.framing == Framing::None;
+        if asked {
+            let handle = self.core.inbox.handle();
+            let (status, text) = match (handle.ready(), handle.draining()) {
+                (true, _) => (200, "ok"),
+                (false, true) => (503, "draining"),
+                (false, false) => (503, "not ready"),
+            };
+            let response = Response::text(status, text).field("Cache-Control", "no-store");
+            self.answer(response);
+        }
+        asked
+    }
+
+    /// Keeps the beginning of the head of a request that takes time, to say what is waited for.
+    #[cold]
+    fn note_request(&mut self, raw: &[u8]) {
+        let line = &raw[..raw.len().min(NOTED)];
+        self.hot.head.extend_from_slice(line);
+    }
+
     /// A piece of the body.
     pub(super) fn body(&mut self, data: &[u8]) {
+        self.hot.bytes_in += data.len() as u64;
         let progress = self.hot.progress.saturating_add(data.len() as u32);
         self.hot.progress = progress;
         if progress >= PROGRESS {
@@ -101,7 +134,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         // Keep the buffers; a later answer keeps the head, to say what it is about.
         self.hot.body = body;
         self.hot.body.clear();
-        if matches!(self.hot.doing, Doing::Asked) {
+        if !matches!(self.hot.doing, Doing::Receiving) {
             self.hot.head = raw;
         } else if self.hot.head.is_empty() {
             self.hot.head = raw;
@@ -300,6 +333,9 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         true
     }
 }
+
+/// How much of a head is kept while its answer takes time, in bytes.
+const NOTED: usize = 200;
 
 /// A body's clock restarts for every so many bytes, not for every byte.
 const PROGRESS: u32 = 8 * 1024;

@@ -34,6 +34,9 @@ pub(super) struct Hot {
     pub(super) leaving: Option<How>,
     /// When the first byte of this request was read.
     pub(super) begun: Tick,
+    /// Bytes of this request received, from its head's end on, and of its answer sent.
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
     /// Bytes of a body since its clock was last restarted.
     pub(super) progress: u32,
     /// Answers that are complete in `out` but not yet with the kernel.
@@ -86,6 +89,7 @@ impl Hot {
         self.starved = false;
         self.begun = now;
         self.progress = 0;
+        (self.bytes_in, self.bytes_out) = (0, 0);
     }
 
     fn reset(&mut self) {
@@ -146,6 +150,9 @@ impl Pool {
         if !blank || hot.is_stained() {
             hot.reset();
         }
+        (hot.bytes_in, hot.bytes_out) = (0, 0);
+        // Blank is not default: empty lines that were skipped count for their connection alone.
+        hot.codec = Codec::default();
         if self.spare.len() < SPARES {
             self.spare.push(hot);
         }

@@ -12,7 +12,6 @@ use super::conn::Flag;
 use super::hot::{Doing, Hot, How, NIL};
 use super::output::{Flushed, RETRIES};
 use super::serve::Service;
-use crate::drain::Stage;
 use crate::handler::Handler;
 use crate::response::Response;
 use crate::sys::Sys;
@@ -95,7 +94,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// The linger is over: is everything delivered?
     fn linger_over(&mut self, id: ConnId, now: Tick) {
-        let draining = matches!(self.stage, Stage::Draining { .. });
+        let draining = self.stage.since().is_some();
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
@@ -113,7 +112,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// A connection has been in its phase for as long as it may.
     pub(super) fn time_up(&mut self, id: ConnId, phase: Phase, now: Tick) {
-        let draining = matches!(self.stage, Stage::Draining { .. });
+        let draining = self.stage.since().is_some();
         match phase {
             Phase::Fresh | Phase::Idle => {
                 let Some(conn) = self.tracker.get_mut(id) else {

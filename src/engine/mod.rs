@@ -1,19 +1,23 @@
 //! The loop: a turn waits, serves what is ready, hears messages and signals, accepts, and ends
 //! whose time is up.
 //!
-//! The order within a turn is part of the contract. Sockets come first and signals after them, so
-//! that a request which is readable when the signal comes is served as what it is; the drain's plan
-//! is obeyed at the end, so that it acts in the turn that changed it. Generic over [`Sys`]: a turn
+//! The order within a turn is part of the contract. That a signal came is known before the sockets
+//! of the same batch are served, so their answers say close; but it is acted on after them, so that a
+//! request which is readable when the signal comes is served as what it is. The drain's plan is
+//! obeyed at the end, so that it acts in the turn that changed it. Generic over [`Sys`]: a turn
 //! is a function of what the system answers. Knows no mio, no rustls, no clock.
 
 mod accept;
 mod ask;
+mod blockers;
 mod conn;
 mod hot;
 mod leave;
+mod mail;
 mod output;
 mod progress;
 mod serve;
+mod stop;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,13 +29,15 @@ use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
 use self::progress::Progress;
 use self::serve::{Service, Verdict};
+use self::stop::Ending;
+pub use self::stop::HOOK_GRACE;
 use crate::config::Config;
 use crate::date::Date;
-use crate::drain::{self, Doors, End, LAST_CALL, Stage};
+use crate::drain::{self, LAST_CALL, Stage};
 use crate::handler::Handler;
-use crate::later::{Handle, Inbox, Message};
+use crate::hooks::Runner;
+use crate::later::{Handle, Inbox};
 use crate::report::{Outcome, Report};
-use crate::response::Response;
 use crate::sys::{Ready, Sys, Who};
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Counts, Phase, Tracker};
@@ -51,6 +57,10 @@ pub struct Engine<S: Sys, H> {
     started: bool,
     /// When the first reason to stop came.
     stopped_at: Option<Tick>,
+    /// When new handshakes were turned away.
+    last_call: Option<Tick>,
+    hooks: Runner,
+    ending: Option<Ending>,
     signals: Vec<i32>,
     progress: Progress,
     /// When the oldest of some phase is due; none when nobody waits for time.
@@ -67,8 +77,8 @@ struct Core<S, H> {
     report: Report,
     /// Answers may leave the connection open.
     keep_alive: bool,
-    /// The drain is past its notice, since this moment: requests are late, and a connection whose
-    /// answer is complete leaves.
+    /// The draining has begun, at this moment: requests are late, and a connection whose answer is
+    /// complete leaves.
     late_from: Option<Tick>,
     /// What a source makes, before it is framed.
     piece: Vec<u8>,
@@ -82,6 +92,10 @@ impl<S, H> Core<S, H> {
 
 /// How a turn ended.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made in the life of a server"
+)]
 pub enum Turn {
     /// There is more to do, now or later.
     Continue,
@@ -113,6 +127,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             stage: Stage::Serving,
             started: false,
             stopped_at: None,
+            last_call: None,
+            hooks: Runner::default(),
+            ending: None,
             signals: Vec::new(),
             progress: Progress::default(),
             next_due: None,
@@ -171,19 +188,23 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             self.started = true;
             self.start_lines(now);
         }
+        if ready.iter().any(|event| event.who == Who::Signal) {
+            self.hear_signals();
+        }
         for event in ready.drain(..) {
             match event.who {
                 Who::Conn(id) => self.event(id, event, now),
                 Who::Listener(listener) => self.accepting.arrived(listener),
-                Who::Signal => self.core.sys.signals(&mut self.signals),
-                Who::Inbox => {} // looked at in every turn
+                Who::Signal | Who::Inbox => {} // the one is heard, the other looked at below
             }
         }
         self.ready = ready;
         self.serve_again(now);
         self.read_inbox(now);
-        self.hear_signals(now);
+        self.obey_signals(now);
         self.accept(now);
+        self.tracker.cap_ages(now);
+        self.advance(now);
         self.expire(now);
         let done = self.obey(now);
         self.log_progress(now);
@@ -231,20 +252,18 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let plan = self.plan(now);
         let retry = self.accepting.full.filter(|_| self.accepting.open);
         // The plan may have asked for the last call late: it lasts its moment all the same.
-        let last_call = self.core.late_from.map(|from| from.after(LAST_CALL));
+        let last_call = self.last_call.map(|from| from.after(LAST_CALL));
         let moments = [
             self.next_due,
             last_call.filter(|end| self.accepting.open && !now.reached(*end)),
             retry.map(|since| since.after(RETRY)),
             plan.again_in.map(|wait| now.after(wait)),
             self.next_line(),
+            self.ending_until(),
         ];
-        moments.iter().flatten().map(|at| at.since(now)).min()
-    }
-
-    fn plan(&self, now: Tick) -> drain::Plan {
-        let counts = self.tracker.counts();
-        drain::plan(self.stage, &self.core.config.drain.0, &counts, now)
+        let wait = moments.iter().flatten().map(|at| at.since(now)).min();
+        // Where somebody waits without a limit, ages are capped in time.
+        wait.or_else(|| (!self.tracker.is_empty()).then_some(DAY))
     }
 
     /// An event of a connection, if it is still the one it is about.
@@ -343,111 +362,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
-    /// Hears what other threads say, so many messages a turn.
-    fn read_inbox(&mut self, now: Tick) {
-        if !self.core.inbox.open() {
-            return;
-        }
-        for _ in 0..MESSAGES {
-            let Some(message) = self.core.inbox.next() else {
-                return;
-            };
-            match message {
-                Message::Answer { id, nth, response } => self.answer(id, nth, response, now),
-                Message::Wake(id) => self.wake(id, now),
-                Message::Shutdown if self.stage == Stage::Serving => self.stop("shutdown", now),
-                Message::Shutdown => {}
-                Message::Cut => {
-                    self.stopped_at.get_or_insert(now);
-                    self.stage = Stage::Cutting;
-                    self.log_trigger("cut", now);
-                }
-            }
-        }
-        self.core.inbox.hold_open();
-    }
-
-    /// An answer by ticket, if the request still waits for it.
-    fn answer(&mut self, id: ConnId, nth: u32, response: Option<Box<Response>>, now: Tick) {
-        let Some(conn) = self.tracker.get_mut(id) else {
-            return;
-        };
-        let asked = |hot: &Hot| matches!(hot.doing, Doing::Asked);
-        if conn.served != nth || !self.pool.get(conn.hot).is_some_and(asked) {
-            return;
-        }
-        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
-        hot.doing = Doing::Receiving;
-        let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
-        match response {
-            Some(response) => service.answer(*response),
-            None => {
-                log::error!("a ticket was dropped without an answer");
-                service.answer(Response::text(500, "the server made a mistake\n"));
-            }
-        }
-        let verdict = service.pass(&mut self.scratch);
-        self.settle(id, hot, verdict, true, now);
-    }
-
-    /// A source or a sink can go on.
-    fn wake(&mut self, id: ConnId, now: Tick) {
-        let Some(conn) = self.tracker.get_mut(id) else {
-            return;
-        };
-        let waits = |hot: &Hot| matches!(hot.doing, Doing::Parked(_) | Doing::Paused);
-        if !self.pool.get(conn.hot).is_some_and(waits) {
-            return;
-        }
-        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
-        let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
-        service.resume();
-        let verdict = service.pass(&mut self.scratch);
-        let restart = service.restart;
-        self.settle(id, hot, verdict, restart, now);
-    }
-
-    /// Signals that came in one batch are one reason to stop: a second signal is a later one.
-    fn hear_signals(&mut self, now: Tick) {
-        if let Some(number) = self.signals.first() {
-            let name = S::signal_name(*number);
-            self.signals.clear();
-            self.stop(&name, now);
-        }
-    }
-
-    /// One more reason to stop.
-    fn stop(&mut self, why: &str, now: Tick) {
-        self.stage = if self.core.config.no_drain {
-            Stage::Cutting
-        } else {
-            drain::stop(self.stage, &self.tracker.counts(), now)
-        };
-        self.stopped_at.get_or_insert(now);
-        self.log_trigger(why, now);
-        if let Stage::Draining { .. } = self.stage {
-            self.core.keep_alive = false;
-            self.handle().set_draining();
-            self.tell_the_waiting(now);
-        }
-    }
-
-    /// Streams that wait for something are asked once more: they may want to end now.
-    fn tell_the_waiting(&mut self, now: Tick) {
-        let parked = |conn: &Conn<S::Io>| {
-            let hot = self.pool.get(conn.hot);
-            hot.is_some_and(|hot| matches!(hot.doing, Doing::Parked(_)))
-        };
-        let waiting: Vec<_> = self
-            .tracker
-            .iter(Phase::Handler)
-            .filter_map(|(id, _, conn)| parked(conn).then_some(id))
-            .collect();
-        for id in waiting {
-            self.wake(id, now);
-        }
-    }
-
     /// Ends those whose time is up, so many a turn, and notes when the next will be.
     fn expire(&mut self, now: Tick) {
         let mut left = EXPIRED;
@@ -479,60 +393,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             idle,
         )
     }
-
-    /// Does what the drain's plan says, and ends the loop when it is over.
-    fn obey(&mut self, now: Tick) -> Option<Outcome> {
-        if self.stage == Stage::Serving {
-            return None;
-        }
-        let plan = self.plan(now);
-        self.mind_doors(plan.doors, now);
-        if let Some(end) = plan.cut {
-            return Some(self.cut_all(end, now));
-        }
-        let done = self.tracker.is_empty() && !self.accepting.open;
-        done.then(|| self.outcome(End::Drained, now))
-    }
-
-    /// Closes the listeners by the plan: what is in the backlog is accepted first.
-    fn mind_doors(&mut self, doors: Doors, now: Tick) {
-        if !self.accepting.open || doors == Doors::Open {
-            return;
-        }
-        let mut close = doors >= Doors::Closing;
-        if self.core.late_from.is_none() {
-            self.core.late_from = Some(now);
-            // Where new handshakes cannot be held off, a moment's wait only lets more of them in.
-            close = !self.core.sys.stop_handshakes();
-        }
-        self.accepting.look_again();
-        self.accept(now);
-        if doors == Doors::Shut || close && self.accepting.emptied() {
-            self.core.sys.stop_listening();
-            self.accepting.open = false;
-        }
-    }
-
-    /// Cuts whatever is left.
-    fn cut_all(&mut self, end: End, now: Tick) -> Outcome {
-        for phase in Phase::ALL {
-            while let Some((id, _)) = self.tracker.oldest(phase) {
-                self.cut(id, phase, now);
-            }
-        }
-        // A deadline that found only idle connections destroyed nothing.
-        let end = match end {
-            End::Deadline if self.core.report.cut() == 0 => End::Drained,
-            end => end,
-        };
-        self.outcome(end, now)
-    }
-
-    fn outcome(&self, end: End, now: Tick) -> Outcome {
-        let mut report = self.core.report.clone();
-        report.drain_millis = self.stopped_at.map_or(0, |since| now.since(since));
-        Outcome { end, report }
-    }
 }
 
 /// The phase of a connection, from its state.
@@ -563,8 +423,8 @@ impl<S: Sys, H> fmt::Debug for Engine<S, H> {
 /// The read buffer of the loop, in bytes: the most that one read takes.
 const SCRATCH: usize = 64 * 1024;
 
-/// Messages heard in a turn.
-const MESSAGES: u32 = 4_096;
+/// The longest wait while there are connections, in milliseconds.
+const DAY: u32 = 24 * 60 * 60 * 1_000;
 
 /// Connections ended in a turn because their time is up: the rest follow in the next, after the
 /// sockets that became ready meanwhile.

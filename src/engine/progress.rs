@@ -10,6 +10,7 @@ use crate::handler::Handler;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::{Counts, Phase};
+use crate::trigger::Trigger;
 
 /// When the next line is due.
 #[derive(Debug, Default)]
@@ -23,14 +24,25 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.progress.next = self.core.config.log_connections.map(|ms| now.after(ms));
     }
 
-    /// Says that the drain has begun, and why.
-    pub(super) fn log_trigger(&mut self, why: &str, now: Tick) {
+    /// Says that there is a reason to stop, and what it means.
+    pub(super) fn log_trigger(&mut self, trigger: &Trigger, now: Tick) {
         let counts = Phases(self.tracker.counts());
-        let limit = seconds(self.core.config.drain.0.limit);
+        let policy = &self.core.config.drain.0;
         match self.stage {
-            Stage::Draining { .. } => log::info!("{why}: draining {counts}; at most {limit} s"),
-            Stage::Cutting => log::warn!("{why}: cutting {counts}"),
-            Stage::Serving => {}
+            Stage::Serving => return,
+            Stage::Noticed { .. } => log::info!(
+                "{trigger}: draining in {} s, still accepting: {counts}; at most {} s in all",
+                seconds(policy.notice),
+                seconds(policy.limit)
+            ),
+            Stage::Draining { since, .. } => log::info!(
+                "{trigger}: draining: {counts}; at most {} s",
+                seconds(time_left(policy, since, now))
+            ),
+            Stage::Cutting => {
+                log::warn!("{trigger}: cutting: {counts}");
+                self.log_blockers(LISTED);
+            }
         }
         self.progress.next = Some(now.after(SECOND));
     }
@@ -44,20 +56,38 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             return;
         }
         let counts = Phases(self.tracker.counts());
-        match self.stage {
-            Stage::Serving => log::info!("connections: {counts}"),
-            Stage::Draining { since, .. } => {
-                let left = time_left(&self.core.config.drain.0, since, now);
-                log::info!("draining: {counts}; {} s left", seconds(left));
-            }
-            Stage::Cutting => {}
-        }
         self.progress.next = match self.stage {
-            Stage::Serving => self.core.config.log_connections.map(|ms| now.after(ms)),
-            // In step with the signal, however late a turn was.
-            Stage::Draining { since, .. } => Some(now.after(SECOND - now.since(since) % SECOND)),
+            Stage::Serving => {
+                log::info!("connections: {counts}");
+                self.core.config.log_connections.map(|ms| now.after(ms))
+            }
+            Stage::Noticed { since } | Stage::Draining { since, .. } => {
+                let left = seconds(time_left(&self.core.config.drain.0, since, now));
+                let waiting = self.waiting();
+                log::info!("draining: {counts}; {left} s left{waiting}");
+                // In step with the signal, however late a turn was.
+                Some(now.after(SECOND - now.since(since) % SECOND))
+            }
             Stage::Cutting => None,
         };
+    }
+
+    /// What the drain waits for longest, and what holds it.
+    fn waiting(&self) -> String {
+        let mut text = String::new();
+        if let Some(oldest) = self.blockers(1).first() {
+            text += &format!("; oldest: {oldest}");
+        }
+        for name in self.handle().guards().names() {
+            text += &format!("; held by {name:?}");
+        }
+        text
+    }
+
+    /// Logs the counts and the oldest connections: what the table signal asks for.
+    pub(super) fn log_table(&self) {
+        log::info!("connections: {}", Phases(self.tracker.counts()));
+        self.log_blockers(LISTED);
     }
 
     /// When the next line is due.
@@ -95,6 +125,9 @@ impl fmt::Display for Phases {
 }
 
 const SECOND: u32 = 1_000;
+
+/// How many connections a table names.
+const LISTED: usize = 20;
 
 #[cfg(test)]
 mod tests {

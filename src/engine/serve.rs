@@ -290,7 +290,9 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             .hot
             .out
             .flush(&mut self.core.sys, &mut self.conn.io, count);
-        self.restart |= self.core.report.bytes_out != before;
+        let written = self.core.report.bytes_out - before;
+        self.hot.bytes_out += written;
+        self.restart |= written > 0;
         if matches!(flushed, Flushed::All) {
             self.core.report.answered += u64::from(self.hot.unsent_answers);
             self.hot.unsent_answers = 0;

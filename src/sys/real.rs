@@ -45,6 +45,9 @@ compile_error!("ebbtide needs a 64-bit target: a connection's name of 64 bits is
 /// dropped it does nothing at all.
 pub struct Signals(SignalPipe);
 
+/// The signals that people and supervisors stop a server with: Ctrl-C and SIGTERM.
+pub const STOP_SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+
 impl Signals {
     /// Catches these signals from now on.
     ///

@@ -1,0 +1,125 @@
+//! What is blocking: the connections that a drain waits for, the oldest first.
+//!
+//! The oldest of a phase is the head of its list, so to name a few costs a few. Knows no sockets.
+
+use std::cmp::Reverse;
+
+use super::Engine;
+use crate::drain::Stage;
+use crate::handler::Handler;
+use crate::status::{Connection, Query, Status};
+use crate::sys::Sys;
+use crate::tracker::Phase;
+
+impl<S: Sys, H: Handler> Engine<S, H> {
+    /// The connections that are in the middle of something for longest, at most `count`.
+    pub fn blockers(&self, count: usize) -> Vec<Connection> {
+        self.oldest(&BUSY, 0, count)
+    }
+
+    /// The connections of these phases, those first that are in theirs for longest, without the
+    /// first `skip` and at most `count`. Costs as many steps as it looks at: `skip` and `count` in
+    /// each phase.
+    fn oldest(&self, phases: &[Phase], skip: usize, count: usize) -> Vec<Connection> {
+        let now = self.core.sys.now();
+        let mut oldest: Vec<_> = phases
+            .iter()
+            .flat_map(|phase| {
+                let list = self.tracker.iter(*phase).take(skip.saturating_add(count));
+                list.map(move |(id, since, conn)| (now.since(since), id, *phase, conn))
+            })
+            .collect();
+        oldest.sort_by_key(|(age, id, ..)| (Reverse(*age), id.serial()));
+        let page = oldest.into_iter().skip(skip).take(count);
+        page.map(|(age, id, phase, conn)| {
+            let hot = self.pool.get(conn.hot);
+            Connection {
+                number: id.serial(),
+                peer: conn.peer.addr(),
+                phase: phase.name(),
+                age_millis: age,
+                requests: conn.served,
+                request: hot.map(|hot| request_line(&hot.head)).unwrap_or_default(),
+                bytes_in: hot.map_or_else(|| conn.lingered.into(), |hot| hot.bytes_in),
+                bytes_out: hot.map_or(0, |hot| hot.bytes_out),
+            }
+        })
+        .collect()
+    }
+
+    /// Where the server stands, with a page of its connections.
+    pub(super) fn status(&self, query: &Query) -> Status {
+        let now = self.core.sys.now();
+        let phases = if query.all { &Phase::ALL[..] } else { &BUSY };
+        let limit = self.core.config.drain.0.limit;
+        let stage = match self.stage {
+            _ if self.ending.is_some() => "ending",
+            Stage::Serving => "serving",
+            Stage::Noticed { .. } => "noticed",
+            Stage::Draining { .. } => "draining",
+            Stage::Cutting => "cutting",
+        };
+        let since = self.stage.since();
+        Status {
+            stage,
+            left_millis: since.map(|since| limit.saturating_sub(now.since(since))),
+            phases: self.tracker.counts().into(),
+            guards: self.handle().guards().names(),
+            report: self.core.report.clone(),
+            connections: self.oldest(phases, query.skip, query.take),
+        }
+    }
+
+    /// Logs the oldest, a line each.
+    pub(super) fn log_blockers(&self, count: usize) {
+        for blocker in self.blockers(count) {
+            log::info!("  {blocker}");
+        }
+    }
+}
+
+/// Method and target, of the first line of a head.
+fn request_line(head: &[u8]) -> String {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let line = lines
+        .find(|line| !line.trim_ascii().is_empty())
+        .unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    let target = &target[..target.len().min(SHOWN)];
+    let text = [method, b" ", target].concat();
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+/// How much of a target is shown, in bytes.
+const SHOWN: usize = 100;
+
+/// The phases in which a connection is in the middle of something.
+const BUSY: [Phase; 6] = [
+    Phase::Head,
+    Phase::Body,
+    Phase::Handler,
+    Phase::Reply,
+    Phase::Linger,
+    Phase::Tunnel,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_shown_by_its_method_and_target() {
+        const CASES: &[(&[u8], &str)] = &[
+            (b"GET /delay/9 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /delay/9"),
+            (b"\r\nPOST /echo HTTP/1.1\r\n", "POST /echo"),
+            (b"", ""),
+        ];
+        for (head, expected) in CASES {
+            assert_eq!(request_line(head), *expected);
+        }
+        let long = [b"GET /", &[b'a'; 5_000][..], b" HTTP/1.1\r\n"].concat();
+        assert_eq!(request_line(&long).len(), 4 + SHOWN);
+    }
+}

@@ -1,0 +1,91 @@
+//! What other threads say: answers by ticket, wakes of sources and sinks, reasons to stop.
+//!
+//! A message names its connection, and an answer its request too; one that names nobody is dropped.
+//! Knows no sockets.
+
+use std::mem;
+
+use super::Engine;
+use super::hot::{Doing, Hot, NIL};
+use super::serve::Service;
+use crate::drain::Stage;
+use crate::handler::Handler;
+use crate::later::Message;
+use crate::response::Response;
+use crate::sys::Sys;
+use crate::tick::Tick;
+use crate::tracker::ConnId;
+use crate::trigger::Trigger;
+
+impl<S: Sys, H: Handler> Engine<S, H> {
+    /// Hears what other threads say, so many messages a turn.
+    pub(super) fn read_inbox(&mut self, now: Tick) {
+        if !self.core.inbox.open() {
+            return;
+        }
+        for _ in 0..MESSAGES {
+            let Some(message) = self.core.inbox.next() else {
+                return;
+            };
+            match message {
+                Message::Answer { id, nth, response } => self.answer(id, nth, response, now),
+                Message::Wake(id) => self.wake(id, now),
+                Message::Shutdown if self.stage == Stage::Serving => {
+                    self.stop(Trigger::Shutdown, now);
+                }
+                Message::Shutdown => {}
+                Message::Cut => self.stop(Trigger::Cut, now),
+                Message::Hook { station, well } => self.hooks.returned(station, well),
+                Message::Status { query, answer } => {
+                    // Whoever asked may have lost patience.
+                    let _ = answer.try_send(Box::new(self.status(&query)));
+                }
+                Message::Released => {} // looked at when the books are closed
+            }
+        }
+        self.core.inbox.hold_open();
+    }
+
+    /// An answer by ticket, if the request still waits for it.
+    fn answer(&mut self, id: ConnId, nth: u32, response: Option<Box<Response>>, now: Tick) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        let asked = |hot: &Hot| matches!(hot.doing, Doing::Asked);
+        if conn.served != nth || !self.pool.get(conn.hot).is_some_and(asked) {
+            return;
+        }
+        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        hot.doing = Doing::Receiving;
+        let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
+        match response {
+            Some(response) => service.answer(*response),
+            None => {
+                log::error!("a ticket was dropped without an answer");
+                service.answer(Response::text(500, "the server made a mistake\n"));
+            }
+        }
+        let verdict = service.pass(&mut self.scratch);
+        self.settle(id, hot, verdict, true, now);
+    }
+
+    /// A source or a sink can go on.
+    pub(super) fn wake(&mut self, id: ConnId, now: Tick) {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return;
+        };
+        let waits = |hot: &Hot| matches!(hot.doing, Doing::Parked(_) | Doing::Paused);
+        if !self.pool.get(conn.hot).is_some_and(waits) {
+            return;
+        }
+        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
+        service.resume();
+        let verdict = service.pass(&mut self.scratch);
+        let restart = service.restart;
+        self.settle(id, hot, verdict, restart, now);
+    }
+}
+
+/// Messages heard in a turn.
+const MESSAGES: u32 = 4_096;

@@ -1,0 +1,250 @@
+//! Stopping: the reasons for it, and the drain's plan obeyed.
+//!
+//! The plan is a function of the stage, the counts and the moment; this does what it says. Knows
+//! phases, not requests.
+
+use super::Engine;
+use super::conn::Conn;
+use super::hot::Doing;
+use crate::drain::{self, Doors, End, Stage};
+use crate::handler::Handler;
+use crate::hooks::Job;
+use crate::report::Outcome;
+use crate::sys::Sys;
+use crate::tick::Tick;
+use crate::tracker::Phase;
+use crate::trigger::{Station, Trigger};
+
+/// What is left to do once every connection is closed.
+#[derive(Debug)]
+pub(super) struct Ending {
+    end: End,
+    /// It came by a cut: nothing is waited for but the last hooks.
+    cut: bool,
+    /// The last moment for hooks and guards.
+    until: Tick,
+    /// What was told to the last hook, once it was.
+    outcome: Option<Outcome>,
+}
+
+impl<S: Sys, H: Handler> Engine<S, H> {
+    /// Hears the signals of a batch: from now on answers say close.
+    pub(super) fn hear_signals(&mut self) {
+        self.core.sys.signals(&mut self.signals);
+        let table = self.core.config.table_signal;
+        let before = self.signals.len();
+        self.signals.retain(|number| Some(*number) != table);
+        if self.signals.len() < before {
+            self.log_table();
+        }
+        if !self.signals.is_empty() {
+            self.announce();
+        }
+    }
+
+    /// Signals that came in one batch are one reason to stop: a second signal is a later one.
+    pub(super) fn obey_signals(&mut self, now: Tick) {
+        if let Some(&number) = self.signals.first() {
+            self.signals.clear();
+            let name = S::signal_name(number);
+            self.stop(Trigger::Signal { number, name }, now);
+        }
+    }
+
+    /// Makes it known that the server stops: to handlers, and by every answer to its client.
+    fn announce(&mut self) {
+        self.core.keep_alive = false;
+        self.handle().set_draining();
+    }
+
+    /// One more reason to stop.
+    pub(super) fn stop(&mut self, trigger: Trigger, now: Tick) {
+        let first = self.stopped_at.is_none();
+        let at_once = self.core.config.no_drain || trigger == Trigger::Cut;
+        self.stage = if at_once {
+            Stage::Cutting
+        } else {
+            drain::stop(self.stage, &self.tracker.counts(), now)
+        };
+        self.announce();
+        if first {
+            self.stopped_at = Some(now);
+            self.core.report.trigger = trigger.to_string();
+            if let Some(hook) = self.core.config.hooks.trigger.take() {
+                let told = trigger.clone();
+                self.run_hook(Station::Trigger, Box::new(move || hook(&told)));
+            }
+        }
+        self.advance(now);
+        self.log_trigger(&trigger, now);
+        if first {
+            self.tell_the_waiting(now);
+        }
+    }
+
+    /// The notice is over, if it is.
+    pub(super) fn advance(&mut self, now: Tick) {
+        let holds = self.hooks.is_running(Station::Trigger);
+        let (policy, counts) = (&self.core.config.drain.0, self.tracker.counts());
+        self.stage = drain::advance(self.stage, policy, &counts, holds, self.accepting.came, now);
+        if let Stage::Draining { closing, .. } = self.stage {
+            self.core.late_from = Some(closing);
+        }
+    }
+
+    /// Streams that wait for something are asked once more: they may want to end now.
+    fn tell_the_waiting(&mut self, now: Tick) {
+        let parked = |conn: &Conn<S::Io>| {
+            let hot = self.pool.get(conn.hot);
+            hot.is_some_and(|hot| matches!(hot.doing, Doing::Parked(_)))
+        };
+        let waiting: Vec<_> = self
+            .tracker
+            .iter(Phase::Handler)
+            .filter_map(|(id, _, conn)| parked(conn).then_some(id))
+            .collect();
+        for id in waiting {
+            self.wake(id, now);
+        }
+    }
+
+    pub(super) fn plan(&self, now: Tick) -> drain::Plan {
+        let counts = self.tracker.counts();
+        let policy = &self.core.config.drain.0;
+        drain::plan(self.stage, policy, &counts, self.accepting.came, now)
+    }
+
+    /// When the last hook or guard is given up, once nothing else is waited for.
+    pub(super) fn ending_until(&self) -> Option<Tick> {
+        self.ending.as_ref().map(|ending| ending.until)
+    }
+
+    /// Does what the drain's plan says, and ends the loop when it is over.
+    pub(super) fn obey(&mut self, now: Tick) -> Option<Outcome> {
+        if self.stage == Stage::Serving {
+            return None;
+        }
+        let plan = self.plan(now);
+        self.mind_doors(plan.doors, now);
+        match plan.cut {
+            Some(end) if self.ending.as_ref().is_none_or(|ending| !ending.cut) => {
+                self.cut_all(end, now);
+            }
+            None if self.tracker.is_empty() && !self.accepting.open && self.ending.is_none() => {
+                self.close_books(now);
+                self.ending = Some(Ending {
+                    end: End::Drained,
+                    cut: false,
+                    until: self.deadline(now),
+                    outcome: None,
+                });
+            }
+            _ => {}
+        }
+        self.end(now)
+    }
+
+    /// Closes the listeners by the plan: what is in the backlog is accepted first.
+    fn mind_doors(&mut self, doors: Doors, now: Tick) {
+        if !self.accepting.open || doors == Doors::Open {
+            return;
+        }
+        let mut close = doors >= Doors::Closing;
+        if self.last_call.is_none() {
+            self.last_call = Some(now);
+            // Where new handshakes cannot be held off, a moment's wait only lets more of them in.
+            close = !self.core.sys.stop_handshakes();
+        }
+        self.accepting.look_again();
+        self.accept(now);
+        if doors == Doors::Shut || close && self.accepting.emptied() {
+            self.core.sys.stop_listening();
+            self.accepting.open = false;
+            if let Some(hook) = self.core.config.hooks.listener_closed.take() {
+                self.run_hook(Station::ListenerClosed, hook);
+            }
+        }
+    }
+
+    /// Cuts whatever is left; hooks have a moment more.
+    fn cut_all(&mut self, end: End, now: Tick) {
+        if end == End::Deadline {
+            self.log_blockers(BLOCKERS);
+        }
+        for phase in Phase::ALL {
+            while let Some((id, _)) = self.tracker.oldest(phase) {
+                self.cut(id, phase, now);
+            }
+        }
+        let report = &mut self.core.report;
+        report.held = self.core.inbox.handle().guards().names();
+        // A deadline that found only idle connections destroyed nothing.
+        let harmless = end == End::Deadline && report.cut() == 0 && report.held.is_empty();
+        self.close_books(now);
+        self.ending = Some(Ending {
+            end: if harmless { End::Drained } else { end },
+            cut: true,
+            until: now.after(HOOK_GRACE),
+            outcome: None,
+        });
+    }
+
+    /// The one deadline of the drain.
+    fn deadline(&self, now: Tick) -> Tick {
+        let since = self.stage.since().unwrap_or(now);
+        since.after(self.core.config.drain.0.limit)
+    }
+
+    /// The last connection is closed.
+    fn close_books(&mut self, now: Tick) {
+        self.core.report.drain_millis = self.stopped_at.map_or(0, |since| now.since(since));
+    }
+
+    /// Once every connection is closed: guards, the last two hooks, and then that was it.
+    fn end(&mut self, now: Tick) -> Option<Outcome> {
+        let mut ending = self.ending.take()?;
+        let over = now.reached(ending.until);
+        let held = !ending.cut && !self.handle().guards().is_empty();
+        if !held || over {
+            if let Some(hook) = self.core.config.hooks.drained.take() {
+                let report = self.core.report.clone();
+                self.run_hook(Station::Drained, Box::new(move || hook(&report)));
+            }
+            if over {
+                self.hooks.give_up();
+            }
+            if !self.hooks.is_busy() && ending.outcome.is_none() {
+                let outcome = self.outcome(ending.end);
+                if let Some(hook) = self.core.config.hooks.exit.take() {
+                    let told = outcome.clone();
+                    self.run_hook(Station::Exit, Box::new(move || hook(&told)));
+                }
+                ending.outcome = Some(outcome);
+            }
+            if !self.hooks.is_busy() {
+                return Some(self.outcome(ending.end));
+            }
+        }
+        self.ending = Some(ending);
+        None
+    }
+
+    fn outcome(&self, end: End) -> Outcome {
+        let mut report = self.core.report.clone();
+        report.failed_hooks = self.hooks.failed();
+        let failed = end == End::Drained && !report.failed_hooks.is_empty();
+        let end = if failed { End::HookFailed } else { end };
+        Outcome { end, report }
+    }
+
+    fn run_hook(&mut self, station: Station, hook: Job) {
+        let handle = self.core.inbox.handle().clone();
+        self.hooks.run(station, &handle, hook);
+    }
+}
+
+/// How long hooks may still run once the deadline, or a second signal, has cut, in milliseconds.
+pub const HOOK_GRACE: u32 = 20;
+
+/// How many of the oldest connections are named when the deadline cuts them.
+const BLOCKERS: usize = 10;

@@ -1,0 +1,73 @@
+//! Reasons not to exit yet, held by any thread.
+//!
+//! A drain waits for what is in flight on connections; a [`Guard`](crate::Guard) makes it wait for
+//! something else, a queue to be flushed, say, until it is dropped. The deadline holds all the same,
+//! and the report names the guards that were still held. Knows no connections.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The guards of one server.
+#[derive(Debug, Default)]
+pub(crate) struct Guards {
+    held: Mutex<Held>,
+    /// As many as `held` has, for a look without the lock.
+    count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    next: u64,
+    names: Vec<(u64, String)>,
+}
+
+impl Guards {
+    pub(crate) fn hold(&self, name: String) -> u64 {
+        let mut held = self.lock();
+        let number = held.next;
+        held.next += 1;
+        held.names.push((number, name));
+        self.count.store(held.names.len(), Ordering::Release);
+        number
+    }
+
+    /// Lets one go; true if it was the last.
+    pub(crate) fn release(&self, number: u64) -> bool {
+        let mut held = self.lock();
+        held.names.retain(|(other, _)| *other != number);
+        self.count.store(held.names.len(), Ordering::Release);
+        held.names.is_empty()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    /// What they are held for, in the order they were taken.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let held = self.lock();
+        held.names.iter().map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Nothing panics while it holds the lock; were it so, the list would still be whole.
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_release_says_so() {
+        let guards = Guards::default();
+        assert!(guards.is_empty());
+        let one = guards.hold("one".into());
+        let two = guards.hold("two".into());
+        assert_eq!(guards.names(), ["one", "two"]);
+        assert!(!guards.release(one) && !guards.is_empty());
+        assert_eq!(guards.names(), ["two"]);
+        assert!(guards.release(two) && guards.is_empty());
+    }
+}
