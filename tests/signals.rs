@@ -47,16 +47,10 @@ fn runs(usual: usize) -> usize {
     usual * factor.map_or(1, |text| text.parse().expect("EBBTIDE_RUNS is a number"))
 }
 
-/// Checks an answer to what came together with the signal.
-///
-/// It need not say close: the process has several threads, and while the one that the kernel chose
-/// to take the signal has not passed it on, the loop may answer as if nothing were. The FIN follows
-/// all the same, and an answer that does know says so rightly.
+/// Checks an answer to what came together with the signal: it says close, like all that follow.
 #[track_caller]
 fn assert_served(response: &Response, body: &[u8]) {
     assert_eq!(response.status, 200, "{response}");
     assert!(response.body == body, "another body: {response}");
-    if response.says_close() {
-        response.assert_last();
-    }
+    response.assert_last();
 }

@@ -580,7 +580,7 @@ mod tests {
             ),
             (
                 "serve --max-headers=0",
-                r#"--max-headers: "0" is not a number from 1 to 10000"#,
+                r#"--max-headers: "0" is not a number from 1 to 1024"#,
             ),
             (
                 "serve --report xml",

@@ -16,7 +16,6 @@ const R25_CLIENTS: usize = 100;
 
 #[test]
 fn r01_unread_request_on_an_idle_socket() {
-    let mut last = 0;
     for _ in 0..runs(R01_RUNS) {
         let served = serve(&[]);
         let client = Client::connect(served.addr());
@@ -25,14 +24,11 @@ fn r01_unread_request_on_an_idle_socket() {
 
         let response = client.response(1);
         assert_served(&response, b"in time");
-        last += usize::from(response.says_close());
         client.assert_ends(2);
         drop(client);
         let (_, report) = served.wait_report(0);
         assert_eq!((report.requests(), report.answered()), (2, 2));
     }
-    // See `assert_served`: rarely one does not, never all of them.
-    assert!(last > 0, "none of the answers says close");
 }
 
 #[test]
