@@ -43,7 +43,8 @@ pub struct Report {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
-    /// How long the drain took, in milliseconds.
+    /// How long the drain took, in milliseconds: from the first reason to stop until every connection
+    /// was closed and every guard released. The last hooks are not counted.
     pub drain_millis: u32,
     /// What told the server to stop.
     pub trigger: String,
@@ -54,6 +55,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Grows with whatever a peer does that is not silence.
+    pub(crate) const fn heard(&self) -> u64 {
+        self.requests + self.refused + self.left
+    }
+
     /// How many connections the deadline, or a second signal, cut.
     pub const fn cut(&self) -> u64 {
         self.forced_503 + self.aborted + self.undelivered

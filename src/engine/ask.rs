@@ -243,8 +243,8 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
         self.hot.next_request(self.now);
         if self.core.leave_when_done() {
-            // Its head was sent before the drain and did not say close: after one last look the
-            // connection is closed all the same.
+            // Its head was sent before the server was told to stop and did not say close: after one
+            // last look the connection is closed all the same.
             self.conn.set(Flag::LastLook);
             self.conn.set(Flag::Readable);
         }

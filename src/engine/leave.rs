@@ -49,6 +49,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// Reads a connection out after our FIN, and closes it at the peer's.
     pub(super) fn linger(&mut self, id: ConnId, now: Tick) {
+        // Also in the turn of the signal, before it is obeyed.
+        let stopping = !self.core.keep_alive;
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
@@ -64,7 +66,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 Ok(0) => {
                     conn.clear(Flag::Readable);
                     conn.set(Flag::Eof);
-                    over = true; // the peer has closed after we did: it has what it wanted
+                    over = true; // the peer has closed after we did: as a rule it has everything
                 }
                 Ok(n) => {
                     self.core.report.bytes_in += n as u64;
@@ -84,10 +86,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 Err(_) => return self.leave(id, How::Gone, now),
             }
         }
-        // A FIN that came before ours is no receipt; the acknowledgement of ours is, and it
-        // brings an event.
-        let asked = conn.is(Flag::Overdue) || conn.is(Flag::Eof) && !over;
-        if over || asked && !matches!(self.core.sys.unacknowledged(&conn.io), Some(1..)) {
+        // A FIN that was sent before ours arrived is no receipt; the acknowledgement of ours is, and
+        // it brings an event. Before an exit nothing less will do.
+        let asked = conn.is(Flag::Overdue) || conn.is(Flag::Eof) && (!over || stopping);
+        let owed = asked && matches!(self.core.sys.unacknowledged(&conn.io), Some(ANSWER..));
+        if (over || asked) && !owed {
             self.leave(id, How::Gone, now);
         }
     }
@@ -98,7 +101,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        let owed = self.core.sys.unacknowledged(&conn.io).unwrap_or(0);
+        // Our FIN alone does not count: an idle peer that has vanished never acknowledges it.
+        let owed = self.core.sys.unacknowledged(&conn.io);
+        let owed = owed.filter(|owed| *owed >= ANSWER).unwrap_or(0);
         // While the server runs, the kernel goes on delivering for a peer that has stopped
         // taking; only an exit must not come before the last byte.
         let going_on = conn.owed == 0 || owed < conn.owed || draining;
@@ -120,13 +125,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 };
                 conn.set(Flag::LastLook);
                 conn.set(Flag::Readable);
+                let before = self.core.report.heard();
                 self.serve(id, now);
-                if self
+                let left = self
                     .tracker
                     .phase(id)
-                    .is_none_or(|now| now == Phase::Linger)
-                {
-                    let report = &mut self.core.report;
+                    .is_none_or(|now| now == Phase::Linger);
+                let report = &mut self.core.report;
+                if left && report.heard() == before {
                     if draining {
                         report.closed_idle += 1;
                     } else {
@@ -190,8 +196,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 let Some(conn) = self.tracker.get_mut(id) else {
                     return;
                 };
-                let owed = self.core.sys.unacknowledged(&conn.io);
-                if matches!(owed, Some(1..)) && !conn.is(Flag::Eof) {
+                if matches!(self.core.sys.unacknowledged(&conn.io), Some(ANSWER..)) {
                     self.core.report.undelivered += 1;
                 }
                 return self.leave(id, How::Gone, now);
@@ -249,6 +254,9 @@ fn unanswered(hot: &Hot) -> bool {
 
 const TIMED_OUT: (u16, &str) = (408, "the request did not come in time\n");
 const UNAVAILABLE: (u16, &str) = (503, "the server could not answer in time\n");
+
+/// From so many unacknowledged bytes on, after our FIN, some are of an answer; the one is the FIN.
+const ANSWER: u32 = 2;
 
 /// Reads of a full scratch that a lingering connection may make in a turn.
 const LINGER_READS: u32 = 4;

@@ -57,6 +57,8 @@ pub struct Engine<S: Sys, H> {
     started: bool,
     /// When the first reason to stop came.
     stopped_at: Option<Tick>,
+    /// A signal was obeyed.
+    signalled: bool,
     /// When new handshakes were turned away.
     last_call: Option<Tick>,
     hooks: Runner,
@@ -77,16 +79,16 @@ struct Core<S, H> {
     report: Report,
     /// Answers may leave the connection open.
     keep_alive: bool,
-    /// The draining has begun, at this moment: requests are late, and a connection whose answer is
-    /// complete leaves.
+    /// The draining has begun, at this moment: requests are late.
     late_from: Option<Tick>,
     /// What a source makes, before it is framed.
     piece: Vec<u8>,
 }
 
 impl<S, H> Core<S, H> {
+    /// A connection whose answer is complete leaves, also where its head did not say so.
     const fn leave_when_done(&self) -> bool {
-        self.late_from.is_some()
+        !self.keep_alive
     }
 }
 
@@ -127,6 +129,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             stage: Stage::Serving,
             started: false,
             stopped_at: None,
+            signalled: false,
             last_call: None,
             hooks: Runner::default(),
             ending: None,

@@ -3,6 +3,8 @@
 //! The plan is a function of the stage, the counts and the moment; this does what it says. Knows
 //! phases, not requests.
 
+use std::mem;
+
 use super::Engine;
 use super::conn::Conn;
 use super::hot::Doing;
@@ -23,6 +25,8 @@ pub(super) struct Ending {
     cut: bool,
     /// The last moment for hooks and guards.
     until: Tick,
+    /// The drain itself is over: how long it took is known.
+    closed: bool,
     /// What was told to the last hook, once it was.
     outcome: Option<Outcome>,
 }
@@ -42,11 +46,17 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
-    /// Signals that came in one batch are one reason to stop: a second signal is a later one.
+    /// Signals that came in one batch are one reason to stop: a second signal is a later one. The
+    /// first says no more than a [`Handle::shutdown`](crate::Handle::shutdown) before it did: whoever
+    /// sent it may not know of that.
     pub(super) fn obey_signals(&mut self, now: Tick) {
         if let Some(&number) = self.signals.first() {
             self.signals.clear();
             let name = S::signal_name(number);
+            let first = !mem::replace(&mut self.signalled, true);
+            if first && self.stage.since().is_some() {
+                return log::info!("{name}: stopping already");
+            }
             self.stop(Trigger::Signal { number, name }, now);
         }
     }
@@ -92,15 +102,16 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
-    /// Streams that wait for something are asked once more: they may want to end now.
+    /// Streams that wait for something are asked once more: they may want to end now. Those whose
+    /// peer has not yet taken what came before are asked when it has.
     fn tell_the_waiting(&mut self, now: Tick) {
         let parked = |conn: &Conn<S::Io>| {
             let hot = self.pool.get(conn.hot);
             hot.is_some_and(|hot| matches!(hot.doing, Doing::Parked(_)))
         };
-        let waiting: Vec<_> = self
-            .tracker
-            .iter(Phase::Handler)
+        let waiting: Vec<_> = [Phase::Handler, Phase::Reply]
+            .into_iter()
+            .flat_map(|phase| self.tracker.iter(phase))
             .filter_map(|(id, _, conn)| parked(conn).then_some(id))
             .collect();
         for id in waiting {
@@ -131,11 +142,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.cut_all(end, now);
             }
             None if self.tracker.is_empty() && !self.accepting.open && self.ending.is_none() => {
-                self.close_books(now);
                 self.ending = Some(Ending {
                     end: End::Drained,
                     cut: false,
                     until: self.deadline(now),
+                    closed: false,
                     outcome: None,
                 });
             }
@@ -180,11 +191,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         report.held = self.core.inbox.handle().guards().names();
         // A deadline that found only idle connections destroyed nothing.
         let harmless = end == End::Deadline && report.cut() == 0 && report.held.is_empty();
-        self.close_books(now);
         self.ending = Some(Ending {
             end: if harmless { End::Drained } else { end },
             cut: true,
             until: now.after(HOOK_GRACE),
+            closed: false,
             outcome: None,
         });
     }
@@ -195,17 +206,17 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         since.after(self.core.config.drain.0.limit)
     }
 
-    /// The last connection is closed.
-    fn close_books(&mut self, now: Tick) {
-        self.core.report.drain_millis = self.stopped_at.map_or(0, |since| now.since(since));
-    }
-
     /// Once every connection is closed: guards, the last two hooks, and then that was it.
     fn end(&mut self, now: Tick) -> Option<Outcome> {
         let mut ending = self.ending.take()?;
         let over = now.reached(ending.until);
         let held = !ending.cut && !self.handle().guards().is_empty();
         if !held || over {
+            if !ending.closed {
+                ending.closed = true;
+                let took = self.stopped_at.map_or(0, |since| now.since(since));
+                self.core.report.drain_millis = took;
+            }
             if let Some(hook) = self.core.config.hooks.drained.take() {
                 let report = self.core.report.clone();
                 self.run_hook(Station::Drained, Box::new(move || hook(&report)));

@@ -1,0 +1,342 @@
+//! A laboratory: an engine in a simulated world, turned by hand, with virtual time.
+//!
+//! [`Lab`] holds the engine and drives it up to a moment; [`app`] is the application that runs in
+//! it, and [`wire`] says what its peers must have got. No test sleeps, and none turns for ever.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+pub(crate) mod app;
+pub(crate) mod dice;
+pub(crate) mod wire;
+
+use std::time::Duration;
+
+use ebbtide::config::Config;
+use ebbtide::engine::{Engine, Turn};
+use ebbtide::handler::Handler;
+use ebbtide::later::Inbox;
+use ebbtide::report::{End, Outcome, Report};
+use ebbtide::sys::Sys;
+use ebbtide::sys::sim::{ALL, Act, Bytes, Faults, Manner, Pace, PeerId, Seen, Setup, Sim};
+use ebbtide::tracker::Phase;
+use ebbtide::{Drain, Limits, Response, Times};
+
+use self::app::App;
+
+/// A signal that stops the server.
+pub(crate) const SIGTERM: i32 = 15;
+
+/// An engine, the world it runs in, and how it ended.
+pub(crate) struct Lab<H = App> {
+    engine: Engine<Sim, H>,
+    /// Turns so far.
+    pub(crate) turns: u64,
+    /// How it ended, and when.
+    ended: Option<(u32, Outcome)>,
+    /// How many turns one call may take, before the loop is taken to spin.
+    pub(crate) patience: u64,
+}
+
+impl Lab {
+    /// The default world, configuration and application.
+    pub(crate) fn new() -> Self {
+        Self::with(Setup::default(), Config::default())
+    }
+
+    pub(crate) fn with(setup: Setup, config: Config) -> Self {
+        Lab::run(setup, config, App::default())
+    }
+
+    pub(crate) fn configured(config: Config) -> Self {
+        Self::with(Setup::default(), config)
+    }
+
+    pub(crate) fn draining_by(drain: Drain) -> Self {
+        Self::configured(Config {
+            drain,
+            ..Config::default()
+        })
+    }
+
+    pub(crate) fn timed_by(times: Times) -> Self {
+        Self::configured(Config {
+            times,
+            ..Config::default()
+        })
+    }
+
+    pub(crate) fn limited_by(limits: Limits) -> Self {
+        Self::configured(Config {
+            limits,
+            ..Config::default()
+        })
+    }
+
+    pub(crate) fn faulty(faults: Faults) -> Self {
+        let setup = Setup {
+            faults,
+            ..Setup::default()
+        };
+        Self::with(setup, Config::default())
+    }
+
+    pub(crate) fn app(&mut self) -> &mut App {
+        self.engine.handler()
+    }
+
+    /// Answers the request for that target by the ticket that the application kept.
+    #[track_caller]
+    pub(crate) fn answer(&mut self, target: &str, response: Response) {
+        let ticket = self.app().ticket(target);
+        ticket.send(response);
+    }
+}
+
+impl<H: Handler> Lab<H> {
+    pub(crate) fn run(setup: Setup, config: Config, handler: H) -> Self {
+        let sim = Sim::new(setup);
+        let inbox = Inbox::new(sim.waker());
+        Self {
+            engine: Engine::new(sim, handler, config, inbox),
+            turns: 0,
+            ended: None,
+            patience: 20_000,
+        }
+    }
+
+    pub(crate) fn engine(&mut self) -> &mut Engine<Sim, H> {
+        &mut self.engine
+    }
+
+    pub(crate) fn sim(&mut self) -> &mut Sim {
+        self.engine.sys()
+    }
+
+    pub(crate) fn report(&self) -> &Report {
+        self.engine.report()
+    }
+
+    /// How many connections are in a phase.
+    pub(crate) fn count(&self, phase: Phase) -> u32 {
+        self.engine.counts()[phase as usize]
+    }
+
+    /// How many connections there are.
+    pub(crate) fn open(&self) -> u32 {
+        self.engine.counts().iter().sum()
+    }
+
+    /// Milliseconds since the world began.
+    pub(crate) fn millis(&mut self) -> u32 {
+        self.sim().millis()
+    }
+
+    /// Turns until the engine has done all that it will do before that moment, and at it; or until
+    /// it has ended.
+    #[track_caller]
+    pub(crate) fn until(&mut self, millis: u32) {
+        self.sim().run_until(millis);
+        let limit = self.turns + self.patience;
+        while self.ended.is_none() && !self.sim().resting() {
+            self.turn();
+            assert!(self.turns < limit, "the loop spins at {}", self.millis());
+        }
+    }
+
+    /// One turn, and what must hold after it.
+    pub(crate) fn turn(&mut self) {
+        assert!(self.ended.is_none(), "a turn after the end");
+        self.turns += 1;
+        let turn = self
+            .engine
+            .turn()
+            .expect("the world's selector never fails");
+        self.engine.check();
+        if let Turn::Done(outcome) = turn {
+            self.ended = Some((self.millis(), outcome));
+        }
+    }
+
+    /// Turns until nothing is left to do at this moment.
+    #[track_caller]
+    pub(crate) fn now(&mut self) {
+        let now = self.millis();
+        self.until(now);
+    }
+
+    /// Lets time pass.
+    #[track_caller]
+    pub(crate) fn pass(&mut self, millis: u32) {
+        let now = self.millis();
+        self.until(now + millis);
+    }
+
+    /// A peer that is connected, accepted and has sent nothing.
+    #[track_caller]
+    pub(crate) fn connect(&mut self) -> PeerId {
+        let peer = self.sim().connect(0);
+        self.now();
+        peer
+    }
+
+    /// A peer of that manner, connected and accepted.
+    #[track_caller]
+    pub(crate) fn connect_as(&mut self, manner: Manner) -> PeerId {
+        let peer = self.sim().peer(0);
+        self.sim().behave(peer, manner);
+        self.sim().act(Act::Connect(peer));
+        self.now();
+        peer
+    }
+
+    /// Bytes of a peer, and all that the engine does about them in this moment.
+    #[track_caller]
+    pub(crate) fn send(&mut self, peer: PeerId, bytes: impl Into<Bytes>) {
+        self.sim().send(peer, bytes);
+        self.now();
+    }
+
+    /// A peer that is connected, has sent these bytes, and whatever came of it.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, bytes: impl Into<Bytes>) -> PeerId {
+        let peer = self.connect();
+        self.send(peer, bytes);
+        peer
+    }
+
+    /// A peer that was answered once and is idle since.
+    #[track_caller]
+    pub(crate) fn idle(&mut self) -> PeerId {
+        let peer = self.ask(wire::GET);
+        assert_eq!(self.got(peer), wire::ok("hello\n"));
+        peer
+    }
+
+    /// The signal, and what the engine does in that moment.
+    #[track_caller]
+    pub(crate) fn signal(&mut self) {
+        self.sim().signal(SIGTERM);
+        self.now();
+    }
+
+    /// What a peer has taken, without the Date lines, which are checked.
+    #[track_caller]
+    pub(crate) fn got(&mut self, peer: PeerId) -> String {
+        let now = self.millis();
+        wire::undated(self.sim().got(peer), now)
+    }
+
+    /// What a peer has taken since it was idle for the first time.
+    #[track_caller]
+    pub(crate) fn got_then(&mut self, peer: PeerId) -> String {
+        let all = self.got(peer);
+        let first = wire::ok("hello\n");
+        all.strip_prefix(&first).expect("it was idle").to_owned()
+    }
+
+    pub(crate) fn seen(&mut self, peer: PeerId) -> Seen {
+        self.sim().seen(peer)
+    }
+
+    /// Asserts that a peer got our FIN at that moment, and no reset.
+    #[track_caller]
+    pub(crate) fn finished_at(&mut self, peer: PeerId, millis: u32) {
+        let seen = self.seen(peer);
+        assert_eq!((seen.fin, seen.reset), (Some(millis), None), "{peer:?}");
+    }
+
+    /// Asserts that a peer got a reset at that moment, and no FIN before it.
+    #[track_caller]
+    pub(crate) fn reset_at(&mut self, peer: PeerId, millis: u32) {
+        let seen = self.seen(peer);
+        assert_eq!((seen.fin, seen.reset), (None, Some(millis)), "{peer:?}");
+    }
+
+    /// Asserts that we have neither finished nor reset.
+    #[track_caller]
+    pub(crate) fn still_open(&mut self, peer: PeerId) {
+        assert!(self.seen(peer).open(), "{peer:?}: {:?}", self.seen(peer));
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Asserts that the engine ended at exactly that moment, with everything closed and accounted
+    /// for, and says how.
+    #[track_caller]
+    pub(crate) fn ends_at(&mut self, millis: u32) -> Outcome {
+        self.until(millis);
+        let counts = self.engine.counts();
+        let (at, outcome) = self.ended.clone().unwrap_or_else(|| {
+            panic!("it goes on at {millis}: {counts:?}");
+        });
+        assert_eq!(at, millis, "it ended too early: {outcome}");
+        self.accounts_agree(&outcome.report);
+        outcome
+    }
+
+    /// Asserts that it ended at exactly that moment with nothing lost.
+    #[track_caller]
+    pub(crate) fn drains_at(&mut self, millis: u32) -> Report {
+        let outcome = self.ends_at(millis);
+        assert_eq!(
+            (outcome.end, outcome.code()),
+            (End::Drained, 0),
+            "{outcome}"
+        );
+        assert_eq!(outcome.report.cut(), 0);
+        outcome.report
+    }
+
+    /// How it ended, if it did, with the books checked.
+    #[track_caller]
+    pub(crate) fn outcome(&mut self) -> Option<(u32, Outcome)> {
+        let (at, outcome) = self.ended.clone()?;
+        self.accounts_agree(&outcome.report);
+        Some((at, outcome))
+    }
+
+    #[track_caller]
+    fn accounts_agree(&mut self, report: &Report) {
+        let totals = self.sim().totals();
+        assert_eq!(totals.open(), 0, "sockets are left open");
+        assert_eq!(report.opened, totals.accepted);
+        assert_eq!(report.closed, totals.closed);
+        assert_eq!(self.open(), 0);
+    }
+}
+
+/// A peer that takes nothing until it is told to, through a window of that many bytes.
+pub(crate) const fn reluctant(window: u32) -> Manner {
+    Manner {
+        takes: Pace::Never,
+        answers: Pace::AtOnce,
+        window,
+    }
+}
+
+/// A peer that takes what it is sent so many milliseconds later.
+pub(crate) const fn slow(millis: u32) -> Manner {
+    Manner {
+        takes: Pace::After(millis),
+        answers: Pace::AtOnce,
+        window: 256 << 10,
+    }
+}
+
+/// A peer that never answers our FIN with its own.
+pub(crate) const fn silent() -> Manner {
+    Manner {
+        takes: Pace::AtOnce,
+        answers: Pace::Never,
+        window: 256 << 10,
+    }
+}
+
+/// Everything, our FIN included.
+pub(crate) const EVERYTHING: u64 = ALL;
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
