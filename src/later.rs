@@ -29,7 +29,7 @@ pub(crate) enum Message {
         response: Option<Box<Response>>,
     },
     /// A source or sink can go on.
-    Wake(ConnId),
+    Wake { id: ConnId, nth: u32 },
     /// Drain.
     Shutdown,
     /// Cut.
@@ -288,17 +288,19 @@ impl fmt::Debug for Ticket {
 #[derive(Clone, Debug)]
 pub struct Waker {
     id: ConnId,
+    nth: u32,
     handle: Handle,
 }
 
 impl Waker {
-    pub(crate) const fn new(id: ConnId, handle: Handle) -> Self {
-        Self { id, handle }
+    pub(crate) const fn new(id: ConnId, nth: u32, handle: Handle) -> Self {
+        Self { id, nth, handle }
     }
 
     /// Wakes it.
     pub fn wake(&self) {
-        self.handle.post(Message::Wake(self.id));
+        let (id, nth) = (self.id, self.nth);
+        self.handle.post(Message::Wake { id, nth });
     }
 
     /// Whether the server has been told to stop.

@@ -59,6 +59,7 @@ pub enum Flow {
 #[derive(Debug)]
 pub struct Context<'a> {
     pub(crate) id: ConnId,
+    pub(crate) nth: u32,
     pub(crate) handle: &'a Handle,
 }
 
@@ -70,6 +71,6 @@ impl Context<'_> {
 
     /// What wakes this source or sink again, from any thread.
     pub fn waker(&self) -> Waker {
-        Waker::new(self.id, self.handle.clone())
+        Waker::new(self.id, self.nth, self.handle.clone())
     }
 }

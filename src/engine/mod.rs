@@ -57,6 +57,8 @@ pub struct Engine<S: Sys, H> {
     started: bool,
     /// When the first reason to stop came.
     stopped_at: Option<Tick>,
+    /// Answers that had been broken off before.
+    aborted_before: u64,
     /// A signal was obeyed.
     signalled: bool,
     /// When new handshakes were turned away.
@@ -129,6 +131,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             stage: Stage::Serving,
             started: false,
             stopped_at: None,
+            aborted_before: 0,
             signalled: false,
             last_call: None,
             hooks: Runner::default(),

@@ -120,6 +120,8 @@ pub struct Real {
     events: Events,
     start: Instant,
     now: Tick,
+    /// The moment of `now`, as the time since `start`.
+    waited: Duration,
     /// Empty once we have stopped listening.
     listeners: Vec<Listening>,
     signals: Option<Signals>,
@@ -167,6 +169,7 @@ impl Real {
             events: Events::with_capacity(EVENTS),
             start: clock(),
             now: Tick::default(),
+            waited: Duration::ZERO,
             listeners: listening,
             signals,
             waker,
@@ -213,10 +216,13 @@ impl Sys for Real {
     }
 
     fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<()> {
-        let timeout = timeout.map(|millis| Duration::from_millis(millis.into()));
+        // From the moment that the caller reckons from: the turn since then took its time.
+        let spent = clock().duration_since(self.start + self.waited);
+        let timeout =
+            timeout.map(|millis| Duration::from_millis(millis.into()).saturating_sub(spent));
         let waited = self.poll.poll(&mut self.events, timeout);
-        let elapsed = clock().duration_since(self.start);
-        self.now = Tick::from_millis(elapsed.as_millis() as u32); // ticks wrap
+        self.waited = clock().duration_since(self.start);
+        self.now = Tick::from_millis(self.waited.as_millis() as u32); // ticks wrap
         match waited {
             Ok(()) => events.extend(self.events.iter().map(ready)),
             // A signal handler ran on this thread. If the signal is ours, its event comes next.
@@ -295,7 +301,15 @@ impl Sys for Real {
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.clear();
+        for mut listening in self.listeners.drain(..) {
+            // Closing alone leaves a socket in the selector that others hold as well: every
+            // connection that comes to them would wake us.
+            if listening.inherited
+                && let Err(error) = self.poll.registry().deregister(&mut listening.socket)
+            {
+                debug!("a listener could not be taken out of the selector: {error}");
+            }
+        }
     }
 
     fn signals(&mut self, numbers: &mut Vec<i32>) {
@@ -769,6 +783,22 @@ mod tests {
         let now = world.real.now();
         world.connect();
         assert_eq!(world.real.now().since(now), 0);
+    }
+
+    #[test]
+    fn a_wait_is_reckoned_from_the_moment_that_the_turn_began() {
+        let mut real = Real::new(Vec::new(), None).unwrap();
+        let mut events = Vec::new();
+        real.wait(Some(0), &mut events).unwrap();
+        let begun = real.now();
+        let turn = Instant::now();
+        while turn.elapsed() < Duration::from_millis(400) {
+            thread::yield_now(); // a turn that takes its time
+        }
+        real.wait(Some(500), &mut events).unwrap();
+        let waited = real.now().since(begun);
+        // Reckoned from the end of the turn it would be 900.
+        assert!((500..800).contains(&waited), "{waited} ms");
     }
 
     #[test]

@@ -179,7 +179,7 @@ fn cut_without_a_drain_ends_at_once_and_is_told() {
     lab.until(300);
     let asking = lab.ask(get("/cut"));
     let outcome = lab.ends_at(300);
-    assert_eq!((outcome.end, outcome.report.cut()), (End::Cut, 1));
+    assert_eq!((outcome.end, outcome.report.cut), (End::Cut, 1));
     assert_eq!(lab.got(waiting), unavailable());
     assert_eq!(lab.got(asking), ok("cutting\n"));
     lab.finished_at(idle, 300);
