@@ -190,6 +190,14 @@ impl Drain {
         self
     }
 
+    /// Ends the notice early once no connection came for this long: the load balancers have noticed.
+    /// Off unless set.
+    #[must_use]
+    pub const fn quiet(mut self, quiet: Duration) -> Self {
+        self.0.quiet = millis(quiet);
+        self
+    }
+
     /// How long a connection must have been idle to be closed: 25 ms. A client that was answered a
     /// moment ago is writing its next request; 0 closes under its pen.
     #[must_use]
@@ -226,6 +234,7 @@ impl Default for Drain {
     fn default() -> Self {
         Self(Policy {
             notice: 0,
+            quiet: NEVER,
             idle_grace: 25,
             head: 2_000,
             linger: 250,
@@ -250,6 +259,8 @@ pub struct Config {
     pub no_drain: bool,
     /// What the application wants done at the stations of a drain.
     pub hooks: Hooks,
+    /// The path of the readiness check that the server answers itself.
+    pub health: Option<String>,
     /// The signal that logs a table of the oldest connections, and is no reason to stop.
     pub table_signal: Option<i32>,
     /// How often to log the counts of every phase, in milliseconds.

@@ -51,6 +51,8 @@ impl Timeouts {
 pub struct Policy {
     /// From the signal on, how long to go on accepting while every answer says close.
     pub notice: u32,
+    /// The notice is over early when no connection came for this long; [`NEVER`] for not.
+    pub quiet: u32,
     /// How long a connection must have been idle to be closed: a client that was answered a moment
     /// ago is writing its next request.
     pub idle_grace: u32,
@@ -196,24 +198,35 @@ pub const fn stop(stage: Stage, counts: &Counts, now: Tick) -> Stage {
 }
 
 /// The stage at a moment: a notice that is over becomes the drain, unless a hook still `holds` it.
+/// `came` is when the last connection was accepted.
 #[must_use]
-pub const fn advance(
+pub fn advance(
     stage: Stage,
     policy: &Policy,
     counts: &Counts,
     holds: bool,
+    came: Tick,
     now: Tick,
 ) -> Stage {
     match stage {
-        Stage::Noticed { since } if now.since(since) >= policy.notice && !holds => {
+        Stage::Noticed { since } if !holds && now.reached(notice_end(policy, since, came)) => {
             stage.close(counts, now)
         }
         _ => stage,
     }
 }
 
-/// What to do now.
-pub fn plan(stage: Stage, policy: &Policy, counts: &Counts, now: Tick) -> Plan {
+/// When a notice ends: after its time, or once it has been quiet for long enough.
+fn notice_end(policy: &Policy, since: Tick, came: Tick) -> Tick {
+    let end = since.after(policy.notice);
+    match policy.quiet {
+        NEVER => end,
+        quiet => end.min(since.max(came).after(quiet)),
+    }
+}
+
+/// What to do now. `came` is when the last connection was accepted.
+pub fn plan(stage: Stage, policy: &Policy, counts: &Counts, came: Tick, now: Tick) -> Plan {
     let empty = counts.iter().all(|count| *count == 0);
     let plan = Plan {
         doors: Doors::Open,
@@ -232,7 +245,7 @@ pub fn plan(stage: Stage, policy: &Policy, counts: &Counts, now: Tick) -> Plan {
         }
         Stage::Cutting => (Doors::Shut, None),
         Stage::Noticed { since } => {
-            let left = policy.notice.saturating_sub(now.since(since));
+            let left = notice_end(policy, since, came).since(now);
             // Nothing left: a hook holds it, and its end is an event.
             (Doors::Open, (left > 0).then_some(left))
         }
@@ -321,6 +334,7 @@ mod tests {
 
     const POLICY: Policy = Policy {
         notice: 0,
+        quiet: NEVER,
         idle_grace: 25,
         head: 2_000,
         linger: 250,
@@ -375,7 +389,7 @@ mod tests {
     #[test]
     fn without_a_notice_the_drain_begins_with_the_signal() {
         let noticed = stop(Stage::Serving, &one(Phase::Idle), SIGNAL);
-        let stage = advance(noticed, &POLICY, &one(Phase::Idle), false, SIGNAL);
+        let stage = advance(noticed, &POLICY, &one(Phase::Idle), false, SIGNAL, SIGNAL);
         assert_eq!(stage, draining(1));
     }
 
@@ -383,16 +397,19 @@ mod tests {
     fn a_hook_holds_the_notice_but_not_the_deadline() {
         let noticed = Stage::Noticed { since: SIGNAL };
         let late = SIGNAL.after(10_000);
-        assert_eq!(advance(noticed, &POLICY, &NOBODY, true, late), noticed);
-        let held = plan(noticed, &POLICY, &NOBODY, late);
+        assert_eq!(
+            advance(noticed, &POLICY, &NOBODY, true, SIGNAL, late),
+            noticed
+        );
+        let held = plan(noticed, &POLICY, &NOBODY, SIGNAL, late);
         assert_eq!((held.doors, held.again_in), (Doors::Open, Some(15_000)));
-        let over = plan(noticed, &POLICY, &NOBODY, SIGNAL.after(25_000));
+        let over = plan(noticed, &POLICY, &NOBODY, SIGNAL, SIGNAL.after(25_000));
         assert_eq!((over.doors, over.cut), (Doors::Shut, Some(End::Deadline)));
     }
 
     #[test]
     fn serving_asks_nothing() {
-        let plan = plan(Stage::Serving, &POLICY, &NOBODY, SIGNAL);
+        let plan = plan(Stage::Serving, &POLICY, &NOBODY, SIGNAL, SIGNAL);
         assert!(plan.keep_alive && !plan.empty && plan.cut.is_none());
         assert_eq!((plan.doors, plan.again_in), (Doors::Open, None));
     }
@@ -417,8 +434,8 @@ mod tests {
         let counts = one(Phase::Handler);
         for &(at, doors, cut, again_in) in CASES {
             let now = SIGNAL.after(at);
-            stage = advance(stage, &policy, &counts, false, now);
-            let plan = plan(stage, &policy, &counts, now);
+            stage = advance(stage, &policy, &counts, false, SIGNAL, now);
+            let plan = plan(stage, &policy, &counts, SIGNAL, now);
             assert!(!plan.keep_alive && !plan.empty, "at {at}");
             assert_eq!(plan.doors, doors, "at {at}");
             assert_eq!(plan.cut, cut.then_some(End::Deadline), "at {at}");
@@ -439,8 +456,8 @@ mod tests {
                 let mut stage = Stage::Noticed { since: SIGNAL };
                 let (mut now, mut doors, mut steps) = (SIGNAL, Doors::Open, 0);
                 loop {
-                    stage = advance(stage, &policy, &counts, false, now);
-                    let plan = plan(stage, &policy, &counts, now);
+                    stage = advance(stage, &policy, &counts, false, SIGNAL, now);
+                    let plan = plan(stage, &policy, &counts, SIGNAL, now);
                     assert!(plan.doors >= doors, "the doors opened again");
                     doors = plan.doors;
                     match plan.again_in {
@@ -456,10 +473,40 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_notice_ends_early_and_a_busy_one_in_its_time() {
+        let policy = Policy {
+            notice: 5_000,
+            quiet: 1_000,
+            ..POLICY
+        };
+        let noticed = Stage::Noticed { since: SIGNAL };
+        let long_ago = Tick::from_millis(SIGNAL.as_millis() - 60_000);
+        const CASES: &[(u32, Option<u32>)] =
+            &[(0, Some(1_000)), (900, Some(1_900)), (4_500, Some(5_000))];
+        for &(came, ends) in CASES {
+            let came = SIGNAL.after(came);
+            let wait = plan(noticed, &policy, &NOBODY, came, SIGNAL).again_in;
+            assert_eq!(wait, ends, "{came:?}");
+        }
+        let before = advance(
+            noticed,
+            &policy,
+            &NOBODY,
+            false,
+            long_ago,
+            SIGNAL.after(999),
+        );
+        assert_eq!(before, noticed);
+        let after = SIGNAL.after(1_000);
+        let stage = advance(noticed, &policy, &NOBODY, false, long_ago, after);
+        assert_eq!(stage, draining_from(after, 0));
+    }
+
+    #[test]
     fn nobody_left_is_empty() {
-        assert!(plan(draining(0), &POLICY, &NOBODY, SIGNAL).empty);
+        assert!(plan(draining(0), &POLICY, &NOBODY, SIGNAL, SIGNAL).empty);
         for phase in Phase::ALL {
-            assert!(!plan(draining(0), &POLICY, &one(phase), SIGNAL).empty);
+            assert!(!plan(draining(0), &POLICY, &one(phase), SIGNAL, SIGNAL).empty);
         }
     }
 

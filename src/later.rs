@@ -7,10 +7,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
 
 use crate::guard::Guards;
 use crate::response::Response;
+use crate::status::{Query, Status};
 use crate::tracker::ConnId;
 use crate::trigger::Station;
 
@@ -36,6 +38,11 @@ pub(crate) enum Message {
     Hook { station: Station, well: bool },
     /// The last guard was released.
     Released,
+    /// Somebody asks where the server stands.
+    Status {
+        query: Query,
+        answer: SyncSender<Box<Status>>,
+    },
 }
 
 struct Shared {
@@ -43,6 +50,8 @@ struct Shared {
     /// A wake is under way for messages that the loop has not heard.
     posted: AtomicBool,
     draining: AtomicBool,
+    /// The application says that it is not ready.
+    unready: AtomicBool,
     guards: Guards,
     wake: Wake,
 }
@@ -70,6 +79,18 @@ impl Handle {
         self.shared.draining.load(Ordering::Relaxed)
     }
 
+    /// Says whether the application is ready, for the readiness check
+    /// ([`Server::health`](crate::Server::health)). It is until told otherwise, and never while
+    /// the server drains.
+    pub fn set_ready(&self, ready: bool) {
+        self.shared.unready.store(!ready, Ordering::Relaxed);
+    }
+
+    /// Whether the readiness check says yes.
+    pub fn ready(&self) -> bool {
+        !self.draining() && !self.shared.unready.load(Ordering::Relaxed)
+    }
+
     /// Holds the end of a drain until the guard is dropped: for work that must be done before the
     /// process exits. The drain's deadline holds all the same. `name` says what is waited for, in the
     /// progress lines and in the report.
@@ -78,6 +99,16 @@ impl Handle {
             number: self.shared.guards.hold(name.into()),
             handle: self.clone(),
         }
+    }
+
+    /// Asks the loop where it stands, and waits for the answer: a turn of the loop, as a rule well
+    /// under a millisecond. Not from a handler, which is what the loop would be waiting for.
+    ///
+    /// `None`: the loop has ended, or did not answer within `patience`, because a handler holds it.
+    pub fn status(&self, query: Query, patience: Duration) -> Option<Status> {
+        let (answer, answered) = sync_channel(1);
+        self.post(Message::Status { query, answer });
+        answered.recv_timeout(patience).ok().map(|status| *status)
     }
 
     pub(crate) fn guards(&self) -> &Guards {
@@ -150,6 +181,7 @@ impl Inbox {
                 sender,
                 posted: AtomicBool::new(false),
                 draining: AtomicBool::new(false),
+                unready: AtomicBool::new(false),
                 guards: Guards::default(),
                 wake,
             }),

@@ -203,6 +203,15 @@ impl Server {
         self
     }
 
+    /// Answers GET and HEAD of this path itself, without the handler: 200 `ok` while the server is
+    /// ready, 503 `draining` from the moment it was told to stop, 503 `not ready` while
+    /// [`Handle::set_ready`] says so.
+    #[must_use]
+    pub fn health(mut self, path: impl Into<String>) -> Self {
+        self.config.health = Some(path.into());
+        self
+    }
+
     /// Makes a signal log a table of the oldest connections instead of stopping the server. It must
     /// be one of those that the [`Builder`] was given.
     #[must_use]

@@ -45,6 +45,7 @@ const LAYERS: &[Layer] = &[
     layer("error", &[CORE, FACE], &[]),
     layer("trigger", &[], &[]),
     layer("guard", &[], &[]),
+    layer("status", &[&["tracker", "report"]], &["serde"]),
     layer("hooks", &[&["later", "report", "trigger"]], &["log"]),
     layer("sys", &[&["tick", "tracker", "peer"]], &[]),
     layer("engine", &[CORE, FACE, &["sys"]], &["slab", "log"]),
@@ -76,7 +77,7 @@ const LAYERS: &[Layer] = &[
 const CORE: &[&str] = &["tick", "peer", "date", "h1", "tracker", "drain"];
 const FACE: &[&str] = &[
     "request", "response", "handler", "later", "source", "pipe", "upgrade", "config", "report",
-    "error", "trigger", "guard", "hooks",
+    "error", "trigger", "guard", "hooks", "status",
 ];
 const SYSTEM: &[&str] = &["sys", "tick", "tracker", "peer", "error"];
 

@@ -30,6 +30,7 @@ mod support;
 use std::env;
 use std::time::Duration;
 
+use support::response::Response;
 use support::served::Served;
 
 /// What is said to happen at once happens within this, on a machine that does other things too.
@@ -44,4 +45,12 @@ fn serve(flags: &[&str]) -> Served {
 fn runs(usual: usize) -> usize {
     let factor = env::var("EBBTIDE_RUNS").ok();
     usual * factor.map_or(1, |text| text.parse().expect("EBBTIDE_RUNS is a number"))
+}
+
+/// Checks an answer to what came together with the signal: it says close, like all that follow.
+#[track_caller]
+fn assert_served(response: &Response, body: &[u8]) {
+    assert_eq!(response.status, 200, "{response}");
+    assert!(response.body == body, "another body: {response}");
+    response.assert_last();
 }

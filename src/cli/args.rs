@@ -72,6 +72,28 @@ pub struct Serve {
     )]
     pub drain_delay: Duration,
 
+    /// End the drain delay early once no connection came for that long: the load balancers have
+    /// noticed. Off by default, as a check that is slower than this would be missed
+    #[arg(
+        long,
+        value_name = "DURATION|off",
+        allow_hyphen_values = true,
+        default_value = "off",
+        value_parser = values::duration_or_off,
+        help_heading = STOPPING,
+    )]
+    pub drain_quiet: Maybe<Duration>,
+
+    /// The path of the readiness check: 200 while serving, 503 from the signal on
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/health",
+        value_parser = values::path,
+        help_heading = STOPPING,
+    )]
+    pub health_path: String,
+
     /// How long a request whose head has begun to arrive may take to send the rest of it during a
     /// drain. Enough for a slow link, and too short to hold up a stop
     #[arg(
@@ -477,6 +499,8 @@ mod tests {
             reuse_port: false,
             drain_timeout: secs(25),
             drain_delay: secs(0),
+            drain_quiet: None,
+            health_path: "/health".into(),
             drain_head_timeout: secs(2),
             late_requests: LateRequests::Serve,
             idle_grace: millis(25),
@@ -506,6 +530,8 @@ mod tests {
             reuse_port: true,
             drain_timeout: secs(60),
             drain_delay: secs(5),
+            drain_quiet: Some(secs(1)),
+            health_path: "/ready".into(),
             drain_head_timeout: millis(1),
             late_requests: LateRequests::Reject(429),
             idle_grace: millis(2),
@@ -527,7 +553,7 @@ mod tests {
         };
         let heard = serve(
             "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
-             --drain-delay 5s --drain-head-timeout 1ms --late-requests reject:429 \
+             --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
              --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --dev \
              --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --idle-timeout 8ms \
              --handler-timeout 9ms --max-head 1KiB --max-headers 11 --max-body 12 \
@@ -554,7 +580,7 @@ mod tests {
             ),
             (
                 "serve --max-headers=0",
-                r#"--max-headers: "0" is not a number from 1 to 10000"#,
+                r#"--max-headers: "0" is not a number from 1 to 1024"#,
             ),
             (
                 "serve --report xml",

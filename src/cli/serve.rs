@@ -2,9 +2,12 @@
 //!
 //! Knows no sockets.
 
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 
+use nix::sys::signal::{SigSet, SigmaskHow};
+use signal_hook::consts::SIGUSR1;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -23,7 +26,10 @@ use crate::{Drain, End, Late, Limits, Response, Server, Times};
 pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>> {
     logger::init();
     let server = bind(args)?;
-    force_exit_on_the_third(&args.signals)?;
+    let timer = spawn_deaf(|| {
+        force_exit_on_the_third(&args.signals)?;
+        Timer::start()
+    })?;
     for addr in server.local_addrs() {
         log::info!("listening on http://{addr}");
     }
@@ -33,7 +39,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         names(&args.signals),
         humantime::format_duration(args.drain_timeout),
     );
-    let demo = Demo::new(Timer::start()?, args.max_body);
+    let demo = Demo::new(timer, args.max_body);
     let outcome = server.run(demo)?;
     log::logger().flush();
     match args.report {
@@ -49,8 +55,10 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
         reuse_port: args.reuse_port,
         ..Options::default()
     };
+    // SIGUSR1 shows what the server is doing, unless it was chosen to stop it.
+    let shows = (!args.signals.contains(&SIGUSR1)).then_some(SIGUSR1);
     let server = Server::builder()
-        .signals(args.signals.iter().copied())
+        .signals(args.signals.iter().copied().chain(shows))
         .options(options)
         .bind(&args.listen)?;
     let mut limits = Limits::new()
@@ -65,13 +73,16 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
         .write(args.write_timeout)
         .idle(args.idle_timeout)
         .handler(args.handler_timeout);
-    let drain = Drain::new()
+    let mut drain = Drain::new()
         .limit(args.drain_timeout)
         .notice(args.drain_delay)
         .head(args.drain_head_timeout)
         .idle_grace(args.idle_grace)
         .spread(args.close_spread)
         .linger(args.linger);
+    if let Some(quiet) = args.drain_quiet {
+        drain = drain.quiet(quiet);
+    }
     let late = match args.late_requests {
         LateRequests::Serve => Late::Serve,
         LateRequests::Drop => Late::Drop,
@@ -80,16 +91,29 @@ fn bind(args: &Serve) -> Result<Server, crate::Error> {
             Late::Reject(response.field("Retry-After", "1"))
         }
     };
+    let server = server.health(&args.health_path);
     let mut server = server.limits(limits).times(times).drain(drain).late(late);
     if let Some(every) = args.log_connections {
         server = server.log_connections(every);
     }
+    if let Some(signal) = shows {
+        server = server.table_signal(signal);
+    }
     Ok(if args.dev { server.no_drain() } else { server })
+}
+
+/// Starts threads that no signal interrupts: the kernel then gives each to the thread of the loop,
+/// which so hears it before the requests that came with it, and answers those with a close.
+fn spawn_deaf<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let started = start();
+    before.thread_set_mask()?;
+    started
 }
 
 /// The loop hears the first signal and the second. Should it not hear, because a handler holds it,
 /// the third ends the process all the same, with the exit code of a cut.
-fn force_exit_on_the_third(signals: &[i32]) -> std::io::Result<()> {
+fn force_exit_on_the_third(signals: &[i32]) -> io::Result<()> {
     let mut heard = Signals::new(signals)?;
     thread::Builder::new()
         .name("signals".into())

@@ -12,6 +12,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 
 use crate::cli::args::LateRequests;
+use crate::h1::MAX_FIELDS;
 
 /// An address with its port. Names are not looked up: a server should not wait for DNS to start.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
@@ -79,6 +80,16 @@ pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
+/// The path of a request: absolute, and without what a request line cannot have.
+pub(super) fn path(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
+    if text.starts_with('/') && text.bytes().all(plain) {
+        Ok(text.into())
+    } else {
+        Err(format!("{text:?} is not a path; write it like /health"))
+    }
+}
+
 /// A number of bytes, alone or with a binary unit.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -114,7 +125,7 @@ pub(super) fn head_size(text: &str) -> Result<u64, String> {
 
 /// How many fields a head may have.
 pub(super) fn field_count(text: &str) -> Result<u32, String> {
-    count(text, 1..=10_000)
+    count(text, 1..=MAX_FIELDS as u32)
 }
 
 /// How many connections there may be.
@@ -273,6 +284,15 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_absolute_and_fits_a_request_line() {
+        assert_eq!(path("/ready/now"), Ok("/ready/now".into()));
+        for text in ["", "ready", "/a b", "/a?b", "/a#b", "/é"] {
+            let expected = format!("{text:?} is not a path; write it like /health");
+            assert_eq!(path(text), Err(expected));
+        }
+    }
+
+    #[test]
     fn what_is_no_size_is_told_what_is() {
         for text in [
             "", "KiB", "64KB", "64K", "1.5MiB", "-1", "0x10", "1 000", "64KiB ",
@@ -293,11 +313,11 @@ mod tests {
     #[test]
     fn counts_are_within_bounds() {
         assert_eq!(
-            (field_count("1"), field_count("10000")),
-            (Ok(1), Ok(10_000))
+            (field_count("1"), field_count("1024")),
+            (Ok(1), Ok(MAX_FIELDS as u32))
         );
-        for text in ["0", "10001", "-1", "x", "", "1.0"] {
-            let expected = format!("{text:?} is not a number from 1 to 10000");
+        for text in ["0", "1025", "-1", "x", "", "1.0"] {
+            let expected = format!("{text:?} is not a number from 1 to 1024");
             assert_eq!(field_count(text), Err(expected));
         }
         assert_eq!(connection_count("19000"), Ok(19_000));

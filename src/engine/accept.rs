@@ -18,6 +18,8 @@ pub(super) struct Accepting {
     more: Vec<bool>,
     /// Out of descriptors, or as many connections as there may be: since when.
     pub(super) full: Option<Tick>,
+    /// When the last connection was accepted.
+    pub(super) came: Tick,
     /// The listeners are still open.
     pub(super) open: bool,
     /// How many accepts in a row failed for want of descriptors, for the log.
@@ -29,6 +31,7 @@ impl Accepting {
         Self {
             more: vec![true; listeners],
             full: None,
+            came: Tick::default(),
             open: true,
             exhausted: false,
         }
@@ -105,6 +108,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     fn open(&mut self, io: S::Io, peer: crate::peer::Peer, now: Tick) {
         self.accepting.exhausted = false;
+        self.accepting.came = now;
         self.core.report.opened += 1;
         let id = self.tracker.insert(Phase::Fresh, now, Conn::new(io, peer));
         let Some(conn) = self.tracker.get_mut(id) else {

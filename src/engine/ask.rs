@@ -24,6 +24,9 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.conn.served = self.conn.served.wrapping_add(1);
         self.requests_left = self.requests_left.saturating_sub(1);
         self.core.report.requests += 1;
+        if self.core.config.health.is_some() && self.check_health(head) {
+            return;
+        }
         if self.is_late() && self.turn_away() {
             return;
         }
@@ -60,6 +63,24 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         if head.expects_continue && !more {
             self.hot.out.buffer.extend_from_slice(CONTINUE);
         }
+    }
+
+    /// Answers the readiness check, if that is what is asked for.
+    fn check_health(&mut self, head: &Head<'_, '_>) -> bool {
+        let asked = Some(head.path()) == self.core.config.health.as_deref()
+            && matches!(head.method, "GET" | "HEAD")
+            && head.framing == Framing::None;
+        if asked {
+            let handle = self.core.inbox.handle();
+            let (status, text) = match (handle.ready(), handle.draining()) {
+                (true, _) => (200, "ok"),
+                (false, true) => (503, "draining"),
+                (false, false) => (503, "not ready"),
+            };
+            let response = Response::text(status, text).field("Cache-Control", "no-store");
+            self.answer(response);
+        }
+        asked
     }
 
     /// Keeps the beginning of the head of a request that takes time, to say what is waited for.

@@ -2,75 +2,72 @@
 //!
 //! The oldest of a phase is the head of its list, so to name a few costs a few. Knows no sockets.
 
-use std::fmt;
+use std::cmp::Reverse;
 
 use super::Engine;
+use crate::drain::Stage;
 use crate::handler::Handler;
-use crate::peer::Peer;
+use crate::status::{Connection, Query, Status};
 use crate::sys::Sys;
 use crate::tracker::Phase;
 
-/// A connection in the middle of something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Blocker {
-    /// Who is on the other side.
-    pub peer: Peer,
-    /// What it waits for.
-    pub phase: Phase,
-    /// For how long, in milliseconds.
-    pub age: u32,
-    /// Method and target of its request, as far as they are known.
-    pub request: String,
-    /// Bytes of the request received so far.
-    pub bytes_in: u64,
-    /// Bytes of the answer sent so far.
-    pub bytes_out: u64,
-}
-
-impl fmt::Display for Blocker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let request = match self.request.as_str() {
-            "" => "(no head yet)",
-            request => request,
-        };
-        write!(
-            f,
-            "{} {request}: {} for {:.1} s, {} bytes in, {} out",
-            self.peer,
-            self.phase.name(),
-            f64::from(self.age) / 1_000.0,
-            self.bytes_in,
-            self.bytes_out
-        )
-    }
-}
-
 impl<S: Sys, H: Handler> Engine<S, H> {
     /// The connections that are in the middle of something for longest, at most `count`.
-    pub fn blockers(&self, count: usize) -> Vec<Blocker> {
+    pub fn blockers(&self, count: usize) -> Vec<Connection> {
+        self.oldest(&BUSY, 0, count)
+    }
+
+    /// The connections of these phases, those first that are in theirs for longest, without the
+    /// first `skip` and at most `count`. Costs as many steps as it looks at: `skip` and `count` in
+    /// each phase.
+    fn oldest(&self, phases: &[Phase], skip: usize, count: usize) -> Vec<Connection> {
         let now = self.core.sys.now();
-        let mut oldest: Vec<_> = BUSY
+        let mut oldest: Vec<_> = phases
             .iter()
             .flat_map(|phase| {
-                let list = self.tracker.iter(*phase).take(count);
-                list.map(move |(_, since, conn)| (now.since(since), *phase, conn))
+                let list = self.tracker.iter(*phase).take(skip.saturating_add(count));
+                list.map(move |(id, since, conn)| (now.since(since), id, *phase, conn))
             })
             .collect();
-        oldest.sort_by_key(|(age, ..)| std::cmp::Reverse(*age));
-        oldest.truncate(count);
-        let blocker = |(age, phase, conn): (u32, Phase, &super::Conn<S::Io>)| {
+        oldest.sort_by_key(|(age, id, ..)| (Reverse(*age), id.serial()));
+        let page = oldest.into_iter().skip(skip).take(count);
+        page.map(|(age, id, phase, conn)| {
             let hot = self.pool.get(conn.hot);
-            Blocker {
-                peer: conn.peer,
-                phase,
-                age,
+            Connection {
+                number: id.serial(),
+                peer: conn.peer.addr(),
+                phase: phase.name(),
+                age_millis: age,
+                requests: conn.served,
                 request: hot.map(|hot| request_line(&hot.head)).unwrap_or_default(),
                 bytes_in: hot.map_or_else(|| conn.lingered.into(), |hot| hot.bytes_in),
                 bytes_out: hot.map_or(0, |hot| hot.bytes_out),
             }
+        })
+        .collect()
+    }
+
+    /// Where the server stands, with a page of its connections.
+    pub(super) fn status(&self, query: &Query) -> Status {
+        let now = self.core.sys.now();
+        let phases = if query.all { &Phase::ALL[..] } else { &BUSY };
+        let limit = self.core.config.drain.0.limit;
+        let stage = match self.stage {
+            _ if self.ending.is_some() => "ending",
+            Stage::Serving => "serving",
+            Stage::Noticed { .. } => "noticed",
+            Stage::Draining { .. } => "draining",
+            Stage::Cutting => "cutting",
         };
-        oldest.into_iter().map(blocker).collect()
+        let since = self.stage.since();
+        Status {
+            stage,
+            left_millis: since.map(|since| limit.saturating_sub(now.since(since))),
+            phases: self.tracker.counts().into(),
+            guards: self.handle().guards().names(),
+            report: self.core.report.clone(),
+            connections: self.oldest(phases, query.skip, query.take),
+        }
     }
 
     /// Logs the oldest, a line each.

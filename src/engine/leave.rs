@@ -101,7 +101,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        // An idle peer that has vanished never acknowledges our FIN.
+        // Our FIN alone does not count: an idle peer that has vanished never acknowledges it.
         let owed = self.core.sys.unacknowledged(&conn.io);
         let owed = owed.filter(|owed| *owed >= ANSWER).unwrap_or(0);
         // While the server runs, the kernel goes on delivering for a peer that has stopped

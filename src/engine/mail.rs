@@ -36,6 +36,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 Message::Shutdown => {}
                 Message::Cut => self.stop(Trigger::Cut, now),
                 Message::Hook { station, well } => self.hooks.returned(station, well),
+                Message::Status { query, answer } => {
+                    // Whoever asked may have lost patience.
+                    let _ = answer.try_send(Box::new(self.status(&query)));
+                }
                 Message::Released => {} // looked at when the books are closed
             }
         }

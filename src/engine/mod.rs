@@ -25,7 +25,6 @@ use std::io;
 use std::mem;
 
 use self::accept::{Accepting, RETRY};
-pub use self::blockers::Blocker;
 use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
 use self::progress::Progress;

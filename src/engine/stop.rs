@@ -25,6 +25,8 @@ pub(super) struct Ending {
     cut: bool,
     /// The last moment for hooks and guards.
     until: Tick,
+    /// The drain itself is over: how long it took is known.
+    closed: bool,
     /// What was told to the last hook, once it was.
     outcome: Option<Outcome>,
 }
@@ -94,7 +96,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     pub(super) fn advance(&mut self, now: Tick) {
         let holds = self.hooks.is_running(Station::Trigger);
         let (policy, counts) = (&self.core.config.drain.0, self.tracker.counts());
-        self.stage = drain::advance(self.stage, policy, &counts, holds, now);
+        self.stage = drain::advance(self.stage, policy, &counts, holds, self.accepting.came, now);
         if let Stage::Draining { closing, .. } = self.stage {
             self.core.late_from = Some(closing);
         }
@@ -119,7 +121,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     pub(super) fn plan(&self, now: Tick) -> drain::Plan {
         let counts = self.tracker.counts();
-        drain::plan(self.stage, &self.core.config.drain.0, &counts, now)
+        let policy = &self.core.config.drain.0;
+        drain::plan(self.stage, policy, &counts, self.accepting.came, now)
     }
 
     /// When the last hook or guard is given up, once nothing else is waited for.
@@ -139,11 +142,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.cut_all(end, now);
             }
             None if self.tracker.is_empty() && !self.accepting.open && self.ending.is_none() => {
-                self.close_books(now);
                 self.ending = Some(Ending {
                     end: End::Drained,
                     cut: false,
-                    until: now.after(plan.again_in.unwrap_or(0)),
+                    until: self.deadline(now),
+                    closed: false,
                     outcome: None,
                 });
             }
@@ -188,18 +191,19 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         report.held = self.core.inbox.handle().guards().names();
         // A deadline that found only idle connections destroyed nothing.
         let harmless = end == End::Deadline && report.cut() == 0 && report.held.is_empty();
-        self.close_books(now);
         self.ending = Some(Ending {
             end: if harmless { End::Drained } else { end },
             cut: true,
             until: now.after(HOOK_GRACE),
+            closed: false,
             outcome: None,
         });
     }
 
-    /// The last connection is closed.
-    fn close_books(&mut self, now: Tick) {
-        self.core.report.drain_millis = self.stopped_at.map_or(0, |since| now.since(since));
+    /// The one deadline of the drain.
+    fn deadline(&self, now: Tick) -> Tick {
+        let since = self.stage.since().unwrap_or(now);
+        since.after(self.core.config.drain.0.limit)
     }
 
     /// Once every connection is closed: guards, the last two hooks, and then that was it.
@@ -208,6 +212,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let over = now.reached(ending.until);
         let held = !ending.cut && !self.handle().guards().is_empty();
         if !held || over {
+            if !ending.closed {
+                ending.closed = true;
+                let took = self.stopped_at.map_or(0, |since| now.since(since));
+                self.core.report.drain_millis = took;
+            }
             if let Some(hook) = self.core.config.hooks.drained.take() {
                 let report = self.core.report.clone();
                 self.run_hook(Station::Drained, Box::new(move || hook(&report)));

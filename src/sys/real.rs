@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, error};
@@ -17,6 +18,7 @@ use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::FORBIDDEN;
+use signal_hook::{SigId, flag, low_level};
 use signal_hook_mio::v1_0::Signals as SignalPipe;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use socket2::SockFilter;
@@ -43,7 +45,13 @@ compile_error!("ebbtide needs a 64-bit target: a connection's name of 64 bits is
 ///
 /// Once caught, a signal never gets its default action back in this process: after this value is
 /// dropped it does nothing at all.
-pub struct Signals(SignalPipe);
+pub struct Signals {
+    pipe: SignalPipe,
+    /// One came: seen after every wait, also when the pipe's own event is only in the next batch,
+    /// because the handler ran while the wait was returning.
+    came: Arc<AtomicBool>,
+    flags: Vec<SigId>,
+}
 
 /// The signals that people and supervisors stop a server with: Ctrl-C and SIGTERM.
 pub const STOP_SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
@@ -69,9 +77,34 @@ impl Signals {
         if let Some(number) = numbers.iter().find(forbidden) {
             return refuse(number, "that one cannot be handled, or not safely");
         }
-        SignalPipe::new(numbers)
-            .map(Self)
+        Self::catch(numbers)
             .map_err(|error| Error::new(format!("catch the signals {numbers:?}"), error))
+    }
+
+    fn catch(numbers: &[i32]) -> io::Result<Self> {
+        let mut signals = Self {
+            pipe: SignalPipe::new(numbers)?,
+            came: Arc::default(),
+            flags: Vec::with_capacity(numbers.len()),
+        };
+        for number in numbers {
+            let flag = flag::register(*number, Arc::clone(&signals.came))?;
+            signals.flags.push(flag);
+        }
+        Ok(signals)
+    }
+
+    /// Whether one came since this was last asked.
+    fn came(&self) -> bool {
+        self.came.load(Ordering::Relaxed) && self.came.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for flag in self.flags.drain(..) {
+            low_level::unregister(flag);
+        }
     }
 }
 
@@ -115,7 +148,7 @@ impl Real {
     fn open(listeners: Vec<Listener>, mut signals: Option<Signals>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
-        if let Some(Signals(pipe)) = &mut signals {
+        if let Some(Signals { pipe, .. }) = &mut signals {
             registry.register(pipe, SIGNAL, Interest::READABLE)?;
         }
         let waker = waker(registry)?;
@@ -190,6 +223,9 @@ impl Sys for Real {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+        if self.signals.as_ref().is_some_and(Signals::came) {
+            events.push(SIGNALLED);
+        }
         Ok(())
     }
 
@@ -263,14 +299,13 @@ impl Sys for Real {
     }
 
     fn signals(&mut self, numbers: &mut Vec<i32>) {
-        if let Some(Signals(pipe)) = &mut self.signals {
+        if let Some(Signals { pipe, .. }) = &mut self.signals {
             numbers.extend(pipe.pending());
         }
     }
 
     fn signal_name(number: i32) -> String {
-        signal_hook::low_level::signal_name(number)
-            .map_or_else(|| format!("signal {number}"), str::to_owned)
+        low_level::signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned)
     }
 
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
@@ -292,6 +327,15 @@ fn waker(registry: &Registry) -> io::Result<Arc<dyn Fn() + Send + Sync>> {
         }
     }))
 }
+
+/// A signal came.
+const SIGNALLED: Ready = Ready {
+    who: Who::Signal,
+    readable: true,
+    writable: false,
+    read_closed: false,
+    gone: false,
+};
 
 fn ready(event: &Event) -> Ready {
     Ready {

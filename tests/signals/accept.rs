@@ -10,8 +10,8 @@ use socket2::SockRef;
 
 use super::support::client::Client;
 use super::support::response::{Conversation, End, Response};
-use super::support::{Dice, GET, PATIENCE, get, post};
-use super::{PROMPT, runs, serve};
+use super::support::{Dice, GET, HELLO, PATIENCE, get, post};
+use super::{PROMPT, assert_served, runs, serve};
 
 const R03_CLIENTS: usize = 50;
 const R19_ROUNDS: usize = 4;
@@ -23,9 +23,7 @@ fn r03_requests_in_the_backlog_are_answered() {
     let served = serve(&[]);
     let clients = served.terminate_after(|| connect_all(served.addr(), GET));
     for client in clients {
-        let response = client.response(0);
-        assert_eq!(response.status, 200);
-        response.assert_last();
+        assert_served(&client.response(0), HELLO);
         client.assert_ends(1);
     }
     let (_, report) = served.wait_report(0);

@@ -30,6 +30,7 @@ fn r11_exit_waits_for_the_peer_to_have_everything() {
         .expect("a small buffer");
     socket.connect(&served.addr().into()).expect("connect");
     let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream
         .write_all(&get(&format!("/bytes/{LENGTH}")))
         .expect("write");

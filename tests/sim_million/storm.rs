@@ -89,7 +89,7 @@ impl Storm {
             dice,
             peers: Vec::new(),
             failed_accepts,
-            stubborn: seed % 4 == 0,
+            stubborn: seed.is_multiple_of(4),
         }
     }
 

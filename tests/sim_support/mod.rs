@@ -44,7 +44,7 @@ impl Lab {
     }
 
     pub(crate) fn with(setup: Setup, config: Config) -> Self {
-        Lab::run(setup, config, App::default())
+        Self::run(setup, config, App::default())
     }
 
     pub(crate) fn configured(config: Config) -> Self {

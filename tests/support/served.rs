@@ -206,6 +206,7 @@ impl Served {
     /// connection of its own has been answered, and events are served in the order of arrival.
     pub(crate) fn settle(&self) {
         let mut stream = TcpStream::connect(self.addr()).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
         stream.write_all(request).expect("write");
         let mut answer = Vec::new();

@@ -1,0 +1,363 @@
+//! The library embedded in a program: spawned on a thread, stopped by its handle, with hooks and
+//! guards at the stations of the drain.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ebbtide::{
+    Drain, End, Handle, Query, Reply, Request, Response, Running, Server, Ticket, Trigger,
+};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn server() -> Server {
+    Server::bind("127.0.0.1:0").unwrap()
+}
+
+fn hello(_: &Request<'_>) -> Response {
+    Response::text(200, "hello\n")
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn ask(stream: &mut TcpStream, path: &str) {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+}
+
+/// Everything up to the server's FIN.
+fn read_all(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// A handler that keeps the ticket of every request for the test.
+fn ticketed() -> (impl FnMut(&Request<'_>) -> Reply + Send, Receiver<Ticket>) {
+    let (sender, tickets) = channel();
+    let handler = move |request: &Request<'_>| {
+        let (later, ticket) = request.later();
+        sender.send(ticket).unwrap();
+        Reply::from(later)
+    };
+    (handler, tickets)
+}
+
+/// Runs the server with a request in flight that is answered once the drain has begun.
+fn drain_with_one_in_flight(server: Server) -> ebbtide::Outcome {
+    let (handler, tickets) = ticketed();
+    let running = server.spawn(handler).unwrap();
+    let mut client = connect(running.local_addr());
+    ask(&mut client, "/");
+    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
+    running.handle().shutdown();
+    let waiter = thread::spawn(move || {
+        spin_until(|| ticket.draining());
+        ticket.send(Response::text(200, "late but whole\n"));
+    });
+    let text = read_all(&mut client);
+    assert!(text.contains("Connection: close\r\n"), "{text}");
+    assert!(text.ends_with("late but whole\n"), "{text}");
+    drop(client);
+    waiter.join().unwrap();
+    running.wait().unwrap()
+}
+
+fn spin_until(mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "it never came");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_spawned_server_serves_and_returns_its_outcome() {
+    let running = server().spawn(hello).unwrap();
+    let mut client = connect(running.local_addr());
+    ask(&mut client, "/");
+    let mut first = [0; 15];
+    client.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    let closer = thread::spawn(move || read_all(&mut client));
+    let outcome = running.shutdown().unwrap();
+    assert!(closer.join().unwrap().ends_with("hello\n"));
+    assert_eq!((outcome.end, outcome.code()), (End::Drained, 0));
+    let report = outcome.report;
+    assert_eq!((report.opened, report.closed, report.answered), (1, 1, 1));
+    assert_eq!(report.trigger, "shutdown");
+}
+
+#[test]
+fn shutdown_from_a_handler_and_from_many_threads_is_one_drain() {
+    let running = server()
+        .spawn(|request: &Request<'_>| {
+            request.handle().shutdown();
+            Response::text(200, "stopping\n")
+        })
+        .unwrap();
+    let handles: Vec<Handle> = (0..8).map(|_| running.handle().clone()).collect();
+    let mut client = connect(running.local_addr());
+    ask(&mut client, "/");
+    assert!(read_all(&mut client).ends_with("stopping\n"));
+    drop(client);
+    for handle in handles {
+        thread::spawn(move || handle.shutdown()).join().unwrap();
+    }
+    assert_eq!(running.wait().unwrap().end, End::Drained);
+}
+
+#[test]
+fn a_dropped_server_is_cut_and_leaves_nothing_behind() {
+    let (handler, tickets) = ticketed();
+    let running = server().spawn(handler).unwrap();
+    let addr = running.local_addr();
+    let mut client = connect(addr);
+    ask(&mut client, "/");
+    let _ticket = tickets.recv_timeout(PATIENCE).unwrap();
+    drop(running);
+    assert!(read_all(&mut client).starts_with("HTTP/1.1 503 "));
+    assert!(TcpStream::connect(addr).is_err(), "it still listens");
+}
+
+#[test]
+fn hooks_run_in_order_around_the_drain() {
+    let (sender, stations) = channel();
+    let tell = |sender: &Sender<String>| sender.clone();
+    let (one, two, three, four) = (tell(&sender), tell(&sender), tell(&sender), sender);
+    let server = server()
+        .on_trigger(move |trigger| {
+            assert_eq!(*trigger, Trigger::Shutdown);
+            one.send(format!("trigger: {trigger}")).unwrap();
+        })
+        .on_listener_closed(move || two.send("listener closed".into()).unwrap())
+        .on_drained(move |report| {
+            assert_eq!(report.opened, report.closed);
+            three.send(format!("drained: {}", report.answered)).unwrap();
+        })
+        .on_exit(move |outcome| four.send(format!("exit: {}", outcome.code())).unwrap());
+    let outcome = drain_with_one_in_flight(server);
+    assert_eq!(outcome.code(), 0);
+    let told: Vec<_> = stations.try_iter().collect();
+    let expected = [
+        "trigger: shutdown",
+        "listener closed",
+        "drained: 1",
+        "exit: 0",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn until_the_first_hook_returns_every_socket_is_as_it_was() {
+    let (go, wait) = channel::<()>();
+    let running = server()
+        .on_trigger(move |_| wait.recv_timeout(PATIENCE).unwrap())
+        .spawn(hello)
+        .unwrap();
+    let addr = running.local_addr();
+    let mut idle = connect(addr);
+    ask(&mut idle, "/");
+    let mut first = [0; 15];
+    idle.read_exact(&mut first).unwrap();
+    running.handle().shutdown();
+    spin_until(|| running.handle().draining());
+    // The listener accepts, and answers say close.
+    let mut fresh = connect(addr);
+    ask(&mut fresh, "/");
+    let text = read_all(&mut fresh);
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("Connection: close"));
+    drop(fresh);
+    // The idle connection is served too.
+    ask(&mut idle, "/");
+    go.send(()).unwrap();
+    assert_eq!(read_all(&mut idle).matches("hello\n").count(), 2);
+    drop(idle);
+    assert_eq!(running.wait().unwrap().code(), 0);
+}
+
+#[test]
+fn a_hook_that_panics_is_exit_code_4_and_the_others_run() {
+    let exit = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&exit);
+    let outcome = drain_with_one_in_flight(
+        server()
+            .on_drained(|_| panic!("a panic that the test wants"))
+            .on_exit(move |outcome| *seen.lock().unwrap() = Some(outcome.code())),
+    );
+    assert_eq!((outcome.end, outcome.code()), (End::HookFailed, 4));
+    assert_eq!(outcome.report.failed_hooks, ["on_drained"]);
+    assert_eq!(*exit.lock().unwrap(), Some(4));
+}
+
+#[test]
+fn no_hook_holds_the_exit_beyond_the_deadline() {
+    let limit = Duration::from_millis(300);
+    let hang = || {
+        // Never returns while the test runs.
+        let (_held, never) = channel::<()>();
+        let _ = never.recv_timeout(PATIENCE);
+    };
+    let hung = |server: Server| server.drain(Drain::new().limit(limit));
+    let cases: [(&str, Server); 4] = [
+        ("on_trigger", hung(server()).on_trigger(move |_| hang())),
+        (
+            "on_listener_closed",
+            hung(server()).on_listener_closed(hang),
+        ),
+        ("on_drained", hung(server()).on_drained(move |_| hang())),
+        ("on_exit", hung(server()).on_exit(move |_| hang())),
+    ];
+    for (hook, server) in cases {
+        let running = server.spawn(hello).unwrap();
+        let start = Instant::now();
+        let outcome = running.shutdown().unwrap();
+        let took = start.elapsed();
+        assert_eq!(
+            (outcome.end, outcome.code()),
+            (End::HookFailed, 4),
+            "{hook}"
+        );
+        assert_eq!(outcome.report.failed_hooks.first().unwrap(), hook);
+        assert!(took >= limit, "{hook}: given up after {took:?}");
+        // 50 ms by the contract; these machines are shared.
+        assert!(took < limit + Duration::from_secs(1), "{hook}: {took:?}");
+        println!("{hook} hung: exit {:?} after the deadline", took - limit);
+    }
+}
+
+fn guarded(server: Server) -> (Running, ebbtide::Guard) {
+    let running = server.spawn(hello).unwrap();
+    let guard = running.handle().guard("flush queue");
+    (running, guard)
+}
+
+#[test]
+fn a_guard_holds_the_drain_until_it_is_dropped() {
+    let drained = Arc::new(Mutex::new(false));
+    let seen = Arc::clone(&drained);
+    let (running, guard) = guarded(server().on_drained(move |_| *seen.lock().unwrap() = true));
+    let addr = running.local_addr();
+    running.handle().shutdown();
+    spin_until(|| TcpStream::connect(addr).is_err()); // the listener is closed
+    assert!(!*drained.lock().unwrap(), "drained with a guard held");
+    drop(guard);
+    let outcome = running.wait().unwrap();
+    assert_eq!(outcome.code(), 0);
+    assert!(*drained.lock().unwrap() && outcome.report.held.is_empty());
+}
+
+#[test]
+fn a_guard_does_not_hold_the_deadline_and_is_named() {
+    let limit = Duration::from_millis(200);
+    let (running, guard) = guarded(server().drain(Drain::new().limit(limit)));
+    let outcome = running.shutdown().unwrap();
+    assert_eq!((outcome.end, outcome.code()), (End::Deadline, 1));
+    assert_eq!(outcome.report.held, ["flush queue"]);
+    assert!(outcome.to_string().contains(r#""flush queue" still held"#));
+    drop(guard);
+}
+
+#[test]
+fn the_deadline_covers_a_request_that_is_never_answered() {
+    let (handler, tickets) = ticketed();
+    let limit = Duration::from_millis(200);
+    let running = server()
+        .drain(Drain::new().limit(limit))
+        .spawn(handler)
+        .unwrap();
+    let mut client = connect(running.local_addr());
+    ask(&mut client, "/slow");
+    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
+    let outcome = running.shutdown().unwrap();
+    assert_eq!((outcome.end, outcome.code()), (End::Deadline, 1));
+    assert_eq!(outcome.report.forced_503, 1);
+    let text = read_all(&mut client);
+    assert!(
+        text.starts_with("HTTP/1.1 503 ") && text.contains("Retry-After: "),
+        "{text}"
+    );
+    ticket.send(Response::new(200)); // finds nobody
+}
+
+#[test]
+fn the_loop_says_where_it_stands() {
+    let (handler, tickets) = ticketed();
+    let running = server().spawn(handler).unwrap();
+    let mut client = connect(running.local_addr());
+    ask(&mut client, "/slow?now");
+    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
+    let _fresh = connect(running.local_addr());
+    let status = |query| running.handle().status(query, PATIENCE).unwrap();
+    let page = Query {
+        take: 10,
+        ..Query::default()
+    };
+    spin_until(|| status(page).phases.fresh == 1);
+    let serving = status(page);
+    assert_eq!((serving.stage, serving.left_millis), ("serving", None));
+    assert_eq!((serving.phases.handler, serving.report.requests), (1, 1));
+    let [connection] = &serving.connections[..] else {
+        panic!("{:?}", serving.connections)
+    };
+    assert_eq!(connection.request, "GET /slow?now");
+    assert_eq!(connection.peer, client.local_addr().unwrap());
+    let all = Query { all: true, ..page };
+    assert_eq!(status(all).connections.len(), 2);
+    let second = Query { skip: 1, ..all };
+    assert_eq!(status(second).connections.len(), 1);
+
+    running.handle().shutdown();
+    let draining = status(page);
+    assert_eq!(draining.stage, "draining");
+    assert!(draining.left_millis.is_some_and(|left| left <= 25_000));
+    ticket.send(Response::new(204));
+    read_all(&mut client);
+    drop(client);
+    let handle = running.handle().clone();
+    assert_eq!(running.wait().unwrap().code(), 0);
+    assert_eq!(handle.status(page, PATIENCE), None);
+}
+
+#[test]
+fn readiness_is_answered_without_the_handler() {
+    let limit = Drain::new()
+        .notice(PATIENCE)
+        .quiet(Duration::from_millis(50));
+    let running = server().health("/ready").drain(limit).spawn(hello).unwrap();
+    let addr = running.local_addr();
+    let check = |expected: &str| {
+        let mut client = connect(addr);
+        client
+            .write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let text = read_all(&mut client);
+        assert!(text.contains(expected), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 200 ") == expected.ends_with("\nok"),
+            "{text}"
+        );
+    };
+    check("\r\n\r\nok");
+    running.handle().set_ready(false);
+    check("\r\n\r\nnot ready");
+    running.handle().set_ready(true);
+    check("\r\n\r\nok");
+    let start = Instant::now();
+    running.handle().shutdown();
+    spin_until(|| running.handle().draining());
+    check("\r\n\r\ndraining");
+    // The notice would be ten seconds; it is quiet after 50 ms.
+    let outcome = running.wait().unwrap();
+    assert_eq!(outcome.code(), 0);
+    assert!(start.elapsed() < PATIENCE, "the notice did not end early");
+}
