@@ -304,10 +304,10 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         flushed
     }
 
-    /// The peer takes nothing more.
+    /// The peer takes nothing more: what it has may be half an answer, and must not look whole.
     const fn broken(&mut self) -> Verdict {
         self.core.report.left += 1;
-        Verdict::Leave(How::Gone)
+        Verdict::Leave(How::Abort)
     }
 }
 
