@@ -71,6 +71,8 @@ pub(super) enum How {
     Gone,
     /// Reset, so that what the peer has cannot look complete.
     Abort,
+    /// The same, but it was the peer that broke it.
+    Broken,
 }
 
 impl Hot {

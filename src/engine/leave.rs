@@ -45,6 +45,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.core.report.aborted += 1;
                 self.core.sys.abort(conn.io);
             }
+            How::Broken => self.core.sys.abort(conn.io),
         }
         self.core.report.closed += 1;
         self.accepting.room();

@@ -307,7 +307,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     /// The peer takes nothing more: what it has may be half an answer, and must not look whole.
     const fn broken(&mut self) -> Verdict {
         self.core.report.left += 1;
-        Verdict::Leave(How::Abort)
+        Verdict::Leave(How::Broken)
     }
 }
 

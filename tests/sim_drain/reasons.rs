@@ -231,7 +231,7 @@ fn the_outcome_has_a_line_for_people() {
     let line = outcome.to_string();
     assert_eq!(
         line,
-        "drained in 0.001 s, nothing lost: 1 connections, 1 requests, 1 answered, 1 closed idle"
+        "drained in 0.001 s, nothing cut: 1 connection, 1 request, 1 answered, 1 closed idle"
     );
 }
 
