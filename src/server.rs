@@ -245,12 +245,27 @@ impl Server {
     /// # Errors
     ///
     /// The event loop could not be set up, or the system's selector failed.
-    pub fn run(mut self, handler: impl Handler) -> io::Result<Outcome> {
+    pub fn run(self, handler: impl Handler) -> io::Result<Outcome> {
+        self.run_with(|_| handler)
+    }
+
+    /// As [`Server::run`], with a handler that is made from the server's [`Handle`]: for one that
+    /// stops the server, or for other threads that ask where it stands. `handler` is called once,
+    /// when every socket listens and just before the first request is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::run`].
+    pub fn run_with<H: Handler>(
+        mut self,
+        handler: impl FnOnce(&Handle) -> H,
+    ) -> io::Result<Outcome> {
         if self.signals.is_none() {
             self.signals = Some(Signals::install(&STOP_SIGNALS)?);
         }
         let (sys, config) = self.into_parts()?;
         let inbox = Inbox::new(sys.waker());
+        let handler = handler(inbox.handle());
         Engine::new(sys, handler, config, inbox).run()
     }
 
