@@ -22,6 +22,11 @@ use support::served::Served;
 /// Tells it to stop, and demands that it drained. Gives how many requests it answered.
 fn stop(served: &Served) -> i64 {
     served.terminate();
+    stopped(served)
+}
+
+/// Demands that it drained.
+fn stopped(served: &Served) -> i64 {
     let (_, report) = served.wait_report(0);
     assert_eq!(report.end(), "drained");
     report.answered()

@@ -309,6 +309,27 @@ mod tests {
     }
 
     #[test]
+    fn a_drain_is_told_in_one_line() {
+        let mut status = Status {
+            stage: "draining",
+            left_millis: Some(23_001),
+            phases: Phases {
+                handler: 3,
+                reply: 1,
+                ..Phases::default()
+            },
+            guards: vec!["flush".into()],
+            report: crate::Report::default(),
+            connections: Vec::new(),
+        };
+        let line = "draining: 3 handler, 1 reply, \"flush\"; 24 s left";
+        assert_eq!(describe(&status), line);
+        status.phases = Phases::default();
+        status.guards.clear();
+        assert_eq!(describe(&status), "draining: no connections; 24 s left");
+    }
+
+    #[test]
     fn names_that_are_no_sockets_are_refused() {
         for name in ["", "relative", "vsock:2:1234", "/nowhere/at/all"] {
             assert!(connect(OsStr::new(name)).is_err(), "{name}");

@@ -1,6 +1,6 @@
 //! Two processes behind HAProxy with the configuration of `examples/deploy`, restarted in turn.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::load::{Connections, Load};
 use super::support::PATIENCE;
 use super::support::served::Served;
-use super::{assert_nothing_lost, stop};
+use super::{assert_nothing_lost, stop, stopped};
 
 const RESTARTS: usize = 4;
 
@@ -36,16 +36,20 @@ fn servers_restarted_in_turn_behind_haproxy() {
     };
     let mut servers = [start(one), start(two)];
     let proxy = Proxy::start(front, one, two);
-    proxy.wait_up();
+    proxy.wait_servers(2, thread::yield_now);
 
     let load = Load::start(front, &[(8, Connections::Kept), (2, Connections::New)]);
     let mut answered = 0;
     for n in 0..RESTARTS {
         load.wait_more(1_000);
-        answered += stop(&servers[n % 2]);
+        servers[n % 2].terminate();
+        // The checks take it out of rotation before it refuses anybody.
+        proxy.wait_servers(1, || load.wait_more(20));
+        assert!(servers[n % 2].is_running(), "the delay is too short");
+        answered += stopped(&servers[n % 2]);
         servers[n % 2] = start([one, two][n % 2]);
         // Health checks decide, as they do in a rollout.
-        proxy.wait_up();
+        proxy.wait_servers(2, || load.wait_more(20));
     }
     load.wait_more(1_000);
     let seen = load.stop();
@@ -107,18 +111,23 @@ impl Proxy {
             .arg("-f")
             .arg(&config)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(dir.join("log")).expect("a file"))
             .spawn()
             .expect("haproxy starts");
         Self { child, dir }
     }
 
-    /// Waits until the checks have found both servers well.
-    fn wait_up(&self) {
+    /// Waits until so many servers are in rotation; in between, for what `pause` waits for.
+    fn wait_servers(&self, count: usize, pause: impl Fn()) {
         let start = Instant::now();
-        while self.servers_up() != Some(2) {
-            assert!(start.elapsed() < PATIENCE, "the servers are not up");
-            thread::yield_now();
+        while self.servers_up() != Some(count) {
+            let log = || fs::read_to_string(self.dir.join("log"));
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{count} servers expected: {:?}",
+                log()
+            );
+            pause();
         }
     }
 
@@ -131,7 +140,7 @@ impl Proxy {
         // A line for each server: backend, its name, and further on the state and the last check.
         let up = |line: &&str| {
             let values: Vec<_> = line.split(',').collect();
-            let checked = values.iter().any(|value| *value == "L7OK");
+            let checked = values.contains(&"L7OK");
             line.starts_with("ebbtide,") && checked && values.contains(&"UP")
         };
         Some(table.lines().filter(up).count())
