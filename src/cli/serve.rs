@@ -48,7 +48,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         if let Some(supervisor) = &supervisor {
             supervisor.ready(serving, handle.clone());
         }
-        demo
+        Ok(demo)
     })?;
     if let Some(supervisor) = supervisor {
         supervisor.ended(&outcome);
