@@ -1,12 +1,13 @@
 //! What the command line says: the flags, their help, and one clear line for each mistake.
 //!
-//! The parsed arguments are plain data with every default filled in.
+//! The parsed arguments are plain data with every default filled in, but for the address, whose
+//! default depends on what a supervisor passed on.
 //!
 //! Knows nothing of the server that they configure, and neither prints nor exits.
 
 use std::error::Error as _;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
@@ -33,10 +34,11 @@ pub struct Serve {
     #[arg(
         help = "Address and port to listen on, as 127.0.0.1:8080 or [::1]:8080; may be given \
                 several times. Port 0 takes a free port and prints it. By default only this \
-                machine gets in, so that nothing is exposed by accident",
+                machine gets in, so that nothing is exposed by accident. Sockets passed on by a \
+                supervisor (LISTEN_FDS) take the place of the default, and come first \
+                [default: 127.0.0.1:8080]",
         long,
         value_name = "ADDR:PORT",
-        default_value = "127.0.0.1:8080",
         value_parser = values::address,
         help_heading = LISTENING,
     )]
@@ -432,6 +434,9 @@ fn is_of_serve(flag: &str) -> bool {
         .is_some_and(|name| flags.any(|long| long == name))
 }
 
+/// Where to listen when nobody says where: `--listen` is empty and a supervisor passed no sockets.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
 const LISTENING: &str = "Listening";
 const STOPPING: &str = "Stopping";
 const TIMEOUTS: &str = "Timeouts";
@@ -495,7 +500,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_table() {
         let expected = Serve {
-            listen: vec!["127.0.0.1:8080".parse().unwrap()],
+            listen: Vec::new(),
             reuse_port: false,
             drain_timeout: secs(25),
             drain_delay: secs(0),

@@ -2,9 +2,11 @@
 //!
 //! Knows the library only from outside.
 
+mod activation;
 pub mod args;
 mod demo;
 pub mod logger;
+mod notify;
 mod serve;
 mod timer;
 mod values;
