@@ -254,12 +254,26 @@ impl Server {
     /// # Errors
     ///
     /// The event loop could not be set up, or the system's selector failed.
-    pub fn run(mut self, handler: impl Handler) -> io::Result<Outcome> {
+    pub fn run(self, handler: impl Handler) -> io::Result<Outcome> {
+        self.run_with(|_| Ok(handler))
+    }
+
+    /// As [`Server::run`], with a handler that is made once there is a [`Handle`] to give to it or to
+    /// another thread. There is none before the event loop is set up, since a handle wakes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::run`], and what `make` fails with.
+    pub fn run_with<H: Handler>(
+        mut self,
+        make: impl FnOnce(&Handle) -> io::Result<H>,
+    ) -> io::Result<Outcome> {
         if self.signals.is_none() {
             self.signals = Some(Signals::install(&STOP_SIGNALS)?);
         }
         let (sys, config) = self.into_parts()?;
         let inbox = Inbox::new(sys.waker());
+        let handler = make(inbox.handle())?;
         Engine::new(sys, handler, config, inbox).run()
     }
 

@@ -10,6 +10,7 @@
 mod delivered;
 pub mod listen;
 pub mod real;
+mod unix;
 
 use std::io;
 use std::io::IoSlice;

@@ -8,14 +8,15 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{self, Shutdown};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, error};
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::FORBIDDEN;
 use signal_hook::{SigId, flag, low_level};
@@ -27,7 +28,8 @@ use socket2::SockRef;
 use crate::error::Error;
 use crate::peer::Peer;
 use crate::sys::delivered::Delivered;
-use crate::sys::listen::Listener;
+use crate::sys::listen::{Listener, Listens, UNNAMED};
+use crate::sys::unix::SocketFile;
 use crate::sys::{AcceptError, Ready, Sys, Who};
 use crate::tick::Tick;
 use crate::tracker::ConnId;
@@ -128,10 +130,17 @@ pub struct Real {
 }
 
 #[derive(Debug)]
-struct Listening {
-    socket: TcpListener,
-    /// It came from outside, so others may be listening on this very socket.
-    inherited: bool,
+enum Listening {
+    Tcp {
+        socket: TcpListener,
+        /// It came from outside, so others may be listening on this very socket.
+        inherited: bool,
+    },
+    Unix {
+        /// Before the socket, so that it is dropped first.
+        _file: SocketFile,
+        socket: UnixListener,
+    },
 }
 
 impl Real {
@@ -155,12 +164,23 @@ impl Real {
         let mut listening = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.into_iter().enumerate() {
             let inherited = listener.is_inherited();
-            let mut socket = TcpListener::from_std(listener.into_std());
-            if NODELAY_IS_INHERITED {
-                SockRef::from(&socket).set_tcp_nodelay(true)?;
-            }
-            registry.register(&mut socket, listener_token(index), Interest::READABLE)?;
-            listening.push(Listening { socket, inherited });
+            let token = listener_token(index);
+            listening.push(match listener.into_socket() {
+                Listens::Tcp(socket) => {
+                    let mut socket = TcpListener::from_std(socket);
+                    if NODELAY_IS_INHERITED {
+                        SockRef::from(&socket).set_tcp_nodelay(true)?;
+                    }
+                    registry.register(&mut socket, token, Interest::READABLE)?;
+                    Listening::Tcp { socket, inherited }
+                }
+                Listens::Unix(bound) => {
+                    let mut socket = UnixListener::from_std(bound.socket);
+                    registry.register(&mut socket, token, Interest::READABLE)?;
+                    let _file = bound.file;
+                    Listening::Unix { _file, socket }
+                }
+            });
         }
         Ok(Self {
             poll,
@@ -234,10 +254,15 @@ impl Sys for Real {
     }
 
     fn accept(&mut self, listener: usize) -> Result<(TcpStream, Peer), AcceptError> {
-        let Some(listener) = self.listeners.get(listener) else {
-            return Err(AcceptError::Closed(ErrorKind::NotConnected.into()));
+        let socket = match self.listeners.get(listener) {
+            Some(Listening::Tcp { socket, .. }) => socket,
+            Some(Listening::Unix { socket, .. }) => {
+                let (io, _) = socket.accept().map_err(classify)?;
+                return Ok((as_stream(io.into()), UNNAMED.into()));
+            }
+            None => return Err(AcceptError::Closed(ErrorKind::NotConnected.into())),
         };
-        let (io, addr) = listener.socket.accept().map_err(classify)?;
+        let (io, addr) = socket.accept().map_err(classify)?;
         if !NODELAY_IS_INHERITED && let Err(error) = io.set_nodelay(true) {
             // The peer may be gone already, which a read will tell.
             debug!("{addr}: TCP_NODELAY: {error}");
@@ -285,11 +310,14 @@ impl Sys for Real {
     ///
     /// An inherited socket is left alone, and the answer is then no: the filter would stay on the
     /// socket for all who hold it, and a supervisor hands the very socket to the next process.
-    /// While another holds it, closing ours resets nobody anyway.
+    /// While another holds it, closing ours resets nobody anyway. A Unix socket has no handshakes: a
+    /// connect is complete when it returns.
     fn stop_handshakes(&mut self) -> bool {
         let mut all = true;
-        for Listening { socket, inherited } in &self.listeners {
-            all &= !inherited && drop_new_handshakes(socket);
+        for listening in &self.listeners {
+            if let Listening::Tcp { socket, inherited } = listening {
+                all &= !inherited && drop_new_handshakes(socket);
+            }
         }
         all
     }
@@ -316,6 +344,12 @@ impl Sys for Real {
 /// The one place that reads the clock.
 fn clock() -> Instant {
     Instant::now()
+}
+
+/// A stream socket of any family as the one type of them all: reading, writing, shutting down and
+/// registering are the same system calls. Asked for its addresses, it answers with an error.
+fn as_stream(socket: OwnedFd) -> TcpStream {
+    TcpStream::from_std(net::TcpStream::from(socket))
 }
 
 fn waker(registry: &Registry) -> io::Result<Arc<dyn Fn() + Send + Sync>> {
