@@ -1,0 +1,39 @@
+//! Times a piece of work: the best of many batches, as whatever disturbs can only make it slower.
+//!
+//! `cargo bench` passes `--bench`. Without it, as under `cargo test --benches`, all work is done
+//! once, to see that it can be: the figures are then of no use.
+
+use std::env;
+use std::time::{Duration, Instant};
+
+/// Whether figures are wanted, or just a run.
+pub(crate) fn measuring() -> bool {
+    env::args().any(|arg| arg == "--bench")
+}
+
+/// Says so where what follows are no figures.
+pub(crate) fn begin() {
+    if !measuring() {
+        println!("one run of each, to see that it runs: for figures use `cargo bench`");
+    }
+}
+
+/// The nanoseconds that `work` takes on what `prepare` makes, which is not timed, over the number
+/// of things it does: `count`.
+pub(crate) fn nanos_each<T>(count: usize, prepare: impl Fn() -> T, work: impl Fn(&mut T)) -> f64 {
+    let run = || {
+        let mut subject = prepare();
+        let start = Instant::now();
+        work(&mut subject);
+        start.elapsed()
+    };
+    let mut best = run();
+    let begun = Instant::now();
+    while measuring() && begun.elapsed() < TIME {
+        best = best.min(run());
+    }
+    best.as_secs_f64() * 1e9 / count as f64
+}
+
+/// How long one figure is measured.
+const TIME: Duration = Duration::from_millis(500);

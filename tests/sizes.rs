@@ -1,0 +1,311 @@
+//! What connections and requests cost, by the allocator's own account and by the CPU's.
+//!
+//! The engine is turned by hand, on the simulator and on the kernel's loopback, and the client is
+//! on the same thread: the allocator counts by thread, so a figure holds all that the server did
+//! and nothing that another test does. A client here allocates nothing.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use allocation_counter::{AllocationInfo, measure};
+use nix::time::{ClockId, clock_gettime};
+
+use ebbtide::Response;
+use ebbtide::config::Config;
+use ebbtide::engine::Engine;
+use ebbtide::handler::Handler;
+use ebbtide::later::Inbox;
+use ebbtide::sys::Sys;
+use ebbtide::sys::listen::{Listener, Options};
+use ebbtide::sys::real::Real;
+use ebbtide::sys::sim::{PeerId, Setup, Sim};
+
+/// Requests by name, in the pieces in which they arrive, and how many answers they have.
+const REQUESTS: &[(&str, &[&str], u64)] = &[
+    ("a GET", &[GET], 1),
+    ("a HEAD", &["HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"], 1),
+    ("a GET as browsers send it", &[BROWSER], 1),
+    (
+        "a GET in pieces",
+        &["GET / HT", "TP/1.1\r\nHost: a\r", "\n\r\n"],
+        1,
+    ),
+    (
+        "a POST",
+        &["POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"],
+        1,
+    ),
+    (
+        "a POST in chunks and in pieces",
+        &[
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "3\r\nhel\r\n2\r\n",
+            "lo\r\n0\r\n\r\n",
+        ],
+        1,
+    ),
+    (
+        "four GETs in one segment",
+        &["GET / HTTP/1.1\r\nHost: a\r\n\r\n\
+           GET / HTTP/1.1\r\nHost: a\r\n\r\n\
+           GET / HTTP/1.1\r\nHost: a\r\n\r\n\
+           GET / HTTP/1.1\r\nHost: a\r\n\r\n"],
+        4,
+    ),
+];
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+const BROWSER: &str = "GET /a/page?of=this&site=1 HTTP/1.1\r\n\
+    Host: www.example.com\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+    Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Connection: keep-alive\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n\
+    Sec-Fetch-Dest: document\r\n\
+    Sec-Fetch-Mode: navigate\r\n\
+    Sec-Fetch-Site: same-origin\r\n\
+    \r\n";
+
+#[test]
+fn a_request_allocates_nothing_on_the_simulator() {
+    for (name, pieces, answers) in REQUESTS {
+        let (mut engine, peers) = simulated(4);
+        let mut ask = |rounds: u64| {
+            let before = engine.report().answered;
+            for _ in 0..rounds {
+                for piece in *pieces {
+                    for peer in &peers {
+                        engine.sys().send(*peer, *piece);
+                    }
+                    engine.turn().unwrap();
+                }
+            }
+            let answered = engine.report().answered - before;
+            assert_eq!(answered, rounds * answers * 4, "{name}");
+        };
+        ask(WARM_UP);
+        let cost = measure(|| ask(1000));
+        assert_eq!(cost, AllocationInfo::default(), "{name}");
+    }
+}
+
+#[test]
+fn a_request_allocates_nothing_on_sockets() {
+    let mut clients = Vec::new();
+    for (name, pieces, answers) in REQUESTS {
+        let (mut engine, addr) = listening();
+        clients.clear();
+        clients.extend((0..4).map(|_| connect(addr)));
+        let mut ask = |rounds: u64| {
+            for _ in 0..rounds {
+                for client in &mut clients {
+                    let (requests, answered) = (engine.report().requests, *answers);
+                    for piece in *pieces {
+                        let read = engine.report().bytes_in + piece.len() as u64;
+                        client.write_all(piece.as_bytes()).unwrap();
+                        turn_until(&mut engine, |engine| engine.report().bytes_in == read);
+                    }
+                    assert_eq!(engine.report().requests, requests + answered, "{name}");
+                    drain(client);
+                }
+            }
+        };
+        ask(WARM_UP);
+        let cost = measure(|| ask(1000));
+        assert_eq!(cost, AllocationInfo::default(), "{name}");
+    }
+}
+
+/// Connections too: whoever comes, asks and leaves costs nothing where others were before.
+#[test]
+fn a_connection_allocates_nothing_where_another_was() {
+    let (mut engine, addr) = listening();
+    let mut visit = |visits: u64| {
+        for _ in 0..visits {
+            let mut client = connect(addr);
+            let closed = engine.report().closed + 1;
+            let last = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            client.write_all(last).unwrap();
+            turn_until(&mut engine, |engine| engine.report().answered == closed);
+            drain(&mut client);
+            drop(client);
+            turn_until(&mut engine, |engine| engine.report().closed == closed);
+        }
+    };
+    visit(WARM_UP);
+    let cost = measure(|| visit(300));
+    assert_eq!(cost, AllocationInfo::default());
+}
+
+/// The number of connections is a power of two, as the capacity of the slab is: what one more half
+/// of them costs is what each costs.
+#[test]
+fn an_idle_connection_costs_at_most_64_bytes_on_the_simulator() {
+    let memory = |connections: u32| {
+        let (mut engine, peers) = simulated(0);
+        assert!(peers.is_empty());
+        let mut bytes = 0;
+        for _ in 0..connections {
+            let peer = engine.sys().connect(0);
+            engine.sys().send(peer, GET);
+            // What the simulator itself allocates, it allocates before.
+            bytes += measure(|| while !turn_answers(&mut engine) {}).bytes_current;
+        }
+        assert_eq!(idle(&engine), connections);
+        bytes
+    };
+    let each = (memory(1 << 14) - memory(1 << 13)) as f64 / f64::from(1 << 13);
+    println!("an idle connection costs {each} bytes on the simulator");
+    assert!((32.0..=64.0).contains(&each), "{each} bytes");
+}
+
+/// The same on sockets. In a debug build mio's stream carries the id of its selector: 12 bytes
+/// more, for checks that a release build does not make.
+#[test]
+fn an_idle_connection_costs_at_most_64_bytes_on_sockets() {
+    let memory = |connections: u32| {
+        let (mut engine, addr) = listening();
+        let mut clients = Vec::with_capacity(connections as usize);
+        let cost = measure(|| {
+            for _ in 0..connections {
+                let mut client = connect(addr);
+                client.write_all(GET.as_bytes()).unwrap();
+                while !turn_answers(&mut engine) {}
+                clients.push(client);
+            }
+        });
+        assert_eq!(idle(&engine), connections);
+        cost.bytes_current
+    };
+    // Both ends are in this process, whose limit may be 1,024 open files.
+    let each = (memory(256) - memory(128)) as f64 / 128.0;
+    println!("an idle connection costs {each} bytes on sockets");
+    let most = if cfg!(debug_assertions) { 80.0 } else { 64.0 };
+    assert!((32.0..=most).contains(&each), "{each} bytes");
+}
+
+/// The longest head there may be, a byte at a time: four times as many bytes cost four times as
+/// much, and would cost sixteen times as much if each began the search again.
+#[test]
+fn a_head_that_drips_costs_time_by_its_length() {
+    let drip = |length: usize| {
+        let (mut engine, peers) = simulated(1);
+        let head = head_of(length);
+        let before = cpu_time();
+        for n in 0..length {
+            engine.sys().send(peers[0], &head[n..=n]);
+            engine.turn().unwrap();
+        }
+        let time = cpu_time() - before;
+        assert_eq!(engine.report().requests, 1, "a head of {length} bytes");
+        time
+    };
+    let least = |length| (0..5).map(|_| drip(length)).min().unwrap();
+    let (short, long) = (least(16 << 10), least(64 << 10));
+    let ratio = long.as_secs_f64() / short.as_secs_f64();
+    println!("16 KiB byte by byte: {short:?}, 64 KiB: {long:?}, {ratio:.1} times as long");
+    assert!(ratio < 8.0, "{ratio}");
+}
+
+/// Memory that a head which does not end holds: what came of it, and room to grow by as much.
+#[test]
+fn a_head_that_drips_holds_its_own_length() {
+    let (mut engine, peers) = simulated(1);
+    let head = head_of(64 << 10);
+    let mut held = 0;
+    for n in 0..head.len() - 1 {
+        engine.sys().send(peers[0], &head[n..=n]);
+        let turn = measure(|| assert!(engine.turn().is_ok()));
+        held += turn.bytes_current;
+    }
+    println!("a head of 64 KiB but its last byte holds {held} bytes");
+    assert!(held <= 2 * 64 * 1024, "{held}");
+}
+
+/// An engine on the simulator that answers everything, and peers that are connected.
+fn simulated(peers: usize) -> (Engine<Sim, impl Handler>, Vec<PeerId>) {
+    let sim = Sim::new(Setup {
+        record: false,
+        ..Setup::default()
+    });
+    let mut engine = engine(sim);
+    let peers = (0..peers).map(|_| engine.sys().connect(0)).collect();
+    engine.turn().unwrap();
+    engine.turn().unwrap(); // their first events
+    (engine, peers)
+}
+
+/// An engine on sockets that answers everything, and where it listens.
+fn listening() -> (Engine<Real, impl Handler>, SocketAddr) {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = Listener::bind(any, &Options::default()).unwrap();
+    let addr = listener.local_addr();
+    (engine(Real::new(vec![listener], None).unwrap()), addr)
+}
+
+fn engine<S: Sys>(sys: S) -> Engine<S, impl Handler> {
+    let inbox = Inbox::new(sys.waker());
+    let hello = |_: &ebbtide::Request<'_>| {
+        Response::new(200)
+            .content_type("text/plain")
+            .body("Hello, World!")
+    };
+    Engine::new(sys, hello, Config::default(), inbox)
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(addr).unwrap();
+    client.set_nodelay(true).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+/// Reads what is there, which is at least a byte.
+fn drain(client: &mut TcpStream) {
+    let mut answer = [0; 4096];
+    let n = client.read(&mut answer).unwrap();
+    assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
+}
+
+/// Turns until something is so. Each turn waits for an event, so that it is no spinning.
+fn turn_until<S: Sys, H: Handler>(engine: &mut Engine<S, H>, so: impl Fn(&Engine<S, H>) -> bool) {
+    while !so(engine) {
+        engine.turn().unwrap();
+    }
+}
+
+/// Turns once, and says whether all requests are answered that came so far and the last turn
+/// had one.
+fn turn_answers<S: Sys, H: Handler>(engine: &mut Engine<S, H>) -> bool {
+    let before = engine.report().answered;
+    engine.turn().unwrap();
+    engine.report().answered > before
+}
+
+fn idle<S: Sys, H: Handler>(engine: &Engine<S, H>) -> u32 {
+    engine.counts()[ebbtide::tracker::Phase::Idle as usize]
+}
+
+/// A good head of that many bytes.
+fn head_of(length: usize) -> &'static [u8] {
+    let (start, end) = ("GET / HTTP/1.1\r\nHost: a\r\nA: ", "\r\n\r\n");
+    let filler = "a".repeat(length - start.len() - end.len());
+    format!("{start}{filler}{end}").leak().as_bytes()
+}
+
+/// What this thread has used of the CPU: not what others took from it meanwhile.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .unwrap()
+        .into()
+}
+
+/// Rounds before the counting: buffers have their sizes, tables theirs.
+const WARM_UP: u64 = 20;
+
+/// How long a client waits for its answer before the test fails.
+const PATIENCE: Duration = Duration::from_secs(10);
