@@ -1,12 +1,15 @@
-//! The command: `ebbtide serve`.
+//! The command: `ebbtide serve`, and `ebbtide ctl` to talk to it.
 //!
 //! Knows the library only from outside.
 
+pub mod admin;
 pub mod args;
+pub mod ctl;
 mod demo;
 pub mod logger;
 mod serve;
 mod timer;
+mod token;
 mod values;
 
 use std::ffi::OsString;
@@ -27,6 +30,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
                 ExitCode::from(CANNOT)
             }
         },
+        Ok(Command::Ctl(options)) => ctl::ctl(&options),
         Err(Exit::Told(text)) => {
             // Piped into a pager that was closed: nothing is left to say.
             let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());

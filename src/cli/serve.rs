@@ -11,6 +11,7 @@ use signal_hook::consts::SIGUSR1;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
+use super::admin::{self, Admin};
 use super::args::{LateRequests, Report, Serve};
 use super::demo::Demo;
 use super::logger;
@@ -26,10 +27,14 @@ use crate::{Drain, End, Late, Limits, Response, Server, Times};
 pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>> {
     logger::init();
     let server = bind(args)?;
+    let admin = Admin::bind(&args.admin)?;
     let timer = spawn_deaf(|| {
         force_exit_on_the_third(&args.signals)?;
         Timer::start()
     })?;
+    if let Some(admin) = &admin {
+        log::info!("admin on {}", admin.place());
+    }
     for addr in server.local_addrs() {
         log::info!("listening on http://{addr}");
     }
@@ -40,7 +45,16 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         humantime::format_duration(args.drain_timeout),
     );
     let demo = Demo::new(timer, args.max_body);
-    let outcome = server.run(demo)?;
+    let mut answering = None;
+    let outcome = server.run_with(|handle| {
+        if let Some(admin) = admin {
+            answering = Some(spawn_deaf(|| admin.start(handle))?);
+        }
+        Ok(demo)
+    })?;
+    if let Some(answering) = answering {
+        admin::end(answering);
+    }
     log::logger().flush();
     match args.report {
         Report::Text => eprintln!("ebbtide: {outcome}"),
