@@ -931,7 +931,7 @@ mod tests {
 
     #[test]
     fn an_inherited_socket_is_left_open_to_its_other_holders() {
-        let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let outside = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let held = outside.try_clone().unwrap();
         let listener = Listener::from_std(outside).unwrap();
         let addr = listener.local_addr();

@@ -235,7 +235,8 @@ pub(crate) fn run(args: &[&str]) -> std::process::Output {
         .expect("the command starts")
 }
 
-fn command() -> OsString {
+/// The command that is tested.
+pub(crate) fn command() -> OsString {
     env::var_os(OTHER_BUILD).unwrap_or_else(|| env!("CARGO_BIN_EXE_ebbtide").into())
 }
 
