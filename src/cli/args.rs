@@ -18,6 +18,10 @@ use crate::cli::values;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and it is made once"
+)]
 pub enum Command {
     Serve(Serve),
     Ctl(Ctl),
