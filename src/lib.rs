@@ -1,4 +1,78 @@
-//! An HTTP/1.1 server that always knows what each socket is doing.
+//! An HTTP/1.1 server on raw mio that always knows what each of its sockets is doing, and so stops
+//! without losing a request.
+//!
+//! ```no_run
+//! use ebbtide::{Response, Server};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let server = Server::bind("127.0.0.1:8080")?;
+//!     let outcome = server.serve(|request| match request.path() {
+//!         "/" => Response::text(200, "hello\n"),
+//!         _ => Response::text(404, "not here\n"),
+//!     })?;
+//!     std::process::exit(outcome.code())
+//! }
+//! ```
+//!
+//! One thread, one loop. SIGTERM or SIGINT starts the drain; [`Server::run`] returns its [`Outcome`]
+//! the moment the last byte is delivered.
+//!
+//! # A drain
+//!
+//! | when | what |
+//! |---|---|
+//! | the signal | known before the requests of the same batch are answered: every head not yet sent says `Connection: close`, [`Request::draining`] is true, the readiness check fails |
+//! | [`Drain::notice`], default 0 | the listener goes on accepting; a hook ([`Server::on_trigger`]) may hold this |
+//! | then, in one turn | new handshakes are turned away, the backlog is accepted; idle sockets get one last non-blocking read, and FIN if there was nothing |
+//! | 1 ms later | handshakes that were half way are in; the listener closes |
+//! | [`Drain::idle_grace`], 25 ms | a connection that was answered a moment ago may send its next request, and is answered with close |
+//! | [`Drain::head`], 2 s | heads that have begun are complete, or answered 408 |
+//! | as long as it takes | uploads, handlers and answers finish; FIN, then [`Drain::linger`] for the peer's |
+//! | the last acknowledgement | hooks, guards, the outcome |
+//! | [`Drain::limit`], 25 s | what is left is cut: 503 where nothing was sent, a reset where a body was in the middle |
+//!
+//! # Features
+//!
+//! * `cli` (default): the command, `ebbtide serve`.
+//! * `json`: [`Outcome::to_json`], and `serde::Serialize` for [`Report`] and [`Status`].
+//! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`] runs.
+//!
+//! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
+//! signal-hook-mio only. It never exits the process, installs a logger, or starts a thread that nobody
+//! asked for ([`Server::spawn`] and hooks ask for one each), and has no `unsafe`.
+//!
+//! # The map
+//!
+//! ```text
+//! main ──► server ──► engine ──► sys (a trait) ◄── sys::real (mio), sys::sim (a table)
+//!                       │
+//!       ┌───────────────┼───────────────┐
+//!       ▼               ▼               ▼
+//!      h1            tracker          drain
+//! ```
+//!
+//! [`h1`] turns bytes into events and decisions into bytes; [`tracker`] knows which connections wait
+//! for what, and since when; [`mod@drain`] says what stopping asks for at a moment. None of the three
+//! knows a socket or a clock.
+//!
+//! # Decisions worth knowing
+//!
+//! * **Delivered means acknowledged.** A FIN of the peer that crosses ours is no receipt. Before the
+//!   process exits, the kernel is asked whether everything was acknowledged (`sock_diag` on Linux; the
+//!   acknowledgement of our FIN is an edge that the loop sees, so nothing is polled). Where the
+//!   system cannot tell, the peer's FIN or the linger's end is taken.
+//! * **What is read out after a FIN** is bounded by time, and by 16 MiB: an upload of the size people
+//!   really send may be refused without a reset that destroys the answer.
+//! * **A request that is refused with a body announced** closes its connection after the answer
+//!   (RFC 9112 §9.6); nothing is read only to keep a connection that made a mistake.
+//! * **A second signal during the notice** ends the notice; one during the drain cuts it. Signals that
+//!   arrive in one batch are one.
+//! * **A field that cannot be written** makes the answer a 500 and a line in the log. It is never
+//!   written half, and nothing panics; [`Response::try_field`] is for values from outside.
+//! * **The head's scan** is kept for heads that arrive in pieces; one that arrives whole goes straight
+//!   to httparse, and its line ends are then checked. Both ways give the same answer for any cut.
+//! * **Limits** are at most five days, because moments are 32-bit milliseconds and the age of whoever
+//!   waits without a limit is capped well below their wrap.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]

@@ -43,7 +43,8 @@ pub struct Report {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
-    /// How long the drain took, in milliseconds.
+    /// How long the drain took, in milliseconds: from the first reason to stop until every connection
+    /// was closed and every guard released. The last hooks are not counted.
     pub drain_millis: u32,
     /// What told the server to stop.
     pub trigger: String,

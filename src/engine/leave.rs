@@ -101,10 +101,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        let owed = match self.core.sys.unacknowledged(&conn.io) {
-            Some(owed @ ANSWER..) => owed,
-            _ => 0, // an idle peer that has vanished never acknowledges our FIN
-        };
+        // Our FIN alone does not count: an idle peer that has vanished never acknowledges it.
+        let owed = self.core.sys.unacknowledged(&conn.io);
+        let owed = owed.filter(|owed| *owed >= ANSWER).unwrap_or(0);
         // While the server runs, the kernel goes on delivering for a peer that has stopped
         // taking; only an exit must not come before the last byte.
         let going_on = conn.owed == 0 || owed < conn.owed || draining;

@@ -253,7 +253,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         let now = self.core.sys.now();
         let plan = self.plan(now);
-        let retry = self.accepting.full.filter(|_| self.accepting.open);
+        // Where it is the limit on connections, room comes by a close alone.
+        let full = self.tracker.len() >= self.core.config.limits.connections;
+        let waits = self.accepting.open && !full;
+        let retry = self.accepting.full.filter(|_| waits);
         // The plan may have asked for the last call late: it lasts its moment all the same.
         let last_call = self.last_call.map(|from| from.after(LAST_CALL));
         let moments = [

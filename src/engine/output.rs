@@ -48,6 +48,8 @@ pub(super) enum Flushed {
     All,
     /// The socket is full.
     Blocked,
+    /// It had its share of writes, and there is more.
+    Share,
     /// The connection is broken.
     Broken,
 }
@@ -84,7 +86,8 @@ impl Output {
         self.tail = tail;
     }
 
-    /// Writes until all is written or the socket is full; adds what was written to `count`.
+    /// Writes until all is written, the socket is full, or it was asked often enough: a peer on a
+    /// fast line takes as quickly as we write. Adds what was written to `count`.
     #[inline]
     pub(super) fn flush<S: Sys>(
         &mut self,
@@ -92,8 +95,11 @@ impl Output {
         io: &mut S::Io,
         count: &mut u64,
     ) -> Flushed {
-        let mut interrupted = 0;
+        let (mut interrupted, mut writes) = (0, WRITES);
         loop {
+            if writes == 0 {
+                return Flushed::Share;
+            }
             let head = self.buffer.get(self.sent..).unwrap_or_default();
             let tail = self.tail.bytes();
             let tail = &tail[self.sent.saturating_sub(self.buffer.len())..];
@@ -119,6 +125,8 @@ impl Output {
                     }
                     // Not all was taken: ask again, for the socket's own word that it is full.
                     self.sent += n;
+                    interrupted = 0;
+                    writes -= 1;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked = true;
@@ -154,6 +162,9 @@ const FULL: usize = 64 * 1024;
 
 /// Bodies up to this many bytes are copied behind their head: cheaper than a second slice.
 const COPIED: usize = 4 * 1024;
+
+/// Writes of one flush: each takes what the socket has room for, which is megabytes.
+const WRITES: u32 = 16;
 
 /// How often in a row a write may be interrupted.
 pub(super) const RETRIES: u32 = 16;

@@ -79,6 +79,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             match self.flush() {
                 Flushed::All => {}
                 Flushed::Blocked => return Verdict::Wait,
+                Flushed::Share => return Verdict::Again,
                 Flushed::Broken => return self.broken(),
             }
         }
@@ -91,6 +92,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             match self.flush() {
                 Flushed::All => {}
                 Flushed::Blocked => return Verdict::Wait,
+                Flushed::Share => return Verdict::Again,
                 Flushed::Broken => return self.broken(),
             }
             if let Some(how) = self.hot.leaving {

@@ -25,6 +25,8 @@ pub(super) struct Ending {
     cut: bool,
     /// The last moment for hooks and guards.
     until: Tick,
+    /// The drain itself is over: how long it took is known.
+    closed: bool,
     /// What was told to the last hook, once it was.
     outcome: Option<Outcome>,
 }
@@ -140,11 +142,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.cut_all(end, now);
             }
             None if self.tracker.is_empty() && !self.accepting.open && self.ending.is_none() => {
-                self.close_books(now);
                 self.ending = Some(Ending {
                     end: End::Drained,
                     cut: false,
                     until: self.deadline(now),
+                    closed: false,
                     outcome: None,
                 });
             }
@@ -189,11 +191,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         report.held = self.core.inbox.handle().guards().names();
         // A deadline that found only idle connections destroyed nothing.
         let harmless = end == End::Deadline && report.cut() == 0 && report.held.is_empty();
-        self.close_books(now);
         self.ending = Some(Ending {
             end: if harmless { End::Drained } else { end },
             cut: true,
             until: now.after(HOOK_GRACE),
+            closed: false,
             outcome: None,
         });
     }
@@ -204,17 +206,17 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         since.after(self.core.config.drain.0.limit)
     }
 
-    /// The last connection is closed.
-    fn close_books(&mut self, now: Tick) {
-        self.core.report.drain_millis = self.stopped_at.map_or(0, |since| now.since(since));
-    }
-
     /// Once every connection is closed: guards, the last two hooks, and then that was it.
     fn end(&mut self, now: Tick) -> Option<Outcome> {
         let mut ending = self.ending.take()?;
         let over = now.reached(ending.until);
         let held = !ending.cut && !self.handle().guards().is_empty();
         if !held || over {
+            if !ending.closed {
+                ending.closed = true;
+                let took = self.stopped_at.map_or(0, |since| now.since(since));
+                self.core.report.drain_millis = took;
+            }
             if let Some(hook) = self.core.config.hooks.drained.take() {
                 let report = self.core.report.clone();
                 self.run_hook(Station::Drained, Box::new(move || hook(&report)));

@@ -39,13 +39,13 @@ impl Delivered {
     /// does not tell. A connection that is over has none: whether it ended well or was reset is
     /// told by its events and by the error of the next read.
     pub(super) fn unacknowledged(&mut self, socket: &SockRef<'_>) -> Option<u32> {
-        self.open();
-        let Channel::Open(channel) = &self.channel else {
-            return None;
-        };
         let (local, peer) = match ends(socket) {
             Ok(ends) => ends,
             Err(error) => return (error.kind() == ErrorKind::NotConnected).then_some(0),
+        };
+        self.open();
+        let Channel::Open(channel) = &self.channel else {
+            return None;
         };
         self.serial = self.serial.wrapping_add(1);
         let why = match exchange(channel, &question(self.serial, local, peer), self.serial) {
@@ -89,8 +89,9 @@ fn open() -> io::Result<Socket> {
 
 /// The local and the remote address.
 fn ends(socket: &SockRef<'_>) -> io::Result<(SocketAddr, SocketAddr)> {
-    let local = socket.local_addr()?.as_socket();
+    // The peer first: of a connection that has ended it already says so.
     let peer = socket.peer_addr()?.as_socket();
+    let local = socket.local_addr()?.as_socket();
     local.zip(peer).ok_or_else(|| ErrorKind::Unsupported.into())
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use ebbtide::h1::Head;
 use ebbtide::{
@@ -136,7 +136,7 @@ impl Handler for App {
 
 /// A megabyte of the program.
 fn big_static() -> &'static [u8] {
-    static BYTES: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    static BYTES: OnceLock<String> = OnceLock::new();
     BYTES.get_or_init(|| pattern(1 << 20)).as_bytes()
 }
 

@@ -1,5 +1,7 @@
 //! What goes over the wire: requests, the bytes of answers, and a strict reader of answers.
 
+use std::sync::OnceLock;
+
 /// A request for the greeting.
 pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -181,14 +183,12 @@ fn dechunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// A body of that length in which every place looks different.
+/// A body of that length in which every place looks different, up to a mebibyte; then it begins
+/// again.
 pub(crate) fn pattern(length: usize) -> String {
-    let mut text = String::with_capacity(length + 8);
-    let mut line = 0;
-    while text.len() < length {
-        text.push_str(&format!("{line:07}\n"));
-        line += 1;
-    }
-    text.truncate(length);
+    static LINES: OnceLock<String> = OnceLock::new();
+    let lines = LINES.get_or_init(|| (0..131_072).map(|n| format!("{n:07}\n")).collect());
+    let mut text = lines.repeat(length / lines.len());
+    text.push_str(&lines[..length % lines.len()]);
     text
 }

@@ -1,0 +1,33 @@
+//! A tokio runtime behind tickets: ebbtide keeps the connections, tokio does what is async.
+//!
+//! The loop's thread never waits for the runtime. Each request that needs it is a task that holds the
+//! ticket; should a task be dropped or panic, its ticket is, and the client gets a 500.
+//!
+//! Try `curl localhost:8080/sleep/500`, many at once, and Ctrl-C in between: all are answered.
+
+use std::time::Duration;
+
+use ebbtide::{Outcome, Reply, Request, Response, Server};
+
+fn main() -> std::io::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()?;
+    let spawner = runtime.handle().clone();
+    let outcome = Server::bind("127.0.0.1:8080")?.serve(move |request: &Request<'_>| {
+        let millis = request.path().strip_prefix("/sleep/").map(str::parse);
+        let Some(Ok(millis)) = millis else {
+            return Reply::from(Response::text(404, "try /sleep/500\n"));
+        };
+        let (later, ticket) = request.later();
+        spawner.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            ticket.send(Response::text(200, format!("slept {millis} ms\n")));
+        });
+        later.into()
+    });
+    // Every request has been answered; what else runs there is given a moment.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
