@@ -18,7 +18,8 @@ use crate::report::{Outcome, Report};
 use crate::request::Request;
 use crate::sys::Sys;
 use crate::sys::listen::{Listener, Options, open_file_limit};
-use crate::sys::real::{Real, STOP_SIGNALS, Signals};
+use crate::sys::real::Real;
+use crate::sys::signals::{STOP_SIGNALS, Signals};
 use crate::tick::millis;
 use crate::trigger::Trigger;
 

@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
 use super::activation;
+use super::admin::{self, Admin};
 use super::args::{DEFAULT_LISTEN, LateRequests, Report, Serve};
 use super::demo::Demo;
 use super::logger;
@@ -30,10 +31,14 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     logger::init();
     let inherited = activation::take()?; // while there is no other thread
     let mut server = bind(args, inherited)?;
+    let admin = Admin::bind(&args.admin)?;
     let (timer, supervisor) = spawn_deaf(|| {
         force_exit_on_the_third(&args.signals)?;
         Ok((Timer::start()?, Supervisor::from_env(args.drain_timeout)?))
     })?;
+    if let Some(admin) = &admin {
+        log::info!("admin on {}", admin.place());
+    }
     for addr in server.local_addrs() {
         log::info!("listening on http://{addr}");
     }
@@ -48,12 +53,19 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         server = server.on_trigger(supervisor.on_trigger());
     }
     let serving = serving(&server.local_addrs());
+    let mut answering = None;
     let outcome = server.run_with(|handle| {
         if let Some(supervisor) = &supervisor {
             supervisor.ready(serving, handle.clone());
         }
+        if let Some(admin) = admin {
+            answering = Some(spawn_deaf(|| admin.start(handle))?);
+        }
         Ok(demo)
     })?;
+    if let Some(answering) = answering {
+        admin::end(answering);
+    }
     if let Some(supervisor) = supervisor {
         supervisor.ended(&outcome);
     }

@@ -10,6 +10,8 @@
 mod delivered;
 pub mod listen;
 pub mod real;
+pub mod signals;
+mod unix;
 
 use std::io;
 use std::io::IoSlice;
