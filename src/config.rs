@@ -190,8 +190,8 @@ impl Drain {
         self
     }
 
-    /// Ends the notice early once no connection came for this long: the load balancers have noticed.
-    /// Off unless set.
+    /// Ends the notice early once no connection came for this long: the load balancers have
+    /// noticed. Off unless set.
     #[must_use]
     pub const fn quiet(mut self, quiet: Duration) -> Self {
         self.0.quiet = millis(quiet);

@@ -63,8 +63,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Starts the drain, if it has not started. Any number of calls are one reason to stop, and have
-    /// one outcome: what `run` returns.
+    /// Starts the drain, if it has not started. Any number of calls are one reason to stop, and
+    /// have one outcome: what `run` returns.
     pub fn shutdown(&self) {
         self.post(Message::Shutdown);
     }
@@ -92,8 +92,8 @@ impl Handle {
     }
 
     /// Holds the end of a drain until the guard is dropped: for work that must be done before the
-    /// process exits. The drain's deadline holds all the same. `name` says what is waited for, in the
-    /// progress lines and in the report.
+    /// process exits. The drain's deadline holds all the same. `name` says what is waited for, in
+    /// the progress lines and in the report.
     pub fn guard(&self, name: impl Into<String>) -> Guard {
         Guard {
             number: self.shared.guards.hold(name.into()),

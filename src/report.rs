@@ -35,8 +35,8 @@ pub struct Report {
     pub closed_idle: u64,
     /// Requests that were cut before their answer had begun: answered 503.
     pub forced_503: u64,
-    /// Answers that were broken off by a reset: at the deadline, by a timeout, or because their source
-    /// failed; and connections that were cut and could not be told.
+    /// Answers that were broken off by a reset: at the deadline, by a timeout, or because their
+    /// source failed; and connections that were cut and could not be told.
     pub aborted: u64,
     /// Answers handed to the kernel in full, but not acknowledged by the peer at the deadline.
     pub undelivered: u64,
@@ -44,11 +44,11 @@ pub struct Report {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
-    /// Of these, how many were cut from the first reason to stop on: by the deadline, a second signal, a
-    /// timeout, or a source that failed. What the exit code is about.
+    /// Of these, how many were cut from the first reason to stop on: by the deadline, a second
+    /// signal, a timeout, or a source that failed. What the exit code is about.
     pub cut: u64,
-    /// How long the drain took, in milliseconds: from the first reason to stop until every connection
-    /// was closed and every guard released. The last hooks are not counted.
+    /// How long the drain took, in milliseconds: from the first reason to stop until every
+    /// connection was closed and every guard released. The last hooks are not counted.
     pub drain_millis: u32,
     /// What told the server to stop.
     pub trigger: String,

@@ -1,9 +1,9 @@
 //! Bodies in pieces: answers that are made as the peer takes them, and uploads that are taken as
 //! they come.
 //!
-//! Back-pressure is the absence of a call: a [`Source`] is asked only when the socket has taken what
-//! it had, and a [`Sink`] that says [`Flow::Pause`] is given nothing until it is woken, while the
-//! kernel's window holds the peer. Knows no sockets.
+//! Back-pressure is the absence of a call: a [`Source`] is asked only when the socket has taken
+//! what it had, and a [`Sink`] that says [`Flow::Pause`] is given nothing until it is woken, while
+//! the kernel's window holds the peer. Knows no sockets.
 
 use crate::handler::Reply;
 use crate::later::{Handle, Waker};

@@ -1,9 +1,9 @@
 //! Sockets that a supervisor opened and passed on: systemd's socket activation.
 //!
-//! The protocol of sd_listen_fds(3): descriptors from 3 on, their number in `LISTEN_FDS`, whose they
-//! are in `LISTEN_PID`, what they are called in `LISTEN_FDNAMES`. The supervisor keeps them open
-//! while no process serves them, so that between two processes nobody is refused: connections wait
-//! in the backlog.
+//! The protocol of sd_listen_fds(3): descriptors from 3 on, their number in `LISTEN_FDS`, whose
+//! they are in `LISTEN_PID`, what they are called in `LISTEN_FDNAMES`. The supervisor keeps them
+//! open while no process serves them, so that between two processes nobody is refused: connections
+//! wait in the backlog.
 //!
 //! To make a socket of a bare number is what safe code cannot do; the crate `listenfd` does it, and
 //! looks at what is behind the number first. Knows nothing of what is served.

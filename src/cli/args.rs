@@ -180,8 +180,8 @@ pub struct Serve {
     #[arg(long, help_heading = STOPPING)]
     pub dev: bool,
 
-    /// How long a request's head may take to arrive, from its first byte. Generous for any client
-    /// that means well
+    /// How long a new connection may take to send its first byte, and a request's head to arrive
+    /// from its first byte on. Generous for any client that means well
     #[arg(
         long,
         value_name = "DURATION",
@@ -192,7 +192,8 @@ pub struct Serve {
     )]
     pub head_timeout: Duration,
 
-    /// How long a request's body may pause while it arrives. Longer than a mobile link falls silent
+    /// How long each 8 KiB of a request's body may take to arrive. Longer than a mobile link falls
+    /// silent
     #[arg(
         long,
         value_name = "DURATION",
@@ -485,11 +486,12 @@ Examples:
 
 Exit codes:
   0  drained: nothing was cut
-  1  the deadline cut connections
+  1  the deadline, or another limit during the drain, cut connections
   2  bad usage, or could not start
-  3  cut by a second signal
+  3  cut by a second signal (by the third at the latest, whatever the server is doing)
   4  a hook failed
 
+SIGUSR1 logs what every connection is waiting for, unless --signals names it.
 RUST_LOG sets what is logged to stderr: error, warn, info (the default), debug or trace.";
 
 #[cfg(test)]

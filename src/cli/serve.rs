@@ -42,12 +42,13 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     for addr in server.local_addrs() {
         log::info!("listening on http://{addr}");
     }
-    log::info!(
-        "pid {}; {} drains in at most {}, a second signal cuts",
-        std::process::id(),
-        names(&args.signals),
-        humantime::format_duration(args.drain_timeout),
-    );
+    let (pid, signals) = (std::process::id(), names(&args.signals));
+    if args.dev {
+        log::info!("pid {pid}; {signals} cuts at once, without a drain");
+    } else {
+        let limit = humantime::format_duration(args.drain_timeout);
+        log::info!("pid {pid}; {signals} drains in at most {limit}, a second signal cuts");
+    }
     let demo = Demo::new(timer, args.max_body);
     if let Some(supervisor) = &supervisor {
         server = server.on_trigger(supervisor.on_trigger());

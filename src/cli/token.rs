@@ -18,8 +18,8 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// In one line that names the file: it cannot be read, everyone can read it, or what is in it is
-    /// too short, too long, or cannot be sent in a header field.
+    /// In one line that names the file: it cannot be read, everyone can read it, or what is in it
+    /// is too short, too long, or cannot be sent in a header field.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let refuse = |why: &str| format!("the token file {path:?} {why}");
         let unreadable = |error| refuse(&format!("cannot be read: {error}"));

@@ -90,8 +90,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 Err(_) => return self.leave(id, How::Gone, now),
             }
         }
-        // A FIN that was sent before ours arrived is no receipt; the acknowledgement of ours is, and
-        // it brings an event. Before an exit nothing less will do.
+        // A FIN that was sent before ours arrived is no receipt; the acknowledgement of ours is,
+        // and it brings an event. Before an exit nothing less will do.
         let asked = conn.is(Flag::Overdue) || conn.is(Flag::Eof) && (!over || stopping);
         let owed = asked && matches!(self.core.sys.unacknowledged(&conn.io), Some(ANSWER..));
         if (over || asked) && !owed {

@@ -47,8 +47,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Signals that came in one batch are one reason to stop: a second signal is a later one. The
-    /// first says no more than a [`Handle::shutdown`](crate::Handle::shutdown) before it did: whoever
-    /// sent it may not know of that.
+    /// first says no more than a [`Handle::shutdown`](crate::Handle::shutdown) before it did:
+    /// whoever sent it may not know of that.
     pub(super) fn obey_signals(&mut self, now: Tick) {
         if let Some(&number) = self.signals.first() {
             self.signals.clear();

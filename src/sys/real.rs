@@ -238,8 +238,8 @@ impl Sys for Real {
     ///
     /// An inherited socket is left alone, and the answer is then no: the filter would stay on the
     /// socket for all who hold it, and a supervisor hands the very socket to the next process.
-    /// While another holds it, closing ours resets nobody anyway. A Unix socket has no handshakes: a
-    /// connect is complete when it returns.
+    /// While another holds it, closing ours resets nobody anyway. A Unix socket has no handshakes:
+    /// a connect is complete when it returns.
     fn stop_handshakes(&mut self) -> bool {
         let mut all = true;
         for listening in &self.listeners {

@@ -1,10 +1,10 @@
 //! Who may ask the admin listener.
 //!
-//! A Unix socket is for its owner, by its mode, and loopback for this machine: but a browser on this
-//! machine asks in the name of whatever page it shows. So without a token nothing is answered that
-//! looks like a browser's request: one with `Origin`; one whose Host is a name that leads here only
-//! because somebody's DNS says so; a POST without a field that a page cannot send unasked, since it
-//! takes a preflight, which gets no consent here.
+//! A Unix socket is for its owner, by its mode, and loopback for this machine: but a browser on
+//! this machine asks in the name of whatever page it shows. So without a token nothing is answered
+//! that looks like a browser's request: one with `Origin`; one whose Host is a name that leads here
+//! only because somebody's DNS says so; a POST without a field that a page cannot send unasked,
+//! since it takes a preflight, which gets no consent here.
 //!
 //! Knows nothing of what is asked for.
 

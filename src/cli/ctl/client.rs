@@ -1,4 +1,5 @@
-//! A small HTTP/1.1 client for the admin listener: one request at a time, over TCP or a Unix socket.
+//! A small HTTP/1.1 client for the admin listener: one request at a time, over TCP or a Unix
+//! socket.
 //!
 //! By hand, since the clients that are light enough do not speak to Unix sockets, and httparse is
 //! here anyway. It understands what our own server says and no more: a length, no chunks.

@@ -204,8 +204,8 @@ impl Client {
         Ok((Seen { connection, pid }, answer))
     }
 
-    /// Waits until the server has gone. Its end closes the connection, which is all that is watched;
-    /// since idle ones are closed too, another try to connect tells.
+    /// Waits until the server has gone. Its end closes the connection, which is all that is
+    /// watched; since idle ones are closed too, another try to connect tells.
     fn wait<'c>(&'c self, mut seen: Seen<'c>, limit: Option<Duration>) -> Result<(), Failure> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let still = || Failure::StillThere(limit.unwrap_or_default());
