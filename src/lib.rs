@@ -59,9 +59,8 @@
 //!
 //! * **Delivered means acknowledged.** A FIN of the peer that crosses ours is no receipt. Before
 //!   the process exits, the kernel is asked whether everything was acknowledged (`sock_diag` on
-//! Linux; the
-//!   acknowledgement of our FIN is an edge that the loop sees, so nothing is polled). Where the
-//!   system cannot tell, the peer's FIN or the linger's end is taken.
+//!   Linux; the acknowledgement of our FIN is an edge that the loop sees, so nothing is polled).
+//!   Where the system cannot tell, the peer's FIN or the linger's end is taken.
 //! * **What is read out after a FIN** is bounded by time, and by 16 MiB: an upload of the size
 //!   people really send may be refused without a reset that destroys the answer.
 //! * **A request that is refused with a body announced** closes its connection after the answer
@@ -71,7 +70,8 @@
 //! * **A field that cannot be written** makes the answer a 500 and a line in the log. It is never
 //!   written half, and nothing panics; [`Response::try_field`] is for values from outside.
 //! * **The head's scan** is kept for heads that arrive in pieces; one that arrives whole goes
-//!   straight to httparse, and its line ends are then checked. Both ways give the same answer for any cut.
+//!   straight to httparse, and its line ends are then checked. Both ways give the same answer for
+//!   any cut.
 //! * **Limits** are at most five days, because moments are 32-bit milliseconds and the age of
 //!   whoever waits without a limit is capped well below their wrap.
 
