@@ -25,7 +25,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             let Some(conn) = self.tracker.get_mut(id) else {
                 return;
             };
-            if self.core.sys.finish(&mut conn.io).is_ok() {
+            if conn.is(Flag::Finished) || self.core.sys.finish(&mut conn.io).is_ok() {
                 conn.set(Flag::Finished);
                 conn.clear(Flag::LastLook);
                 self.tracker.enter(id, Phase::Linger, now);

@@ -163,6 +163,10 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             self.ended();
         } else if self.conn.is(Flag::LastLook) && self.hot.input.is_empty() {
             if self.hot.codec.is_blank() {
+                // At once: a request that arrives between this look and the FIN is lost.
+                if self.hot.out.is_empty() && self.core.sys.finish(&mut self.conn.io).is_ok() {
+                    self.conn.set(Flag::Finished);
+                }
                 self.hot.leaving = Some(How::Polite);
             } else {
                 self.conn.clear(Flag::LastLook);
