@@ -1,7 +1,7 @@
 //! Hooks and guards: what must happen around the drain, besides the connections.
 //!
-//! Try `curl -X POST -d hello localhost:8080/jobs` a few times and Ctrl-C the server at once: it goes
-//! on until the last job is done, says what it waits for, and closes the store last.
+//! Try `curl -X POST -d hello localhost:8080/jobs` a few times and Ctrl-C the server at once: it
+//! goes on until the last job is done, says what it waits for, and closes the store last.
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! Answers from worker threads: the handler gives the ticket away and returns.
 //!
-//! Try `curl localhost:8080/fib/35` and, at once in another terminal, anything else: the loop is not
-//! held by the work.
+//! Try `curl localhost:8080/fib/35` and, at once in another terminal, anything else: the loop is
+//! not held by the work.
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! A tokio runtime behind tickets: ebbtide keeps the connections, tokio does what is async.
 //!
-//! The loop's thread never waits for the runtime. Each request that needs it is a task that holds the
-//! ticket; should a task be dropped or panic, its ticket is, and the client gets a 500.
+//! The loop's thread never waits for the runtime. Each request that needs it is a task that holds
+//! the ticket; should a task be dropped or panic, its ticket is, and the client gets a 500.
 //!
 //! Try `curl localhost:8080/sleep/500`, many at once, and Ctrl-C in between: all are answered.
 

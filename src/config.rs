@@ -130,10 +130,10 @@ impl Times {
         self
     }
 
-    /// For the peer's FIN after ours: 2 s (RFC 9112 §9.6).
+    /// For the peer's FIN after ours: 2 s (RFC 9112 §9.6). At least 20 ms.
     #[must_use]
     pub const fn linger(mut self, limit: Duration) -> Self {
-        self.0.linger = millis(limit);
+        self.0.linger = at_least(millis(limit), SHORTEST_LINGER);
         self
     }
 }
@@ -190,8 +190,8 @@ impl Drain {
         self
     }
 
-    /// Ends the notice early once no connection came for this long: the load balancers have noticed.
-    /// Off unless set.
+    /// Ends the notice early once no connection came for this long: the load balancers have
+    /// noticed. Off unless set.
     #[must_use]
     pub const fn quiet(mut self, quiet: Duration) -> Self {
         self.0.quiet = millis(quiet);
@@ -214,10 +214,11 @@ impl Drain {
     }
 
     /// For the peer's FIN after ours: 250 ms. Until then a request that crosses our FIN is read
-    /// and thrown away, so that its client sees a clean end and not a reset.
+    /// and thrown away, so that its client sees a clean end and not a reset. At least 20 ms, since
+    /// that is also how often the kernel is asked about a peer that acknowledges slowly.
     #[must_use]
     pub const fn linger(mut self, limit: Duration) -> Self {
-        self.0.linger = millis(limit);
+        self.0.linger = at_least(millis(limit), SHORTEST_LINGER);
         self
     }
 
@@ -265,4 +266,11 @@ pub struct Config {
     pub table_signal: Option<i32>,
     /// How often to log the counts of every phase, in milliseconds.
     pub log_connections: Option<u32>,
+}
+
+/// The shortest linger, in milliseconds.
+const SHORTEST_LINGER: u32 = 20;
+
+const fn at_least(millis: u32, least: u32) -> u32 {
+    if millis < least { least } else { millis }
 }

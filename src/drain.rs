@@ -82,7 +82,8 @@ pub const BACKLOG_LIMIT: u32 = 1_000;
 pub enum Stage {
     /// Serving.
     Serving,
-    /// Told to stop, and saying so, but still accepting: the notice, or a hook that was asked first.
+    /// Told to stop, and saying so, but still accepting: the notice, or a hook that was asked
+    /// first.
     Noticed {
         /// When it was told.
         since: Tick,
@@ -141,7 +142,8 @@ pub enum Doors {
 pub enum End {
     /// Every connection was finished: exit code 0.
     Drained,
-    /// The deadline cut at least one connection, or came before a guard was released: exit code 1.
+    /// The deadline, or another limit during the drain, cut at least one connection; or the
+    /// deadline came before a guard was released: exit code 1.
     Deadline,
     /// A second signal cut what was left: exit code 3.
     Cut,

@@ -1,8 +1,8 @@
 //! Reasons not to exit yet, held by any thread.
 //!
 //! A drain waits for what is in flight on connections; a [`Guard`](crate::Guard) makes it wait for
-//! something else, a queue to be flushed, say, until it is dropped. The deadline holds all the same,
-//! and the report names the guards that were still held. Knows no connections.
+//! something else, a queue to be flushed, say, until it is dropped. The deadline holds all the
+//! same, and the report names the guards that were still held. Knows no connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,9 @@
 //! What the application wants done at the stations of a drain.
 //!
-//! Hooks run in order, one after the other, on a thread of their own that is only started when there
-//! is one to run: one that hangs holds nothing but itself. They are waited for as long as the drain's
-//! deadline allows. One that panics or does not return makes the exit code 4. Knows no connections.
+//! Hooks run in order, one after the other, on a thread of their own that is only started when
+//! there is one to run: one that hangs holds nothing but itself. They are waited for as long as the
+//! drain's deadline allows. One that panics or does not return makes the exit code 4. Knows no
+//! connections.
 
 use std::fmt;
 use std::io;

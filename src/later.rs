@@ -29,7 +29,7 @@ pub(crate) enum Message {
         response: Option<Box<Response>>,
     },
     /// A source or sink can go on.
-    Wake(ConnId),
+    Wake { id: ConnId, nth: u32 },
     /// Drain.
     Shutdown,
     /// Cut.
@@ -63,8 +63,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Starts the drain, if it has not started. Any number of calls are one reason to stop, and have
-    /// one outcome: what `run` returns.
+    /// Starts the drain, if it has not started. Any number of calls are one reason to stop, and
+    /// have one outcome: what `run` returns.
     pub fn shutdown(&self) {
         self.post(Message::Shutdown);
     }
@@ -92,8 +92,8 @@ impl Handle {
     }
 
     /// Holds the end of a drain until the guard is dropped: for work that must be done before the
-    /// process exits. The drain's deadline holds all the same. `name` says what is waited for, in the
-    /// progress lines and in the report.
+    /// process exits. The drain's deadline holds all the same. `name` says what is waited for, in
+    /// the progress lines and in the report.
     pub fn guard(&self, name: impl Into<String>) -> Guard {
         Guard {
             number: self.shared.guards.hold(name.into()),
@@ -288,17 +288,19 @@ impl fmt::Debug for Ticket {
 #[derive(Clone, Debug)]
 pub struct Waker {
     id: ConnId,
+    nth: u32,
     handle: Handle,
 }
 
 impl Waker {
-    pub(crate) const fn new(id: ConnId, handle: Handle) -> Self {
-        Self { id, handle }
+    pub(crate) const fn new(id: ConnId, nth: u32, handle: Handle) -> Self {
+        Self { id, nth, handle }
     }
 
     /// Wakes it.
     pub fn wake(&self) {
-        self.handle.post(Message::Wake(self.id));
+        let (id, nth) = (self.id, self.nth);
+        self.handle.post(Message::Wake { id, nth });
     }
 
     /// Whether the server has been told to stop.

@@ -14,8 +14,8 @@
 //! }
 //! ```
 //!
-//! One thread, one loop. SIGTERM or SIGINT starts the drain; [`Server::run`] returns its [`Outcome`]
-//! the moment the last byte is delivered.
+//! One thread, one loop. SIGTERM or SIGINT starts the drain; [`Server::run`] returns its
+//! [`Outcome`] the moment the last byte is delivered.
 //!
 //! # A drain
 //!
@@ -38,8 +38,8 @@
 //! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`] runs.
 //!
 //! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
-//! signal-hook-mio only. It never exits the process, installs a logger, or starts a thread that nobody
-//! asked for ([`Server::spawn`] and hooks ask for one each), and has no `unsafe`.
+//! signal-hook-mio only. It never exits the process, installs a logger, or starts a thread that
+//! nobody asked for ([`Server::spawn`] and hooks ask for one each), and has no `unsafe`.
 //!
 //! # The map
 //!
@@ -51,28 +51,29 @@
 //!      h1            tracker          drain
 //! ```
 //!
-//! [`h1`] turns bytes into events and decisions into bytes; [`tracker`] knows which connections wait
-//! for what, and since when; [`mod@drain`] says what stopping asks for at a moment. None of the three
-//! knows a socket or a clock.
+//! [`h1`] turns bytes into events and decisions into bytes; [`tracker`] knows which connections
+//! wait for what, and since when; [`mod@drain`] says what stopping asks for at a moment. None of
+//! the three knows a socket or a clock.
 //!
 //! # Decisions worth knowing
 //!
-//! * **Delivered means acknowledged.** A FIN of the peer that crosses ours is no receipt. Before the
-//!   process exits, the kernel is asked whether everything was acknowledged (`sock_diag` on Linux; the
-//!   acknowledgement of our FIN is an edge that the loop sees, so nothing is polled). Where the
-//!   system cannot tell, the peer's FIN or the linger's end is taken.
-//! * **What is read out after a FIN** is bounded by time, and by 16 MiB: an upload of the size people
-//!   really send may be refused without a reset that destroys the answer.
+//! * **Delivered means acknowledged.** A FIN of the peer that crosses ours is no receipt. Before
+//!   the process exits, the kernel is asked whether everything was acknowledged (`sock_diag` on
+//!   Linux; the acknowledgement of our FIN is an edge that the loop sees, so nothing is polled).
+//!   Where the system cannot tell, the peer's FIN or the linger's end is taken.
+//! * **What is read out after a FIN** is bounded by time, and by 16 MiB: an upload of the size
+//!   people really send may be refused without a reset that destroys the answer.
 //! * **A request that is refused with a body announced** closes its connection after the answer
 //!   (RFC 9112 §9.6); nothing is read only to keep a connection that made a mistake.
-//! * **A second signal during the notice** ends the notice; one during the drain cuts it. Signals that
-//!   arrive in one batch are one.
+//! * **A second signal during the notice** ends the notice; one during the drain cuts it. Signals
+//!   that arrive in one batch are one.
 //! * **A field that cannot be written** makes the answer a 500 and a line in the log. It is never
 //!   written half, and nothing panics; [`Response::try_field`] is for values from outside.
-//! * **The head's scan** is kept for heads that arrive in pieces; one that arrives whole goes straight
-//!   to httparse, and its line ends are then checked. Both ways give the same answer for any cut.
-//! * **Limits** are at most five days, because moments are 32-bit milliseconds and the age of whoever
-//!   waits without a limit is capped well below their wrap.
+//! * **The head's scan** is kept for heads that arrive in pieces; one that arrives whole goes
+//!   straight to httparse, and its line ends are then checked. Both ways give the same answer for
+//!   any cut.
+//! * **Limits** are at most five days, because moments are 32-bit milliseconds and the age of
+//!   whoever waits without a limit is capped well below their wrap.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]

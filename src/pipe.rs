@@ -223,6 +223,7 @@ mod tests {
         let mut out = Vec::new();
         let context = Context {
             id: ConnId::from_bits(0),
+            nth: 1,
             handle: inbox.handle(),
         };
         let fill = pipe.fill(&mut out, &context);

@@ -35,7 +35,8 @@ pub struct Report {
     pub closed_idle: u64,
     /// Requests that were cut before their answer had begun: answered 503.
     pub forced_503: u64,
-    /// Requests that were cut in the middle of their answer, or whose 503 could not be sent: reset.
+    /// Answers that were broken off by a reset: at the deadline, by a timeout, or because their
+    /// source failed; and connections that were cut and could not be told.
     pub aborted: u64,
     /// Answers handed to the kernel in full, but not acknowledged by the peer at the deadline.
     pub undelivered: u64,
@@ -43,8 +44,11 @@ pub struct Report {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
-    /// How long the drain took, in milliseconds: from the first reason to stop until every connection
-    /// was closed and every guard released. The last hooks are not counted.
+    /// Of these, how many were cut from the first reason to stop on: by the deadline, a second
+    /// signal, a timeout, or a source that failed. What the exit code is about.
+    pub cut: u64,
+    /// How long the drain took, in milliseconds: from the first reason to stop until every
+    /// connection was closed and every guard released. The last hooks are not counted.
     pub drain_millis: u32,
     /// What told the server to stop.
     pub trigger: String,
@@ -59,11 +63,6 @@ impl Report {
     pub(crate) const fn heard(&self) -> u64 {
         self.requests + self.refused + self.left
     }
-
-    /// How many connections the deadline, or a second signal, cut.
-    pub const fn cut(&self) -> u64 {
-        self.forced_503 + self.aborted + self.undelivered
-    }
 }
 
 /// How a server ended: what `run` returns.
@@ -77,7 +76,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The exit code that tells the truth: 0 drained; 1 the deadline cut at least one connection or
+    /// The exit code that tells the truth: 0 drained; 1 the deadline, or another limit
+    /// during the drain, cut at least one connection, or the deadline
     /// found a guard held; 3 a second signal cut what was left; 4 a hook failed. (2 is for a server
     /// that could not start.)
     pub const fn code(&self) -> i32 {
@@ -109,24 +109,20 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &self.report;
         let seconds = f64::from(report.drain_millis) / 1_000.0;
+        let cut = Counted(report.cut, "connection");
         match self.end {
-            End::Drained => write!(f, "drained in {seconds:.3} s, nothing lost: ")?,
-            End::Deadline => write!(
-                f,
-                "the deadline cut {} connections after {seconds:.3} s: ",
-                report.cut()
-            )?,
+            End::Drained => write!(f, "drained in {seconds:.3} s, nothing cut: ")?,
+            End::Deadline if report.cut == 0 => write!(f, "held to the end, {seconds:.3} s: ")?,
+            End::Deadline => write!(f, "{cut} cut in a drain of {seconds:.3} s: ")?,
             End::HookFailed => write!(f, "drained in {seconds:.3} s, but a hook failed: ")?,
-            End::Cut => write!(
-                f,
-                "cut by a second signal after {seconds:.3} s, {} connections lost: ",
-                report.cut()
-            )?,
+            End::Cut => write!(f, "cut short after {seconds:.3} s, {cut} cut: ")?,
         }
         write!(
             f,
-            "{} connections, {} requests, {} answered",
-            report.opened, report.requests, report.answered
+            "{}, {}, {} answered",
+            Counted(report.opened, "connection"),
+            Counted(report.requests, "request"),
+            report.answered
         )?;
         for (names, what) in [
             (&report.held, "still held"),
@@ -155,6 +151,17 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// A number and what it counts.
+struct Counted(u64, &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = self;
+        let plural = if *count == 1 { "" } else { "s" };
+        write!(f, "{count} {what}{plural}")
+    }
+}
+
 impl Termination for Outcome {
     fn report(self) -> ExitCode {
         ExitCode::from(self.code() as u8) // 0 to 4
@@ -172,6 +179,7 @@ mod tests {
             requests: 9,
             answered: 8,
             aborted: 1,
+            cut: 1,
             drain_millis: 1_250,
             ..Report::default()
         };
@@ -189,7 +197,7 @@ mod tests {
     fn the_text_names_what_happened_and_only_that() {
         assert_eq!(
             outcome(End::Deadline).to_string(),
-            "the deadline cut 1 connections after 1.250 s: 7 connections, 9 requests, 8 answered, \
+            "1 connection cut in a drain of 1.250 s: 7 connections, 9 requests, 8 answered, \
              1 reset in the middle"
         );
     }

@@ -62,7 +62,7 @@ impl<'r> Request<'r> {
         self.body
     }
 
-    /// Who sent it.
+    /// Who sent it; [`UNNAMED`](crate::sys::listen::UNNAMED) by a Unix socket.
     pub fn peer(&self) -> SocketAddr {
         self.peer.addr()
     }

@@ -18,7 +18,8 @@ use crate::report::{Outcome, Report};
 use crate::request::Request;
 use crate::sys::Sys;
 use crate::sys::listen::{Listener, Options, open_file_limit};
-use crate::sys::real::{Real, STOP_SIGNALS, Signals};
+use crate::sys::real::Real;
+use crate::sys::signals::{STOP_SIGNALS, Signals};
 use crate::tick::millis;
 use crate::trigger::Trigger;
 
@@ -106,8 +107,8 @@ impl Server {
     /// Opens a socket. Of several addresses that a name stands for, the first that can be listened
     /// on is taken.
     ///
-    /// SIGTERM and SIGINT drain the server from the moment it runs; [`Server::spawn`] leaves signals
-    /// alone. For others use [`Server::builder`].
+    /// SIGTERM and SIGINT drain the server from the moment it runs; [`Server::spawn`] leaves
+    /// signals alone. For others use [`Server::builder`].
     ///
     /// # Errors
     ///
@@ -170,11 +171,12 @@ impl Server {
     }
 
     /// Runs this when the server is told to stop, with every socket still as it was: the listener
-    /// accepts, and nothing is closed, until it returns. Draining begins then, or at a second signal.
+    /// accepts, and nothing is closed, until it returns. Draining begins then, or at a second
+    /// signal.
     ///
     /// Hooks run in order on a thread of their own, are waited for within the drain's one deadline
-    /// ([`Drain::limit`]), and are given up [`HOOK_GRACE`](crate::engine::HOOK_GRACE) milliseconds after it. One that panics or
-    /// does not return makes the exit code 4.
+    /// ([`Drain::limit`]), and are given up [`HOOK_GRACE`](crate::engine::HOOK_GRACE) milliseconds
+    /// after it. One that panics or does not return makes the exit code 4.
     #[must_use]
     pub fn on_trigger(mut self, hook: impl FnOnce(&Trigger) + Send + 'static) -> Self {
         self.config.hooks.trigger = Some(Box::new(hook));
@@ -254,12 +256,26 @@ impl Server {
     /// # Errors
     ///
     /// The event loop could not be set up, or the system's selector failed.
-    pub fn run(mut self, handler: impl Handler) -> io::Result<Outcome> {
+    pub fn run(self, handler: impl Handler) -> io::Result<Outcome> {
+        self.run_with(|_| Ok(handler))
+    }
+
+    /// As [`Server::run`], with a handler that is made once there is a [`Handle`] to give to it or
+    /// to another thread. There is none before the event loop is set up, since a handle wakes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::run`], and what `make` fails with.
+    pub fn run_with<H: Handler>(
+        mut self,
+        make: impl FnOnce(&Handle) -> io::Result<H>,
+    ) -> io::Result<Outcome> {
         if self.signals.is_none() {
             self.signals = Some(Signals::install(&STOP_SIGNALS)?);
         }
         let (sys, config) = self.into_parts()?;
         let inbox = Inbox::new(sys.waker());
+        let handler = make(inbox.handle())?;
         Engine::new(sys, handler, config, inbox).run()
     }
 

@@ -1,9 +1,9 @@
 //! Bodies in pieces: answers that are made as the peer takes them, and uploads that are taken as
 //! they come.
 //!
-//! Back-pressure is the absence of a call: a [`Source`] is asked only when the socket has taken what
-//! it had, and a [`Sink`] that says [`Flow::Pause`] is given nothing until it is woken, while the
-//! kernel's window holds the peer. Knows no sockets.
+//! Back-pressure is the absence of a call: a [`Source`] is asked only when the socket has taken
+//! what it had, and a [`Sink`] that says [`Flow::Pause`] is given nothing until it is woken, while
+//! the kernel's window holds the peer. Knows no sockets.
 
 use crate::handler::Reply;
 use crate::later::{Handle, Waker};
@@ -59,6 +59,7 @@ pub enum Flow {
 #[derive(Debug)]
 pub struct Context<'a> {
     pub(crate) id: ConnId,
+    pub(crate) nth: u32,
     pub(crate) handle: &'a Handle,
 }
 
@@ -70,6 +71,6 @@ impl Context<'_> {
 
     /// What wakes this source or sink again, from any thread.
     pub fn waker(&self) -> Waker {
-        Waker::new(self.id, self.handle.clone())
+        Waker::new(self.id, self.nth, self.handle.clone())
     }
 }

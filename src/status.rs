@@ -1,7 +1,7 @@
 //! Where a running server stands: its stage, how many connections wait for what, and which.
 //!
-//! Asked for from any thread by [`Handle::status`](crate::Handle::status), answered by the loop in a
-//! turn of its own, so that the numbers belong together. Knows no sockets.
+//! Asked for from any thread by [`Handle::status`](crate::Handle::status), answered by the loop in
+//! a turn of its own, so that the numbers belong together. Knows no sockets.
 
 use std::fmt;
 use std::net::SocketAddr;

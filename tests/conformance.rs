@@ -1,7 +1,7 @@
 //! Every case of `tests/cases/http1-cases.jsonl` against one running command.
 //!
-//! What a case is, `tests/cases/README.md` says. A MUST that fails fails the test; so does a SHOULD,
-//! unless [`WAIVED`] names it with a reason; an INFO never does.
+//! What a case is, `tests/cases/README.md` says. A MUST that fails fails the test; so does a
+//! SHOULD, unless [`WAIVED`] names it with a reason; an INFO never does.
 //!
 //! Two environment variables:
 //!

@@ -51,11 +51,24 @@ const LAYERS: &[Layer] = &[
     layer("engine", &[CORE, FACE, &["sys"]], &["slab", "log"]),
     Layer {
         name: "sys::real",
-        modules: &[SYSTEM, &["sys::listen", "sys::delivered"]],
+        modules: &[
+            SYSTEM,
+            &["sys::listen", "sys::signals", "sys::delivered", "sys::unix"],
+        ],
         crates: &["mio", "signal_hook", "signal_hook_mio", "socket2", "log"],
         clock: true,
     },
-    layer("sys::listen", &[SYSTEM], &["mio", "socket2", "log"]),
+    layer(
+        "sys::listen",
+        &[SYSTEM, &["sys::unix"]],
+        &["mio", "socket2", "log"],
+    ),
+    layer("sys::unix", &[SYSTEM], &["socket2", "log"]),
+    layer(
+        "sys::signals",
+        &[SYSTEM],
+        &["signal_hook", "signal_hook_mio"],
+    ),
     layer("sys::delivered", &[SYSTEM], &["socket2", "log"]),
     layer("sys::tls", &[SYSTEM, &["sys::real"]], &["rustls", "log"]),
     layer("sys::sim", &[SYSTEM], &[]),
@@ -64,7 +77,14 @@ const LAYERS: &[Layer] = &[
         modules: &[
             CORE,
             FACE,
-            &["sys", "engine", "sys::real", "sys::listen", "sys::tls"],
+            &[
+                "sys",
+                "engine",
+                "sys::real",
+                "sys::signals",
+                "sys::listen",
+                "sys::tls",
+            ],
         ],
         crates: &["log"],
         clock: true, // for threads that wait

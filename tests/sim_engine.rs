@@ -13,6 +13,8 @@ mod exchange;
 mod fairness;
 #[path = "sim_engine/faults.rs"]
 mod faults;
+#[path = "sim_engine/odd.rs"]
+mod odd;
 mod sim_support;
 #[path = "sim_engine/times.rs"]
 mod times;

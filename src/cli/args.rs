@@ -1,23 +1,31 @@
 //! What the command line says: the flags, their help, and one clear line for each mistake.
 //!
-//! The parsed arguments are plain data with every default filled in.
+//! The parsed arguments are plain data with every default filled in, but for the address, whose
+//! default depends on what a supervisor passed on.
 //!
 //! Knows nothing of the server that they configure, and neither prints nor exits.
 
 use std::error::Error as _;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::cli::admin::args::Flags as AdminFlags;
+use crate::cli::ctl::args::Ctl;
 use crate::cli::values;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and it is made once"
+)]
 pub enum Command {
     Serve(Serve),
+    Ctl(Ctl),
 }
 
 /// Serve the demo routes until a signal, then drain.
@@ -33,10 +41,11 @@ pub struct Serve {
     #[arg(
         help = "Address and port to listen on, as 127.0.0.1:8080 or [::1]:8080; may be given \
                 several times. Port 0 takes a free port and prints it. By default only this \
-                machine gets in, so that nothing is exposed by accident",
+                machine gets in, so that nothing is exposed by accident. Sockets passed on by a \
+                supervisor (LISTEN_FDS) take the place of the default, and come first \
+                [default: 127.0.0.1:8080]",
         long,
         value_name = "ADDR:PORT",
-        default_value = "127.0.0.1:8080",
         value_parser = values::address,
         help_heading = LISTENING,
     )]
@@ -171,8 +180,8 @@ pub struct Serve {
     #[arg(long, help_heading = STOPPING)]
     pub dev: bool,
 
-    /// How long a request's head may take to arrive, from its first byte. Generous for any client
-    /// that means well
+    /// How long a new connection may take to send its first byte, and a request's head to arrive
+    /// from its first byte on. Generous for any client that means well
     #[arg(
         long,
         value_name = "DURATION",
@@ -183,7 +192,8 @@ pub struct Serve {
     )]
     pub head_timeout: Duration,
 
-    /// How long a request's body may pause while it arrives. Longer than a mobile link falls silent
+    /// How long each 8 KiB of a request's body may take to arrive. Longer than a mobile link falls
+    /// silent
     #[arg(
         long,
         value_name = "DURATION",
@@ -227,6 +237,10 @@ pub struct Serve {
         help_heading = TIMEOUTS,
     )]
     pub handler_timeout: Maybe<Duration>,
+
+    /// How it is watched and told to stop, besides by signals.
+    #[command(flatten)]
+    pub admin: AdminFlags,
 
     /// The longest head of a request, in bytes. Room for large cookies
     #[arg(
@@ -336,13 +350,20 @@ pub fn parse<I>(args: I) -> Result<Command, Exit>
 where
     I: IntoIterator<Item = OsString>,
 {
-    let cli = Cli::try_parse_from(args).map_err(|error| match error.kind() {
+    let args: Vec<_> = args.into_iter().collect();
+    let cli = Cli::try_parse_from(&args).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Told(error.to_string()),
-        _ => mistake(&explain(&error)),
+        _ => mistake(&explain(
+            &error,
+            args.get(1).is_some_and(|arg| arg == "ctl"),
+        )),
     })?;
-    let Some(Command::Serve(mut serve)) = cli.command else {
-        return Err(Exit::Told(Cli::command().render_help().to_string()));
+    let mut serve = match cli.command {
+        Some(Command::Serve(serve)) => serve,
+        Some(ctl @ Command::Ctl(_)) => return Ok(ctl),
+        None => return Err(Exit::Told(Cli::command().render_help().to_string())),
     };
+    serve.admin.check().map_err(|why| mistake(&why))?;
     if serve.drain_delay > serve.drain_timeout {
         return Err(mistake(
             "--drain-delay: is longer than --drain-timeout, which covers it; lengthen that one too",
@@ -372,7 +393,8 @@ fn mistake(what: &str) -> Exit {
 }
 
 /// One line that names the flag and the value, and says what would be right.
-fn explain(error: &clap::Error) -> String {
+fn explain(error: &clap::Error, is_ctl: bool) -> String {
+    let command = if is_ctl { "ctl" } else { "serve" };
     let context = |kind| {
         let text = error.get(kind).map(ToString::to_string);
         text.filter(|text| !text.is_empty())
@@ -397,19 +419,29 @@ fn explain(error: &clap::Error) -> String {
         }
         (ErrorKind::ArgumentConflict, _) => format!("{flag}: may be given only once"),
         (ErrorKind::UnknownArgument, _) if !invalid.starts_with('-') => {
-            format!("{invalid:?} is not expected here; see ebbtide serve --help")
+            format!("{invalid:?} is not expected here; see ebbtide {command} --help")
         }
         (ErrorKind::UnknownArgument, _) => {
             let help = match context(ContextKind::SuggestedArg) {
                 Some(like) => format!("did you mean {like}?"),
-                None if is_of_serve(flag) => format!("write ebbtide serve {flag}"),
-                None => String::from("see ebbtide serve --help"),
+                None => match command_with(flag).filter(|_| !is_ctl) {
+                    Some(command) => format!("write ebbtide {command} {flag}"),
+                    None => format!("see ebbtide {command} --help"),
+                },
             };
             format!("{invalid:?} is not a flag here; {help}")
         }
         (ErrorKind::InvalidSubcommand, _) => {
             let name = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("{name:?} is not a command; write ebbtide serve")
+            let known = if is_ctl {
+                ASKS
+            } else {
+                "ebbtide serve or ebbtide ctl"
+            };
+            format!("{name:?} is not a command; write {known}")
+        }
+        (ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
+            format!("ctl: needs to be told what to do; write {ASKS}")
         }
         (ErrorKind::InvalidUtf8, _) => String::from("an argument is not UTF-8"),
         // Nothing else is known to happen with these flags. clap's first line says it.
@@ -421,16 +453,23 @@ fn explain(error: &clap::Error) -> String {
     }
 }
 
-/// Whether this is a flag of `serve`, so that the command was forgotten before it.
-fn is_of_serve(flag: &str) -> bool {
+/// The command that has this flag, and was forgotten before it.
+fn command_with(flag: &str) -> Option<String> {
+    let name = flag.strip_prefix("--")?;
     let command = Cli::command();
-    let mut flags = command
-        .get_subcommands()
-        .flat_map(clap::Command::get_arguments)
-        .filter_map(clap::Arg::get_long);
-    flag.strip_prefix("--")
-        .is_some_and(|name| flags.any(|long| long == name))
+    let has = |command: &&clap::Command| {
+        let mut flags = command.get_arguments().filter_map(clap::Arg::get_long);
+        flags.any(|long| long == name)
+    };
+    let found = command.get_subcommands().find(has)?;
+    Some(found.get_name().to_owned())
 }
+
+/// Where to listen when nobody says where: `--listen` is empty and a supervisor passed no sockets.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// What `ctl` can be told.
+const ASKS: &str = "status, connections, shutdown, cut or wait";
 
 const LISTENING: &str = "Listening";
 const STOPPING: &str = "Stopping";
@@ -447,16 +486,19 @@ Examples:
 
 Exit codes:
   0  drained: nothing was cut
-  1  the deadline cut connections
+  1  the deadline, or another limit during the drain, cut connections
   2  bad usage, or could not start
-  3  cut by a second signal
+  3  cut by a second signal (by the third at the latest, whatever the server is doing)
   4  a hook failed
 
+SIGUSR1 logs what every connection is waiting for, unless --signals names it.
 RUST_LOG sets what is logged to stderr: error, warn, info (the default), debug or trace.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::admin::args::Place;
+    use crate::cli::ctl::args::Ask;
 
     fn parse_line(line: &str) -> Result<Command, Exit> {
         let words = line.split_whitespace().map(OsString::from);
@@ -467,7 +509,7 @@ mod tests {
     fn serve(line: &str) -> Serve {
         match parse_line(&format!("serve {line}")) {
             Ok(Command::Serve(serve)) => serve,
-            Err(exit) => panic!("{exit:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -495,7 +537,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_table() {
         let expected = Serve {
-            listen: vec!["127.0.0.1:8080".parse().unwrap()],
+            listen: Vec::new(),
             reuse_port: false,
             drain_timeout: secs(25),
             drain_delay: secs(0),
@@ -513,6 +555,7 @@ mod tests {
             write_timeout: secs(30),
             idle_timeout: secs(75),
             handler_timeout: None,
+            admin: AdminFlags::default(),
             max_head: 64 << 10,
             max_headers: 100,
             max_body: 64 << 20,
@@ -544,6 +587,10 @@ mod tests {
             write_timeout: millis(7),
             idle_timeout: millis(8),
             handler_timeout: Some(millis(9)),
+            admin: AdminFlags {
+                admin: Some(Place::Unix("/a".into())),
+                admin_token_file: Some("/b".into()),
+            },
             max_head: 1 << 10,
             max_headers: 11,
             max_body: 12,
@@ -556,10 +603,43 @@ mod tests {
              --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
              --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --dev \
              --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --idle-timeout 8ms \
-             --handler-timeout 9ms --max-head 1KiB --max-headers 11 --max-body 12 \
+             --handler-timeout 9ms --admin unix:/a --admin-token-file /b --max-head 1KiB --max-headers 11 --max-body 12 \
              --max-connections 13 --log-connections 14s --report json",
         );
         assert_eq!(heard, expected);
+    }
+
+    #[test]
+    fn ctl_takes_its_flags_before_and_after_what_it_is_told() {
+        let expected = Command::Ctl(Ctl {
+            admin: Some(Place::Unix("/a".into())),
+            token_file: Some("/b".into()),
+            json: true,
+            ask: Ask::Connections { all: true, take: 7 },
+        });
+        for line in [
+            "ctl --admin unix:/a --token-file /b --json connections --all --take 7",
+            "ctl connections --take=7 --all --json --admin=unix:/a --token-file=/b",
+        ] {
+            assert_eq!(parse_line(line).as_ref(), Ok(&expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_ctl_is_complete() {
+        let help = told("ctl --help");
+        for text in [
+            "--admin",
+            "--token-file",
+            "--json",
+            "EBBTIDE_ADMIN",
+            "Exit codes:",
+        ] {
+            assert!(help.contains(text), "{text}");
+        }
+        for ask in ["status", "connections", "shutdown", "cut", "wait"] {
+            assert!(help.contains(&format!("\n  {ask} ")), "{ask}: {help}");
+        }
     }
 
     #[test]
@@ -635,7 +715,41 @@ mod tests {
                 "--max-body=7",
                 r#""--max-body" is not a flag here; write ebbtide serve --max-body"#,
             ),
-            ("sreve", r#""sreve" is not a command; write ebbtide serve"#),
+            (
+                "sreve",
+                r#""sreve" is not a command; write ebbtide serve or ebbtide ctl"#,
+            ),
+            (
+                "serve --admin 0.0.0.0:9000",
+                "--admin: other machines can reach 0.0.0.0:9000; \
+                 give --admin-token-file, or listen on 127.0.0.1 or a Unix socket",
+            ),
+            (
+                "ctl",
+                "ctl: needs to be told what to do; \
+                 write status, connections, shutdown, cut or wait",
+            ),
+            (
+                "ctl --json",
+                "ctl: needs to be told what to do; \
+                 write status, connections, shutdown, cut or wait",
+            ),
+            (
+                "ctl stop",
+                r#""stop" is not a command; write status, connections, shutdown, cut or wait"#,
+            ),
+            (
+                "ctl status --dev",
+                r#""--dev" is not a flag here; see ebbtide ctl --help"#,
+            ),
+            (
+                "ctl connections --take 1001",
+                r#"--take: "1001" is not a number from 1 to 1000"#,
+            ),
+            (
+                "--json",
+                r#""--json" is not a flag here; write ebbtide ctl --json"#,
+            ),
             (
                 "serve --drain-timeout 5s --drain-delay 6s",
                 "--drain-delay: is longer than --drain-timeout, which covers it; \

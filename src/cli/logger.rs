@@ -50,7 +50,7 @@ fn time_of_day(time: &str) -> &str {
 
 /// The text with its control characters escaped, so that a record is one line, and nothing that a
 /// peer sent reaches a terminal as a command.
-fn one_line(text: &str) -> Cow<'_, str> {
+pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return text.into();
     }

@@ -1,12 +1,17 @@
-//! The command: `ebbtide serve`.
+//! The command: `ebbtide serve`, and `ebbtide ctl` to talk to it.
 //!
 //! Knows the library only from outside.
 
+mod activation;
+pub mod admin;
 pub mod args;
+pub mod ctl;
 mod demo;
 pub mod logger;
+mod notify;
 mod serve;
 mod timer;
+mod token;
 mod values;
 
 use std::ffi::OsString;
@@ -27,6 +32,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
                 ExitCode::from(CANNOT)
             }
         },
+        Ok(Command::Ctl(options)) => ctl::ctl(&options),
         Err(Exit::Told(text)) => {
             // Piped into a pager that was closed: nothing is left to say.
             let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());

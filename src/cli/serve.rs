@@ -3,6 +3,7 @@
 //! Knows no sockets.
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 
@@ -11,12 +12,15 @@ use signal_hook::consts::SIGUSR1;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
-use super::args::{LateRequests, Report, Serve};
+use super::activation;
+use super::admin::{self, Admin};
+use super::args::{DEFAULT_LISTEN, LateRequests, Report, Serve};
 use super::demo::Demo;
 use super::logger;
+use super::notify::Supervisor;
 use super::timer::Timer;
-use crate::sys::listen::Options;
-use crate::{Drain, End, Late, Limits, Response, Server, Times};
+use crate::sys::listen::{Listener, Options};
+use crate::{Builder, Drain, End, Late, Limits, Response, Server, Times};
 
 /// Serves until a signal, drains, and reports.
 ///
@@ -25,22 +29,47 @@ use crate::{Drain, End, Late, Limits, Response, Server, Times};
 /// The server could not start, or could not go on.
 pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>> {
     logger::init();
-    let server = bind(args)?;
-    let timer = spawn_deaf(|| {
+    let inherited = activation::take()?; // while there is no other thread
+    let mut server = bind(args, inherited)?;
+    let admin = Admin::bind(&args.admin)?;
+    let (timer, supervisor) = spawn_deaf(|| {
         force_exit_on_the_third(&args.signals)?;
-        Timer::start()
+        Ok((Timer::start()?, Supervisor::from_env(args.drain_timeout)?))
     })?;
+    if let Some(admin) = &admin {
+        log::info!("admin on {}", admin.place());
+    }
     for addr in server.local_addrs() {
         log::info!("listening on http://{addr}");
     }
-    log::info!(
-        "pid {}; {} drains in at most {}, a second signal cuts",
-        std::process::id(),
-        names(&args.signals),
-        humantime::format_duration(args.drain_timeout),
-    );
+    let (pid, signals) = (std::process::id(), names(&args.signals));
+    if args.dev {
+        log::info!("pid {pid}; {signals} cuts at once, without a drain");
+    } else {
+        let limit = humantime::format_duration(args.drain_timeout);
+        log::info!("pid {pid}; {signals} drains in at most {limit}, a second signal cuts");
+    }
     let demo = Demo::new(timer, args.max_body);
-    let outcome = server.run(demo)?;
+    if let Some(supervisor) = &supervisor {
+        server = server.on_trigger(supervisor.on_trigger());
+    }
+    let serving = serving(&server.local_addrs());
+    let mut answering = None;
+    let outcome = server.run_with(|handle| {
+        if let Some(supervisor) = &supervisor {
+            supervisor.ready(serving, handle.clone());
+        }
+        if let Some(admin) = admin {
+            answering = Some(spawn_deaf(|| admin.start(handle))?);
+        }
+        Ok(demo)
+    })?;
+    if let Some(answering) = answering {
+        admin::end(answering);
+    }
+    if let Some(supervisor) = supervisor {
+        supervisor.ended(&outcome);
+    }
     log::logger().flush();
     match args.report {
         Report::Text => eprintln!("ebbtide: {outcome}"),
@@ -50,17 +79,24 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     Ok(ExitCode::from(outcome.code() as u8)) // 0 to 4
 }
 
-fn bind(args: &Serve) -> Result<Server, crate::Error> {
+fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, crate::Error> {
     let options = Options {
         reuse_port: args.reuse_port,
         ..Options::default()
     };
     // SIGUSR1 shows what the server is doing, unless it was chosen to stop it.
     let shows = (!args.signals.contains(&SIGUSR1)).then_some(SIGUSR1);
-    let server = Server::builder()
+    let listen = match &args.listen[..] {
+        [] if inherited.is_empty() => &[DEFAULT_LISTEN],
+        listen => listen,
+    };
+    let builder = Server::builder()
         .signals(args.signals.iter().copied().chain(shows))
-        .options(options)
-        .bind(&args.listen)?;
+        .options(options);
+    let server = inherited
+        .into_iter()
+        .fold(builder, Builder::listen)
+        .bind(listen)?;
     let mut limits = Limits::new()
         .head(u32::try_from(args.max_head).unwrap_or(u32::MAX))
         .fields(u16::try_from(args.max_headers).unwrap_or(u16::MAX));
@@ -128,6 +164,12 @@ fn force_exit_on_the_third(signals: &[i32]) -> io::Result<()> {
 
 /// The exit code of [`End::Cut`].
 const CUT: i32 = End::Cut.code();
+
+/// What a supervisor shows of a server that runs: `serving on 127.0.0.1:8080, [::1]:8080`.
+fn serving(addrs: &[SocketAddr]) -> String {
+    let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
+    format!("serving on {}", addrs.join(", "))
+}
 
 fn names(signals: &[i32]) -> String {
     let name = |signal: &i32| match low_level::signal_name(*signal) {

@@ -133,6 +133,11 @@ pub(super) fn connection_count(text: &str) -> Result<u32, String> {
     count(text, 1..=u32::MAX - 1)
 }
 
+/// How many connections to list.
+pub(super) fn page_size(text: &str) -> Result<u32, String> {
+    count(text, 1..=1_000)
+}
+
 fn count(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
     match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),

@@ -22,7 +22,7 @@ pub(super) struct Accepting {
     pub(super) came: Tick,
     /// The listeners are still open.
     pub(super) open: bool,
-    /// How many accepts in a row failed for want of descriptors, for the log.
+    /// The log has been told that there are no descriptors, and no backlog was emptied since.
     exhausted: bool,
 }
 
@@ -87,7 +87,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 }
                 match self.core.sys.accept(listener) {
                     Ok((io, peer)) => self.open(io, peer, now),
-                    Err(AcceptError::Empty) => self.accepting.more[listener] = false,
+                    Err(AcceptError::Empty) => {
+                        self.accepting.more[listener] = false;
+                        self.accepting.exhausted = false;
+                    }
                     Err(AcceptError::Failed(error)) => log::debug!("accept: {error}"),
                     Err(AcceptError::Exhausted(error)) => {
                         if !self.accepting.exhausted {
@@ -107,7 +110,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     fn open(&mut self, io: S::Io, peer: crate::peer::Peer, now: Tick) {
-        self.accepting.exhausted = false;
         self.accepting.came = now;
         self.core.report.opened += 1;
         let id = self.tracker.insert(Phase::Fresh, now, Conn::new(io, peer));

@@ -8,7 +8,7 @@ use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::conn::Flag;
-use super::hot::{Doing, How};
+use super::hot::{Doing, How, discard};
 use super::serve::Service;
 use crate::config::Late;
 use crate::h1::{CONTINUE, Framed, Framing, Head, Header, MAX_FIELDS, ResponseHead};
@@ -54,8 +54,9 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             }
             return;
         }
-        if matches!(head.framing, Framing::Length(length) if length > limit) {
-            self.hot.sink = None;
+        let expected_in_vain = limit == 0 && head.expects_continue;
+        if expected_in_vain || matches!(head.framing, Framing::Length(length) if length > limit) {
+            discard(self.hot.sink.take());
             return self.too_large(limit);
         }
         self.hot.body_limit = limit;
@@ -108,6 +109,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         };
         let context = Context {
             id: self.id,
+            nth: self.conn.served,
             handle: self.core.inbox.handle(),
         };
         match catch_unwind(AssertUnwindSafe(|| sink.receive(data, &context))) {
@@ -116,8 +118,14 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
                 self.hot.sink = Some(sink);
                 self.hot.doing = Doing::Paused;
             }
-            Ok(Flow::Refuse(response)) => self.answer(response),
-            Err(_) => self.panicked(),
+            Ok(Flow::Refuse(response)) => {
+                discard(sink);
+                self.answer(response);
+            }
+            Err(_) => {
+                discard(sink);
+                self.panicked();
+            }
         }
     }
 
@@ -133,7 +141,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
         // Keep the buffers; a later answer keeps the head, to say what it is about.
         self.hot.body = body;
-        self.hot.body.clear();
+        super::hot::trim(&mut self.hot.body);
         if !matches!(self.hot.doing, Doing::Receiving) {
             self.hot.head = raw;
         } else if self.hot.head.is_empty() {
@@ -174,7 +182,9 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             nth: self.conn.served,
             handle: self.core.inbox.handle(),
         };
-        match catch_unwind(AssertUnwindSafe(|| sink.end(&request))) {
+        let reply = catch_unwind(AssertUnwindSafe(|| sink.end(&request)));
+        discard(sink);
+        match reply {
             Ok(reply) => self.reply(reply),
             Err(_) => self.panicked(),
         }
@@ -215,10 +225,13 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             length: response.body.length(),
             date,
         };
-        self.hot.sink = None;
+        discard(self.hot.sink.take());
         let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
         match (framed, response.body) {
-            (Framed::None, _) => self.complete(),
+            (Framed::None, body) => {
+                discard(body);
+                self.complete();
+            }
             (_, Body::Source(source, _)) => {
                 self.hot.doing = Doing::Streaming(source);
                 self.restart = true;
@@ -259,6 +272,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         piece.clear();
         let context = Context {
             id: self.id,
+            nth: self.conn.served,
             handle: self.core.inbox.handle(),
         };
         let fill = catch_unwind(AssertUnwindSafe(|| source.fill(piece, &context)));
@@ -275,18 +289,31 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         super::hot::trim(piece);
         match fill {
             _ if hot.response_done() => self.complete(),
+            Ok(Fill::More) if empty && self.hot.empty_fills >= EMPTY_FILLS => {
+                log::error!("a source says that it has more, and has nothing");
+                self.hot.leaving = Some(How::Abort);
+            }
             Ok(Fill::More) => {
+                self.hot.empty_fills = if empty { self.hot.empty_fills + 1 } else { 0 };
                 self.hot.doing = Doing::Streaming(source);
                 return !empty;
             }
-            Ok(Fill::Pending) => self.hot.doing = Doing::Parked(source),
+            Ok(Fill::Pending) => {
+                self.hot.doing = Doing::Parked(source);
+                return true;
+            }
             Ok(Fill::Done) if hot.end(out) => self.complete(),
-            Ok(Fill::Done | Fill::Failed) => self.hot.leaving = Some(How::Abort),
+            Ok(Fill::Done) => {
+                log::error!("a source ended before its length");
+                self.hot.leaving = Some(How::Abort);
+            }
+            Ok(Fill::Failed) => self.hot.leaving = Some(How::Abort),
             Err(_) => {
                 self.core.report.panics += 1;
                 self.hot.leaving = Some(How::Abort);
             }
         }
+        discard(source);
         true
     }
 
@@ -333,6 +360,9 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         true
     }
 }
+
+/// How often in a row a source may say that there is more and add nothing.
+const EMPTY_FILLS: u32 = 64;
 
 /// How much of a head is kept while its answer takes time, in bytes.
 const NOTED: usize = 200;

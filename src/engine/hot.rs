@@ -4,6 +4,7 @@
 //! and all, to whoever is next. Knows no sockets.
 
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use slab::Slab;
 
@@ -34,6 +35,8 @@ pub(super) struct Hot {
     pub(super) leaving: Option<How>,
     /// When the first byte of this request was read.
     pub(super) begun: Tick,
+    /// How often in a row its source had nothing, and said that there is more.
+    pub(super) empty_fills: u32,
     /// Bytes of this request received, from its head's end on, and of its answer sent.
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -68,6 +71,8 @@ pub(super) enum How {
     Gone,
     /// Reset, so that what the peer has cannot look complete.
     Abort,
+    /// The same, but it was the peer that broke it.
+    Broken,
 }
 
 impl Hot {
@@ -84,8 +89,9 @@ impl Hot {
     pub(super) fn next_request(&mut self, now: Tick) {
         self.head.clear();
         self.body.clear();
-        self.sink = None;
-        self.doing = Doing::Receiving;
+        discard(self.sink.take());
+        discard(mem::take(&mut self.doing));
+        self.empty_fills = 0;
         self.starved = false;
         self.begun = now;
         self.progress = 0;
@@ -97,6 +103,7 @@ impl Hot {
             trim(buffer);
         }
         self.out.reset();
+        discard((self.sink.take(), mem::take(&mut self.doing)));
         *self = Self {
             input: mem::take(&mut self.input),
             head: mem::take(&mut self.head),
@@ -104,6 +111,13 @@ impl Hot {
             out: mem::take(&mut self.out),
             ..Self::default()
         };
+    }
+}
+
+/// Drops what the application made: a panic of its is not the end of the loop.
+pub(super) fn discard<T>(value: T) {
+    if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+        log::error!("the application panicked while a source, a sink or a body was dropped");
     }
 }
 

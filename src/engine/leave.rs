@@ -41,7 +41,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         match how {
             How::Polite | How::Gone => self.core.sys.close(conn.io),
-            How::Abort => self.core.sys.abort(conn.io),
+            How::Abort => {
+                self.core.report.aborted += 1;
+                self.core.sys.abort(conn.io);
+            }
+            How::Broken => self.core.sys.abort(conn.io),
         }
         self.core.report.closed += 1;
         self.accepting.room();
@@ -86,8 +90,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 Err(_) => return self.leave(id, How::Gone, now),
             }
         }
-        // A FIN that was sent before ours arrived is no receipt; the acknowledgement of ours is, and
-        // it brings an event. Before an exit nothing less will do.
+        // A FIN that was sent before ours arrived is no receipt; the acknowledgement of ours is,
+        // and it brings an event. Before an exit nothing less will do.
         let asked = conn.is(Flag::Overdue) || conn.is(Flag::Eof) && (!over || stopping);
         let owed = asked && matches!(self.core.sys.unacknowledged(&conn.io), Some(ANSWER..));
         if (over || asked) && !owed {
@@ -202,10 +206,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 return self.leave(id, How::Gone, now);
             }
             Phase::Head | Phase::Body | Phase::Handler => {}
-            Phase::Reply | Phase::Tunnel => {
-                self.core.report.aborted += 1;
-                return self.leave(id, How::Abort, now);
-            }
+            Phase::Reply | Phase::Tunnel => return self.leave(id, How::Abort, now),
         }
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
@@ -219,6 +220,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             let (status, why) = UNAVAILABLE;
             let response = Response::text(status, why).field("Retry-After", "1");
             service.answer(response.close());
+            service.hot.unsent_answers = 0; // what says that there is no answer is none
             sent = matches!(service.flush(), Flushed::All);
         }
         self.pool.give_back(hot, false);
@@ -226,7 +228,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             self.core.report.forced_503 += 1;
             self.end_at_once(id, now);
         } else {
-            self.core.report.aborted += 1;
             self.leave(id, How::Abort, now);
         }
     }

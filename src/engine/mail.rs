@@ -29,7 +29,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             };
             match message {
                 Message::Answer { id, nth, response } => self.answer(id, nth, response, now),
-                Message::Wake(id) => self.wake(id, now),
+                Message::Wake { id, nth } => self.wake(id, nth, now),
                 Message::Shutdown if self.stage == Stage::Serving => {
                     self.stop(Trigger::Shutdown, now);
                 }
@@ -70,12 +70,12 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// A source or a sink can go on.
-    pub(super) fn wake(&mut self, id: ConnId, now: Tick) {
+    pub(super) fn wake(&mut self, id: ConnId, nth: u32, now: Tick) {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
         let waits = |hot: &Hot| matches!(hot.doing, Doing::Parked(_) | Doing::Paused);
-        if !self.pool.get(conn.hot).is_some_and(waits) {
+        if conn.served != nth || !self.pool.get(conn.hot).is_some_and(waits) {
             return;
         }
         let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);

@@ -2,8 +2,8 @@
 //! whose time is up.
 //!
 //! The order within a turn is part of the contract. That a signal came is known before the sockets
-//! of the same batch are served, so their answers say close; but it is acted on after them, so that a
-//! request which is readable when the signal comes is served as what it is. The drain's plan is
+//! of the same batch are served, so their answers say close; but it is acted on after them, so that
+//! a request which is readable when the signal comes is served as what it is. The drain's plan is
 //! obeyed at the end, so that it acts in the turn that changed it. Generic over [`Sys`]: a turn
 //! is a function of what the system answers. Knows no mio, no rustls, no clock.
 
@@ -57,6 +57,8 @@ pub struct Engine<S: Sys, H> {
     started: bool,
     /// When the first reason to stop came.
     stopped_at: Option<Tick>,
+    /// Answers that had been broken off before.
+    aborted_before: u64,
     /// A signal was obeyed.
     signalled: bool,
     /// When new handshakes were turned away.
@@ -129,6 +131,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             stage: Stage::Serving,
             started: false,
             stopped_at: None,
+            aborted_before: 0,
             signalled: false,
             last_call: None,
             hooks: Runner::default(),

@@ -9,7 +9,7 @@ use std::mem::{self, MaybeUninit};
 
 use super::Core;
 use super::conn::{Conn, Flag};
-use super::hot::{Doing, Hot, How};
+use super::hot::{Doing, Hot, How, discard};
 use super::output::{Flushed, RETRIES};
 use crate::h1::{Event, Header, MAX_FIELDS};
 use crate::handler::Handler;
@@ -259,7 +259,9 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                 && self.hot.leaving.is_none()
                 && !self.hot.out.is_full()
                 && (at < bytes.len() || self.hot.codec.request_open());
-            if !go_on || self.requests_left == 0 {
+            // A request that has begun is received to its end, whatever this pass's share: what is
+            // left of it may bring no further event.
+            if !go_on || self.requests_left == 0 && !self.hot.codec.request_open() {
                 return at;
             }
         }
@@ -276,7 +278,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             return;
         }
         self.core.report.left += 1;
-        self.hot.sink = None;
+        discard(self.hot.sink.take());
         self.refuse(400, "the request was not complete");
     }
 
@@ -302,10 +304,10 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         flushed
     }
 
-    /// The peer takes nothing more.
+    /// The peer takes nothing more: what it has may be half an answer, and must not look whole.
     const fn broken(&mut self) -> Verdict {
         self.core.report.left += 1;
-        Verdict::Leave(How::Gone)
+        Verdict::Leave(How::Broken)
     }
 }
 

@@ -47,8 +47,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Signals that came in one batch are one reason to stop: a second signal is a later one. The
-    /// first says no more than a [`Handle::shutdown`](crate::Handle::shutdown) before it did: whoever
-    /// sent it may not know of that.
+    /// first says no more than a [`Handle::shutdown`](crate::Handle::shutdown) before it did:
+    /// whoever sent it may not know of that.
     pub(super) fn obey_signals(&mut self, now: Tick) {
         if let Some(&number) = self.signals.first() {
             self.signals.clear();
@@ -79,6 +79,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.announce();
         if first {
             self.stopped_at = Some(now);
+            self.aborted_before = self.core.report.aborted;
             self.core.report.trigger = trigger.to_string();
             if let Some(hook) = self.core.config.hooks.trigger.take() {
                 let told = trigger.clone();
@@ -112,10 +113,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let waiting: Vec<_> = [Phase::Handler, Phase::Reply]
             .into_iter()
             .flat_map(|phase| self.tracker.iter(phase))
-            .filter_map(|(id, _, conn)| parked(conn).then_some(id))
+            .filter_map(|(id, _, conn)| parked(conn).then_some((id, conn.served)))
             .collect();
-        for id in waiting {
-            self.wake(id, now);
+        for (id, nth) in waiting {
+            self.wake(id, nth, now);
         }
     }
 
@@ -187,10 +188,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.cut(id, phase, now);
             }
         }
-        let report = &mut self.core.report;
-        report.held = self.core.inbox.handle().guards().names();
+        self.core.report.held = self.core.inbox.handle().guards().names();
         // A deadline that found only idle connections destroyed nothing.
-        let harmless = end == End::Deadline && report.cut() == 0 && report.held.is_empty();
+        let harmless = end == End::Deadline && self.core.report.held.is_empty();
         self.ending = Some(Ending {
             end: if harmless { End::Drained } else { end },
             cut: true,
@@ -242,9 +242,15 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     fn outcome(&self, end: End) -> Outcome {
         let mut report = self.core.report.clone();
+        let aborted = report.aborted - self.aborted_before;
+        report.cut = report.forced_503 + aborted + report.undelivered;
         report.failed_hooks = self.hooks.failed();
-        let failed = end == End::Drained && !report.failed_hooks.is_empty();
-        let end = if failed { End::HookFailed } else { end };
+        let end = match end {
+            // Whatever cut them, and whenever within the drain: they are cut.
+            End::Drained if report.cut > 0 => End::Deadline,
+            End::Drained if !report.failed_hooks.is_empty() => End::HookFailed,
+            end => end,
+        };
         Outcome { end, report }
     }
 

@@ -318,11 +318,13 @@ impl Codec {
             return self.begin_interim(out, response);
         }
         self.last |= !self.request_done();
-        let no_body = self.head_request || matches!(response.status, 204 | 304);
+        let no_body = self.head_request || matches!(response.status, 204 | 205 | 304);
         let (line, outbound, framed) = match (response.status, response.length) {
             // RFC 9110, section 8.6. For 304 a length would be that of the 200; that it is 0 is
             // what one says who does not know.
             (204, _) | (304, None | Some(0)) => (FramingLine::None, Outbound::Done, Framed::None),
+            // RFC 9110, section 15.3.6: no content, and it has to say so.
+            (205, _) => (FramingLine::Length(0), Outbound::Done, Framed::None),
             (_, Some(length)) => {
                 let line = FramingLine::Length(length);
                 (line, Outbound::Length(length), Framed::Length)
@@ -890,6 +892,7 @@ mod tests {
     fn a_response_is_framed_by_request_status_and_length() {
         // The lines are those behind the date.
         type Case = (&'static [u8], u16, Option<u64>, &'static str, Framed);
+        const LENGTH_0: &str = "Content-Length: 0\r\n";
         const LENGTH_5: &str = "Content-Length: 5\r\n";
         const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
         const CLOSE_5: &str = "Content-Length: 5\r\nConnection: close\r\n";
@@ -903,6 +906,8 @@ mod tests {
             (GET, 299, Some(5), LENGTH_5, Framed::Length),
             (GET, 204, Some(5), "", Framed::None),
             (GET, 204, None, "", Framed::None),
+            (GET, 205, Some(5), LENGTH_0, Framed::None),
+            (GET, 205, None, LENGTH_0, Framed::None),
             (GET, 304, Some(5), LENGTH_5, Framed::None),
             (GET, 304, Some(0), "", Framed::None),
             (GET, 304, None, "", Framed::None),

@@ -1,4 +1,5 @@
-//! Opening listening sockets: an own backlog, reuse of addresses and ports, inherited sockets.
+//! Opening listening sockets: an own backlog, reuse of addresses and ports, inherited sockets, Unix
+//! sockets.
 //!
 //! The standard library and mio fix the backlog at 128 and ask for nothing else, so the sockets
 //! are made here by hand. An error names the address, and says what would help.
@@ -7,11 +8,13 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::Error;
+use crate::sys::unix;
 
 /// How to open a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +43,21 @@ impl Default for Options {
 /// A socket that listens, non-blocking.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Listens,
     addr: SocketAddr,
     inherited: bool,
 }
+
+/// What listens.
+#[derive(Debug)]
+pub(super) enum Listens {
+    Tcp(TcpListener),
+    Unix(unix::Bound),
+}
+
+/// What stands for the address of a Unix socket and of whoever connects to one, which have none:
+/// 0.0.0.0:0, where no socket listens and from where nobody connects.
+pub const UNNAMED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Listener {
     /// Listens on an address. Port 0 takes any free port: [`Listener::local_addr`] says which.
@@ -73,17 +87,35 @@ impl Listener {
         Self::new(socket, true).map_err(|error| Error::new("use an inherited socket", error))
     }
 
+    /// Listens on a Unix socket that only this user can connect to (mode 0600 from its first
+    /// moment). What a dead process left at that path is replaced. The file is removed when the
+    /// server stops listening, unless another has taken its place.
+    ///
+    /// Its address, and that of every peer, is [`UNNAMED`].
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path and what would help: also when somebody accepts there, or what
+    /// is there is no socket.
+    pub fn unix(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Ok(Self {
+            socket: Listens::Unix(unix::bind(path.as_ref(), BACKLOG)?),
+            addr: UNNAMED,
+            inherited: false,
+        })
+    }
+
     fn new(socket: TcpListener, inherited: bool) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let addr = socket.local_addr()?;
         Ok(Self {
-            socket,
+            socket: Listens::Tcp(socket),
             addr,
             inherited,
         })
     }
 
-    /// The address it listens on, with the port it got.
+    /// The address it listens on, with the port it got; [`UNNAMED`] for a Unix socket.
     pub const fn local_addr(&self) -> SocketAddr {
         self.addr
     }
@@ -93,7 +125,7 @@ impl Listener {
         self.inherited
     }
 
-    pub(super) fn into_std(self) -> TcpListener {
+    pub(super) fn into_socket(self) -> Listens {
         self.socket
     }
 }
@@ -181,13 +213,20 @@ mod tests {
         format!("{ip}:0").parse().unwrap()
     }
 
+    fn tcp(listener: Listener) -> TcpListener {
+        match listener.into_socket() {
+            Listens::Tcp(socket) => socket,
+            Listens::Unix(bound) => panic!("{bound:?}"),
+        }
+    }
+
     #[test]
     fn port_0_says_which_port_it_got_and_does_not_block() {
         for ip in ["127.0.0.1", "[::1]"] {
             let listener = Listener::bind(any(ip), &Options::default()).unwrap();
             let addr = listener.local_addr();
             assert_ne!(addr.port(), 0);
-            let socket = listener.into_std();
+            let socket = tcp(listener);
             assert_eq!(
                 socket.accept().unwrap_err().kind(),
                 io::ErrorKind::WouldBlock
@@ -277,7 +316,7 @@ mod tests {
         let listener = Listener::from_std(outside).unwrap();
         assert!(listener.is_inherited());
         assert_eq!(listener.local_addr(), addr);
-        let socket = listener.into_std();
+        let socket = tcp(listener);
         assert_eq!(
             socket.accept().unwrap_err().kind(),
             io::ErrorKind::WouldBlock
@@ -291,7 +330,7 @@ mod tests {
         let clients: Vec<_> = (0..200)
             .map(|_| TcpStream::connect_timeout(&addr, Duration::from_secs(5)).unwrap())
             .collect();
-        let socket = listener.into_std();
+        let socket = tcp(listener);
         socket.set_nonblocking(false).unwrap();
         for _ in &clients {
             socket.accept().unwrap();

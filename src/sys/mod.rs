@@ -1,15 +1,17 @@
 //! The world as the engine sees it: sockets, signals, a clock and a way to sleep.
 //!
 //! The engine is generic over [`Sys`], so that one turn of it is a function of what the system
-//! answers: `real` asks the kernel through mio, `sim` asks a table with virtual time. The system does
-//! the I/O on handles (`Io`), so that a handle can be four bytes, and so that TLS has a place for
-//! its buffers.
+//! answers: `real` asks the kernel through mio, `sim` asks a table with virtual time. The system
+//! does the I/O on handles (`Io`), so that a handle can be four bytes, and so that TLS has a place
+//! for its buffers.
 //!
 //! Knows connections by their [`ConnId`] and nothing of HTTP.
 
 mod delivered;
 pub mod listen;
 pub mod real;
+pub mod signals;
+mod unix;
 
 use std::io;
 use std::io::IoSlice;

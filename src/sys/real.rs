@@ -8,18 +8,16 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{self, Shutdown};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, error};
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use signal_hook::consts::FORBIDDEN;
-use signal_hook::{SigId, flag, low_level};
-use signal_hook_mio::v1_0::Signals as SignalPipe;
+use signal_hook::low_level;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use socket2::SockFilter;
 use socket2::SockRef;
@@ -27,7 +25,9 @@ use socket2::SockRef;
 use crate::error::Error;
 use crate::peer::Peer;
 use crate::sys::delivered::Delivered;
-use crate::sys::listen::Listener;
+use crate::sys::listen::{Listener, Listens, UNNAMED};
+use crate::sys::signals::Signals;
+use crate::sys::unix::SocketFile;
 use crate::sys::{AcceptError, Ready, Sys, Who};
 use crate::tick::Tick;
 use crate::tracker::ConnId;
@@ -38,88 +38,14 @@ compile_error!("ebbtide needs a Unix: signals and sockets as POSIX has them");
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("ebbtide needs a 64-bit target: a connection's name of 64 bits is its mio token");
 
-/// Signals that are caught, before there is anyone to be told of them.
-///
-/// Installed before the listeners are bound, so that there is no moment at which the server can
-/// be reached and a SIGTERM kills it. What comes before the loop runs is kept for it.
-///
-/// Once caught, a signal never gets its default action back in this process: after this value is
-/// dropped it does nothing at all.
-pub struct Signals {
-    pipe: SignalPipe,
-    /// One came: seen after every wait, also when the pipe's own event is only in the next batch,
-    /// because the handler ran while the wait was returning.
-    came: Arc<AtomicBool>,
-    flags: Vec<SigId>,
-}
-
-/// The signals that people and supervisors stop a server with: Ctrl-C and SIGTERM.
-pub const STOP_SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
-
-impl Signals {
-    /// Catches these signals from now on.
-    ///
-    /// # Errors
-    ///
-    /// A signal that cannot be caught (KILL, STOP) or must not be (ILL, FPE, SEGV), a number that
-    /// is no signal, and a want of descriptors.
-    pub fn install(numbers: &[i32]) -> Result<Self, Error> {
-        // signal-hook panics at these.
-        let out_of_range = |number: &&i32| !(1..SIGNALS).contains(*number);
-        let forbidden = |number: &&i32| FORBIDDEN.contains(*number);
-        let refuse = |number, hint| {
-            let error = ErrorKind::InvalidInput.into();
-            Err(Error::new(format!("catch signal {number}"), error).with_hint(Some(hint)))
-        };
-        if let Some(number) = numbers.iter().find(out_of_range) {
-            return refuse(number, "there is no signal of that number");
-        }
-        if let Some(number) = numbers.iter().find(forbidden) {
-            return refuse(number, "that one cannot be handled, or not safely");
-        }
-        Self::catch(numbers)
-            .map_err(|error| Error::new(format!("catch the signals {numbers:?}"), error))
-    }
-
-    fn catch(numbers: &[i32]) -> io::Result<Self> {
-        let mut signals = Self {
-            pipe: SignalPipe::new(numbers)?,
-            came: Arc::default(),
-            flags: Vec::with_capacity(numbers.len()),
-        };
-        for number in numbers {
-            let flag = flag::register(*number, Arc::clone(&signals.came))?;
-            signals.flags.push(flag);
-        }
-        Ok(signals)
-    }
-
-    /// Whether one came since this was last asked.
-    fn came(&self) -> bool {
-        self.came.load(Ordering::Relaxed) && self.came.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        for flag in self.flags.drain(..) {
-            low_level::unregister(flag);
-        }
-    }
-}
-
-impl fmt::Debug for Signals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Signals").finish_non_exhaustive()
-    }
-}
-
 /// The kernel, through mio.
 pub struct Real {
     poll: Poll,
     events: Events,
     start: Instant,
     now: Tick,
+    /// The moment of `now`, as the time since `start`.
+    waited: Duration,
     /// Empty once we have stopped listening.
     listeners: Vec<Listening>,
     signals: Option<Signals>,
@@ -128,10 +54,17 @@ pub struct Real {
 }
 
 #[derive(Debug)]
-struct Listening {
-    socket: TcpListener,
-    /// It came from outside, so others may be listening on this very socket.
-    inherited: bool,
+enum Listening {
+    Tcp {
+        socket: TcpListener,
+        /// It came from outside, so others may be listening on this very socket.
+        inherited: bool,
+    },
+    Unix {
+        /// Before the socket, so that it is dropped first.
+        _file: SocketFile,
+        socket: UnixListener,
+    },
 }
 
 impl Real {
@@ -155,18 +88,30 @@ impl Real {
         let mut listening = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.into_iter().enumerate() {
             let inherited = listener.is_inherited();
-            let mut socket = TcpListener::from_std(listener.into_std());
-            if NODELAY_IS_INHERITED {
-                SockRef::from(&socket).set_tcp_nodelay(true)?;
-            }
-            registry.register(&mut socket, listener_token(index), Interest::READABLE)?;
-            listening.push(Listening { socket, inherited });
+            let token = listener_token(index);
+            listening.push(match listener.into_socket() {
+                Listens::Tcp(socket) => {
+                    let mut socket = TcpListener::from_std(socket);
+                    if NODELAY_IS_INHERITED {
+                        SockRef::from(&socket).set_tcp_nodelay(true)?;
+                    }
+                    registry.register(&mut socket, token, Interest::READABLE)?;
+                    Listening::Tcp { socket, inherited }
+                }
+                Listens::Unix(bound) => {
+                    let mut socket = UnixListener::from_std(bound.socket);
+                    registry.register(&mut socket, token, Interest::READABLE)?;
+                    let _file = bound.file;
+                    Listening::Unix { _file, socket }
+                }
+            });
         }
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
             start: clock(),
             now: Tick::default(),
+            waited: Duration::ZERO,
             listeners: listening,
             signals,
             waker,
@@ -213,10 +158,13 @@ impl Sys for Real {
     }
 
     fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<()> {
-        let timeout = timeout.map(|millis| Duration::from_millis(millis.into()));
+        // From the moment that the caller reckons from: the turn since then took its time.
+        let spent = clock().duration_since(self.start + self.waited);
+        let timeout =
+            timeout.map(|millis| Duration::from_millis(millis.into()).saturating_sub(spent));
         let waited = self.poll.poll(&mut self.events, timeout);
-        let elapsed = clock().duration_since(self.start);
-        self.now = Tick::from_millis(elapsed.as_millis() as u32); // ticks wrap
+        self.waited = clock().duration_since(self.start);
+        self.now = Tick::from_millis(self.waited.as_millis() as u32); // ticks wrap
         match waited {
             Ok(()) => events.extend(self.events.iter().map(ready)),
             // A signal handler ran on this thread. If the signal is ours, its event comes next.
@@ -234,10 +182,15 @@ impl Sys for Real {
     }
 
     fn accept(&mut self, listener: usize) -> Result<(TcpStream, Peer), AcceptError> {
-        let Some(listener) = self.listeners.get(listener) else {
-            return Err(AcceptError::Closed(ErrorKind::NotConnected.into()));
+        let socket = match self.listeners.get(listener) {
+            Some(Listening::Tcp { socket, .. }) => socket,
+            Some(Listening::Unix { socket, .. }) => {
+                let (io, _) = socket.accept().map_err(classify)?;
+                return Ok((as_stream(io.into()), UNNAMED.into()));
+            }
+            None => return Err(AcceptError::Closed(ErrorKind::NotConnected.into())),
         };
-        let (io, addr) = listener.socket.accept().map_err(classify)?;
+        let (io, addr) = socket.accept().map_err(classify)?;
         if !NODELAY_IS_INHERITED && let Err(error) = io.set_nodelay(true) {
             // The peer may be gone already, which a read will tell.
             debug!("{addr}: TCP_NODELAY: {error}");
@@ -285,17 +238,31 @@ impl Sys for Real {
     ///
     /// An inherited socket is left alone, and the answer is then no: the filter would stay on the
     /// socket for all who hold it, and a supervisor hands the very socket to the next process.
-    /// While another holds it, closing ours resets nobody anyway.
+    /// While another holds it, closing ours resets nobody anyway. A Unix socket has no handshakes:
+    /// a connect is complete when it returns.
     fn stop_handshakes(&mut self) -> bool {
         let mut all = true;
-        for Listening { socket, inherited } in &self.listeners {
-            all &= !inherited && drop_new_handshakes(socket);
+        for listening in &self.listeners {
+            if let Listening::Tcp { socket, inherited } = listening {
+                all &= !inherited && drop_new_handshakes(socket);
+            }
         }
         all
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.clear();
+        for mut listening in self.listeners.drain(..) {
+            // Closing alone leaves a socket in the selector that others hold as well: every
+            // connection that comes to them would wake us.
+            if let Listening::Tcp {
+                socket,
+                inherited: true,
+            } = &mut listening
+                && let Err(error) = self.poll.registry().deregister(socket)
+            {
+                debug!("a listener could not be taken out of the selector: {error}");
+            }
+        }
     }
 
     fn signals(&mut self, numbers: &mut Vec<i32>) {
@@ -316,6 +283,12 @@ impl Sys for Real {
 /// The one place that reads the clock.
 fn clock() -> Instant {
     Instant::now()
+}
+
+/// A stream socket of any family as the one type of them all: reading, writing, shutting down and
+/// registering are the same system calls. Asked for its addresses, it answers with an error.
+fn as_stream(socket: OwnedFd) -> TcpStream {
+    TcpStream::from_std(net::TcpStream::from(socket))
 }
 
 fn waker(registry: &Registry) -> io::Result<Arc<dyn Fn() + Send + Sync>> {
@@ -417,9 +390,6 @@ const NO_KEY: u32 = u32::MAX;
 
 const INBOX: Token = listener_token(u32::MAX as usize);
 const SIGNAL: Token = listener_token(u32::MAX as usize - 1);
-
-/// One more than the highest number of a signal: 64 on Linux, less on most systems.
-const SIGNALS: i32 = 128;
 
 /// How many events one wait can bring; the rest comes with the next. 12 KiB.
 const EVENTS: usize = 1024;
@@ -772,6 +742,22 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_reckoned_from_the_moment_that_the_turn_began() {
+        let mut real = Real::new(Vec::new(), None).unwrap();
+        let mut events = Vec::new();
+        real.wait(Some(0), &mut events).unwrap();
+        let begun = real.now();
+        let turn = Instant::now();
+        while turn.elapsed() < Duration::from_millis(400) {
+            thread::yield_now(); // a turn that takes its time
+        }
+        real.wait(Some(500), &mut events).unwrap();
+        let waited = real.now().since(begun);
+        // Reckoned from the end of the turn it would be 900.
+        assert!((500..800).contains(&waited), "{waited} ms");
+    }
+
+    #[test]
     fn a_waker_ends_a_wait_from_another_thread() {
         let mut world = World::new();
         let wake = world.real.waker();
@@ -838,20 +824,6 @@ mod tests {
     }
 
     #[test]
-    fn signals_that_no_one_can_catch_are_refused() {
-        for signal in [Signal::SIGKILL, Signal::SIGSTOP, Signal::SIGSEGV] {
-            let error = Signals::install(&[Signal::SIGUSR1 as i32, signal as i32]).unwrap_err();
-            let line = error.to_string();
-            assert!(line.ends_with("cannot be handled, or not safely"), "{line}");
-        }
-        for number in [-1, 0, 128, i32::MAX] {
-            let line = Signals::install(&[number]).unwrap_err().to_string();
-            assert!(line.ends_with("no signal of that number"), "{line}");
-        }
-        assert!(Signals::install(&[127]).is_err(), "the system has the say");
-    }
-
-    #[test]
     fn after_stop_listening_connections_are_refused() {
         let mut world = World::new();
         world.real.stop_listening();
@@ -897,7 +869,7 @@ mod tests {
 
     #[test]
     fn an_inherited_socket_is_left_open_to_its_other_holders() {
-        let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let outside = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let held = outside.try_clone().unwrap();
         let listener = Listener::from_std(outside).unwrap();
         let addr = listener.local_addr();

@@ -35,7 +35,7 @@ fn cut_at_the_deadline(lab: &mut Lab) -> Report {
 #[track_caller]
 fn forced(lab: &mut Lab, peer: PeerId) {
     let report = cut_at_the_deadline(lab);
-    assert_eq!((report.forced_503, report.cut()), (1, 1));
+    assert_eq!((report.forced_503, report.cut), (1, 1));
     assert_eq!(lab.got(peer), unavailable());
     lab.finished_at(peer, DEADLINE);
 }
@@ -43,7 +43,7 @@ fn forced(lab: &mut Lab, peer: PeerId) {
 #[track_caller]
 fn aborted(lab: &mut Lab, peer: PeerId) {
     let report = cut_at_the_deadline(lab);
-    assert_eq!((report.aborted, report.cut()), (1, 1));
+    assert_eq!((report.aborted, report.cut), (1, 1));
     lab.reset_at(peer, DEADLINE);
 }
 
@@ -121,7 +121,7 @@ fn r17_a_peer_that_takes_nothing_of_an_answer_that_is_with_the_kernel() {
     lab.until(SIGNAL - 10);
     assert_eq!(lab.count(Phase::Linger), 1);
     let report = cut_at_the_deadline(&mut lab);
-    assert_eq!((report.undelivered, report.cut()), (1, 1));
+    assert_eq!((report.undelivered, report.cut), (1, 1));
     assert_eq!(lab.got(peer), "");
 }
 
@@ -134,7 +134,7 @@ fn r17_also_when_it_has_closed_its_side() {
     lab.sim().fin(peer);
     lab.signal();
     let report = cut_at_the_deadline(&mut lab);
-    assert_eq!((report.undelivered, report.cut()), (1, 1));
+    assert_eq!((report.undelivered, report.cut), (1, 1));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_request_of_which_no_event_has_told_at_the_deadline_gets_503() {
         lab.sim().at(100, Act::Send(peer, GET.into()));
     }
     let outcome = lab.ends_at(100);
-    assert_eq!((outcome.code(), outcome.report.cut()), (1, 1));
+    assert_eq!((outcome.code(), outcome.report.cut), (1, 1));
     assert_eq!(lab.got_then(first), ok_close("hello\n"));
     assert_eq!(lab.got_then(asking), unavailable());
     assert_eq!(lab.got_then(silent), "");

@@ -179,7 +179,7 @@ fn cut_without_a_drain_ends_at_once_and_is_told() {
     lab.until(300);
     let asking = lab.ask(get("/cut"));
     let outcome = lab.ends_at(300);
-    assert_eq!((outcome.end, outcome.report.cut()), (End::Cut, 1));
+    assert_eq!((outcome.end, outcome.report.cut), (End::Cut, 1));
     assert_eq!(lab.got(waiting), unavailable());
     assert_eq!(lab.got(asking), ok("cutting\n"));
     lab.finished_at(idle, 300);
@@ -231,6 +231,33 @@ fn the_outcome_has_a_line_for_people() {
     let line = outcome.to_string();
     assert_eq!(
         line,
-        "drained in 0.001 s, nothing lost: 1 connections, 1 requests, 1 answered, 1 closed idle"
+        "drained in 0.001 s, nothing cut: 1 connection, 1 request, 1 answered, 1 closed idle"
     );
+}
+
+#[test]
+fn a_guard_holds_the_end_until_it_is_dropped() {
+    let mut lab = Lab::new();
+    let idle = lab.idle();
+    let guard = lab.engine().handle().guard("queue");
+    lab.until(100);
+    lab.signal();
+    lab.until(7_000);
+    lab.finished_at(idle, 100);
+    assert_eq!((lab.open(), lab.is_over()), (0, false));
+    drop(guard);
+    let report = lab.drains_at(7_000);
+    assert!(report.held.is_empty());
+}
+
+#[test]
+fn a_guard_does_not_hold_the_deadline() {
+    let mut lab = Lab::new();
+    let guard = lab.engine().handle().guard("queue");
+    lab.until(100);
+    lab.signal();
+    let outcome = lab.ends_at(25_100);
+    assert_eq!((outcome.end, outcome.code()), (End::Deadline, 1));
+    assert_eq!(outcome.report.held, ["queue"]);
+    drop(guard);
 }

@@ -208,6 +208,20 @@ fn a_later_of_another_request_is_a_mistake_and_harms_neither() {
 }
 
 #[test]
+fn an_answer_to_a_request_that_was_answered_does_not_answer_the_next() {
+    let mut lab = Lab::new();
+    let peer = lab.ask(get("/hoard/1") + &get("/hoard/2") + &get("/later/x"));
+    let before = ok("now\n").repeat(2);
+    lab.answer("/hoard/1", Response::text(200, "for the first\n"));
+    drop(lab.app().ticket("/hoard/2"));
+    lab.now();
+    assert_eq!(lab.got(peer), before);
+    lab.answer("/later/x", Response::text(200, "x\n"));
+    lab.now();
+    assert_eq!(lab.got(peer), before + &ok("x\n"));
+}
+
+#[test]
 fn a_panic_is_answered_500_and_the_server_goes_on() {
     let mut lab = Lab::new();
     let idle = lab.idle();

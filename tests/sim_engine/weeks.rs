@@ -82,6 +82,21 @@ fn waits_of_every_age_stay_in_order_and_a_drain_cuts_them_all() {
 }
 
 #[test]
+fn who_has_waited_for_longer_than_clocks_compare_is_still_the_oldest() {
+    let mut lab = Lab::new();
+    lab.ask(get("/later/first"));
+    lab.until(26 * DAY); // longer than half of what a clock counts
+    lab.ask(get("/later/second"));
+    lab.until(45 * DAY);
+    lab.ask(get("/later/third"));
+    lab.now();
+    let blockers = lab.engine().blockers(3);
+    let requests: Vec<&str> = blockers.iter().map(|b| b.request.as_str()).collect();
+    let targets = ["first", "second", "third"].map(|name| format!("GET /later/{name}"));
+    assert_eq!(requests, targets);
+}
+
+#[test]
 fn the_longest_limit_that_can_be_set_is_kept() {
     let times = Times::new()
         .handler(Some(Duration::MAX))

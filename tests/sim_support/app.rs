@@ -95,6 +95,12 @@ impl Handler for App {
                 assert!(self.tickets.insert(target.to_owned(), ticket).is_none());
                 later.into()
             }
+            // Answered now, and the ticket kept all the same.
+            "hoard" => {
+                let (_, ticket) = request.later();
+                self.tickets.insert(target.to_owned(), ticket);
+                Response::text(200, "now\n").into()
+            }
             // The ticket is dropped before the handler returns.
             "dropped" => request.later().0.into(),
             // The Later of another request: the first keeps it, the second returns it.

@@ -44,7 +44,7 @@ impl Lab {
     }
 
     pub(crate) fn with(setup: Setup, config: Config) -> Self {
-        Lab::run(setup, config, App::default())
+        Self::run(setup, config, App::default())
     }
 
     pub(crate) fn configured(config: Config) -> Self {
@@ -287,7 +287,7 @@ impl<H: Handler> Lab<H> {
             (End::Drained, 0),
             "{outcome}"
         );
-        assert_eq!(outcome.report.cut(), 0);
+        assert_eq!(outcome.report.cut, 0);
         outcome.report
     }
 

@@ -59,14 +59,26 @@ impl Served {
 
     /// Starts the command and waits for nothing; it has no address yet.
     pub(crate) fn spawn(flags: &[&str]) -> Self {
-        raise_descriptor_limit();
         let mut command = Command::new(command());
         command.arg("serve");
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        command.args(flags);
+        Self::launch(command)
+    }
+
+    /// Starts a command line that ends as `ebbtide serve`, and waits until it has announced so many
+    /// addresses.
+    pub(crate) fn launch_and_wait(command: Command, listeners: usize) -> Self {
+        let mut served = Self::launch(command);
+        served.addrs = served.log.wait_for(listeners, LISTENING, PATIENCE);
+        served
+    }
+
+    fn launch(mut command: Command) -> Self {
+        raise_descriptor_limit();
         command
-            .args(flags)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -235,7 +247,8 @@ pub(crate) fn run(args: &[&str]) -> std::process::Output {
         .expect("the command starts")
 }
 
-fn command() -> OsString {
+/// The path of the command.
+pub(crate) fn command() -> OsString {
     env::var_os(OTHER_BUILD).unwrap_or_else(|| env!("CARGO_BIN_EXE_ebbtide").into())
 }
 

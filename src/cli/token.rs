@@ -1,0 +1,105 @@
+//! The secret that the admin listener asks for off this machine, read from a file.
+//!
+//! A file and not a flag: flags are seen by everyone on the machine. Knows no requests.
+
+use std::fmt;
+use std::fs::File;
+use std::hint::black_box;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A secret of at least [`SHORTEST`] visible ASCII characters.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Token(String);
+
+impl Token {
+    /// Reads a file's content, without the blanks and line ends around it.
+    ///
+    /// # Errors
+    ///
+    /// In one line that names the file: it cannot be read, everyone can read it, or what is in it
+    /// is too short, too long, or cannot be sent in a header field.
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
+        let refuse = |why: &str| format!("the token file {path:?} {why}");
+        let unreadable = |error| refuse(&format!("cannot be read: {error}"));
+        let file = File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.mode();
+        if mode & FOR_ALL_TO_READ != 0 {
+            return Err(refuse("is readable by everyone; chmod o-r it"));
+        }
+        let mut text = String::new();
+        let taken = file.take(LONGEST).read_to_string(&mut text);
+        if taken.map_err(unreadable)? as u64 == LONGEST {
+            return Err(refuse("is too long for a token"));
+        }
+        let token = text.trim();
+        if token.len() < SHORTEST {
+            return Err(refuse(&format!(
+                "has a token of {} characters; at least {SHORTEST} are needed",
+                token.len()
+            )));
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(refuse(
+                "has more than one word, or characters other than ASCII",
+            ));
+        }
+        Ok(Self(token.to_owned()))
+    }
+
+    /// Whether this is the token, in a time that tells no more than whether the length is right.
+    pub(super) fn is(&self, offered: &[u8]) -> bool {
+        let token = self.0.as_bytes();
+        let differing = |(a, b): (&u8, &u8)| a ^ b;
+        token.len() == offered.len()
+            && black_box(
+                token
+                    .iter()
+                    .zip(offered)
+                    .map(differing)
+                    .fold(0, |all, bits| black_box(all | bits)),
+            ) == 0
+    }
+
+    /// The token itself, to be sent.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Not the token: this may end in a log.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// 16 characters of base64 are 96 bits: not to be guessed over a network.
+const SHORTEST: usize = 16;
+
+/// More is a file that was named by mistake, in bytes.
+const LONGEST: u64 = 4_096;
+
+const FOR_ALL_TO_READ: u32 = 0o004;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_all_of_it() {
+        let token = Token("0123456789abcdef".into());
+        assert!(token.is(b"0123456789abcdef"));
+        for other in [
+            "",
+            "0123456789abcde",
+            "0123456789abcdeF",
+            "1123456789abcdef",
+            "0123456789abcdef0",
+        ] {
+            assert!(!token.is(other.as_bytes()), "{other}");
+        }
+        assert_eq!(format!("{token:?}"), "Token");
+    }
+}

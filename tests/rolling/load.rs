@@ -1,0 +1,203 @@
+//! Clients that ask without pause and count what fails.
+//!
+//! Each request is sent once: nothing is tried again, so what is lost is seen. How fast they go is
+//! up to the server, some of whose answers take a millisecond or three. Knows nothing of restarts.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::support::PATIENCE;
+
+/// What is done with a connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// It is used again, until the server says close.
+    Kept,
+    /// There is a new one for each request.
+    New,
+}
+
+/// What the clients have seen so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Requests answered as they should be.
+    pub(crate) answered: u64,
+    /// Connections opened.
+    pub(crate) connections: u64,
+    /// Requests without their answer, and connections refused: each in words.
+    pub(crate) failed: Vec<String>,
+    /// The longest time from the connect, or the first byte of the request, to the whole answer.
+    pub(crate) slowest: Duration,
+}
+
+/// Running clients. They end when this is dropped, or after [`BOUND`] requests.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    seen: Mutex<Seen>,
+    changed: Condvar,
+    over: AtomicBool,
+}
+
+impl Load {
+    /// Starts clients, so many of each kind.
+    pub(crate) fn start(addr: SocketAddr, clients: &[(usize, Connections)]) -> Self {
+        let shared = Arc::new(Shared::default());
+        let kinds = clients
+            .iter()
+            .flat_map(|(count, kind)| std::iter::repeat_n(*kind, *count));
+        let start = |(n, kind)| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.ask(addr, kind, n))
+        };
+        let threads = kinds.enumerate().map(start).collect();
+        Self { shared, threads }
+    }
+
+    /// Waits until so many more requests have been answered, or one has failed.
+    pub(crate) fn wait_more(&self, count: u64) {
+        let seen = self.shared.lock();
+        let goal = seen.answered + count;
+        let unfinished = |seen: &mut Seen| seen.answered < goal && seen.failed.is_empty();
+        let (seen, waited) = self
+            .shared
+            .changed
+            .wait_timeout_while(seen, PATIENCE, unfinished)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "no {count} answers in time: {seen:?}");
+    }
+
+    /// Ends the clients, each after the request it is at.
+    pub(crate) fn stop(mut self) -> Seen {
+        self.end();
+        self.shared.lock().clone()
+    }
+
+    fn end(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // A panic of such a thread has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn ask(&self, addr: SocketAddr, kind: Connections, client: usize) {
+        let mut kept = None;
+        for n in client..client + BOUND {
+            if self.over.load(Ordering::Relaxed) {
+                return;
+            }
+            let start = Instant::now();
+            let reused = kept.is_some();
+            let asked = self.exchange(addr, kept.take(), kind, n);
+            let mut seen = self.lock();
+            match asked {
+                Ok(connection) => {
+                    kept = connection;
+                    seen.answered += 1;
+                    seen.slowest = seen.slowest.max(start.elapsed());
+                }
+                Err(error) => {
+                    let how = if reused { "used" } else { "new" };
+                    seen.failed.push(format!("on a {how} connection: {error}"));
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// One request and its answer; gives the connection if it can be used again.
+    fn exchange(
+        &self,
+        addr: SocketAddr,
+        kept: Option<BufReader<TcpStream>>,
+        kind: Connections,
+        n: usize,
+    ) -> io::Result<Option<BufReader<TcpStream>>> {
+        let mut stream = match kept {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                self.lock().connections += 1;
+                BufReader::new(stream)
+            }
+        };
+        let body = format!("this is number {n}");
+        let close = match kind {
+            Connections::Kept => "",
+            Connections::New => "Connection: close\r\n",
+        };
+        // Some at once, some after a moment, one in five not to be sent twice.
+        let (request, expected) = match n % 5 {
+            0 => ("GET /plaintext", "Hello, World!"),
+            1 => ("GET /delay/1", "done"),
+            2 => ("POST /echo", body.as_str()),
+            3 => ("GET /delay/3", "done"),
+            _ => ("GET /json", r#"{"message":"Hello, World!"}"#),
+        };
+        let sent = if n % 5 == 2 { body.as_str() } else { "" };
+        let length = match sent.len() {
+            0 => String::new(),
+            length => format!("Content-Length: {length}\r\n"),
+        };
+        let request = format!("{request} HTTP/1.1\r\nHost: t.example\r\n{close}{length}\r\n{sent}");
+        stream.get_mut().write_all(request.as_bytes())?;
+        let closes = answer(&mut stream, expected)?;
+        Ok((!closes && kind == Connections::Kept).then_some(stream))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads an answer, which must be 200 and have this body, and tells whether it says close.
+fn answer(stream: &mut BufReader<TcpStream>, expected: &str) -> io::Result<bool> {
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            let error = format!("closed after {} lines", head.len());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, error));
+        }
+        match line.trim_end() {
+            "" => break,
+            line => head.push(line.to_ascii_lowercase()),
+        }
+    }
+    let field = |name: &str| head.iter().find_map(|line| line.strip_prefix(name));
+    let length = field("content-length: ").and_then(|length| length.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
+    if !head
+        .first()
+        .is_some_and(|line| line.starts_with("http/1.1 200 "))
+        || body != expected.as_bytes()
+    {
+        let body = String::from_utf8_lossy(&body);
+        return Err(io::Error::other(format!("{:?}: {body:?}", head.first())));
+    }
+    Ok(field("connection: ") == Some("close"))
+}
+
+/// The most requests of one client: more than it can send in the time that the tests take, and an
+/// end to it should one of them hang.
+const BOUND: usize = 50_000;

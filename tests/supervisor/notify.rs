@@ -1,0 +1,321 @@
+//! sd_notify: what is said, when, and what is not.
+
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
+use std::net::TcpStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::support::client::Client;
+use super::support::served::Served;
+use super::support::{GET, HELLO, PATIENCE, get};
+use super::{Scratch, after};
+
+/// The supervisor's end of `NOTIFY_SOCKET`.
+struct Supervisor {
+    socket: UnixDatagram,
+    name: String,
+    _scratch: Option<Scratch>,
+}
+
+impl Supervisor {
+    /// At a path.
+    fn at_a_path() -> Self {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("notify");
+        Self {
+            socket: UnixDatagram::bind(&path).expect("a socket at a path"),
+            name: path.into_os_string().into_string().expect("a plain path"),
+            _scratch: Some(scratch),
+        }
+    }
+
+    /// At an abstract name, which is no file.
+    fn at_an_abstract_name() -> Self {
+        let name = format!("ebbtide-test-{}", std::process::id());
+        let addr = SocketAddr::from_abstract_name(&name).expect("a short name");
+        Self {
+            socket: UnixDatagram::bind_addr(&addr).expect("an abstract socket"),
+            name: format!("@{name}"),
+            _scratch: None,
+        }
+    }
+
+    /// `ebbtide serve` on a free port, told of this supervisor.
+    fn command(&self, first: &str, flags: &[&str]) -> Command {
+        let mut command = after(first, &[&["--listen", "127.0.0.1:0"], flags].concat());
+        command.env("NOTIFY_SOCKET", &self.name);
+        command
+    }
+
+    /// The lines of the next message.
+    fn hear(&self, within: Duration) -> Option<Vec<String>> {
+        let mut buffer = [0; 4096];
+        self.socket.set_read_timeout(Some(within)).unwrap();
+        match self.socket.recv(&mut buffer) {
+            Ok(length) => {
+                let text = str::from_utf8(&buffer[..length]).expect("text");
+                Some(text.lines().map(str::to_owned).collect())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The lines of the next message, which must come.
+    #[track_caller]
+    fn next(&self) -> Vec<String> {
+        self.hear(PATIENCE).expect("a message")
+    }
+}
+
+/// The number in `EXTEND_TIMEOUT_USEC=…`.
+fn extension(line: &str) -> Duration {
+    let usec = line.strip_prefix("EXTEND_TIMEOUT_USEC=").expect(line);
+    Duration::from_micros(usec.parse().expect(line))
+}
+
+#[test]
+fn a_life_is_told_in_order() {
+    for supervisor in [Supervisor::at_a_path(), Supervisor::at_an_abstract_name()] {
+        let served =
+            Served::launch_and_wait(supervisor.command(":", &["--drain-timeout", "20s"]), 1);
+        let addr = served.addr();
+        let ready = ["READY=1".into(), format!("STATUS=serving on {addr}")];
+        assert_eq!(supervisor.next(), ready);
+
+        let client = Client::connect(addr);
+        client.send(&get("/delay/3500"));
+        served.settle();
+        served.terminate();
+        let stopping = supervisor.next();
+        let [first, status, extend] = &stopping[..] else {
+            panic!("{stopping:?}");
+        };
+        assert_eq!(first, "STOPPING=1");
+        assert_eq!(status, "STATUS=SIGTERM: draining in at most 20s");
+        let margin = extension(extend) - Duration::from_secs(20);
+        assert!(margin > Duration::ZERO, "{extend}");
+
+        // Each second how many are waited for, and what is left of the one deadline.
+        let mut extensions = vec![extension(extend)];
+        for second in 1..=2 {
+            let progress = supervisor.next();
+            let [status, extend] = &progress[..] else {
+                panic!("{progress:?}");
+            };
+            assert!(
+                status.starts_with("STATUS=draining: 1 handler; "),
+                "{status}"
+            );
+            assert!(status.ends_with(" s left"), "{status}");
+            let left = extension(extend) - margin;
+            assert!(left <= Duration::from_secs(20 - second), "{left:?} left");
+            extensions.push(extension(extend));
+        }
+        assert!(extensions.is_sorted_by(|a, b| a > b), "{extensions:?}");
+
+        client.response(0).assert_last();
+        drop(client);
+        let exit = served.wait_exit(PATIENCE);
+        assert_eq!(exit.code, Some(0), "{:?}", served.log());
+        let mut last = supervisor.next();
+        while !last[0].starts_with("STATUS=drained in ") {
+            assert!(last[0].starts_with("STATUS=draining: "), "{last:?}");
+            last = supervisor.next();
+        }
+        assert_eq!(supervisor.hear(Duration::from_millis(1)), None);
+    }
+}
+
+#[test]
+fn ready_means_that_it_can_be_reached() {
+    let supervisor = Supervisor::at_a_path();
+    let mut child = Alone::start(supervisor.command(":", &[]));
+    let ready = supervisor.next();
+    let (_, addr) = ready[1]
+        .split_once("STATUS=serving on ")
+        .expect("an address");
+    let client = Client::connect(addr.parse().expect("an address"));
+    assert_eq!(client.exchange(0, GET).body, HELLO);
+    child.kill();
+}
+
+#[test]
+fn a_short_drain_is_told_too() {
+    // Nothing is open: the process is gone within milliseconds, and has said all the same.
+    for _ in 0..20 {
+        let supervisor = Supervisor::at_a_path();
+        let served = Served::launch_and_wait(supervisor.command(":", &[]), 1);
+        served.terminate();
+        assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
+        assert_eq!(supervisor.next()[0], "READY=1");
+        assert_eq!(supervisor.next()[0], "STOPPING=1");
+        let last = supervisor.next();
+        assert!(last[0].starts_with("STATUS=drained in "), "{last:?}");
+        assert_eq!(supervisor.hear(Duration::from_millis(1)), None);
+    }
+}
+
+#[test]
+fn the_thread_is_there_only_with_a_supervisor() {
+    let has_thread = |served: &Served| {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", served.pid())).expect("tasks");
+        let name = |task: io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.expect("a task").path().join("comm")).expect("a name")
+        };
+        tasks.map(name).any(|name| name.trim() == "supervisor")
+    };
+    let supervisor = Supervisor::at_a_path();
+    let told = Served::launch_and_wait(supervisor.command(":", &[]), 1);
+    supervisor.next();
+    assert!(has_thread(&told));
+    let alone = Served::start(&[]);
+    alone.settle();
+    assert!(!has_thread(&alone));
+}
+
+#[test]
+fn a_supervisor_that_cannot_be_reached_stops_nobody() {
+    for name in ["/nowhere/at/all", "vsock:2:1", ""] {
+        let mut command = after(":", &["--listen", "127.0.0.1:0"]);
+        command.env("NOTIFY_SOCKET", name);
+        let served = Served::launch_and_wait(command, 1);
+        served.settle();
+        served.log().wait_line("NOTIFY_SOCKET", PATIENCE);
+        served.terminate();
+        assert_eq!(served.wait_exit(PATIENCE).code, Some(0), "{name}");
+    }
+}
+
+const WATCHDOG: &str = "export WATCHDOG_USEC=400000 WATCHDOG_PID=$$";
+
+#[test]
+fn the_watchdog_hears_at_half_of_its_time() {
+    let supervisor = Supervisor::at_a_path();
+    let served = Served::launch_and_wait(supervisor.command(WATCHDOG, &[]), 1);
+    assert_eq!(supervisor.next()[0], "READY=1");
+    let start = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(supervisor.next(), ["WATCHDOG=1"]);
+    }
+    // The first of the five was due after half of 400 ms; wide on the other side.
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(900), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+
+    // A drain is no reason to fall silent.
+    let client = Client::connect(served.addr());
+    client.send(&get("/delay/1500"));
+    served.settle();
+    served.terminate();
+    client.response(0).assert_last();
+    drop(client);
+    served.wait_exit(PATIENCE);
+    let mut said = Vec::new();
+    while let Some(lines) = supervisor.hear(Duration::from_millis(1)) {
+        said.extend(lines);
+    }
+    let stopping = said.iter().position(|line| line == "STOPPING=1");
+    let later = &said[stopping.expect("STOPPING=1")..];
+    let alive = later.iter().filter(|line| *line == "WATCHDOG=1").count();
+    assert!(alive >= 3, "{said:#?}");
+}
+
+#[test]
+fn the_watchdog_of_another_process_hears_nothing() {
+    let supervisor = Supervisor::at_a_path();
+    let first = "export WATCHDOG_USEC=100000 WATCHDOG_PID=1";
+    let served = Served::launch_and_wait(supervisor.command(first, &[]), 1);
+    assert_eq!(supervisor.next()[0], "READY=1");
+    assert_eq!(supervisor.hear(Duration::from_millis(500)), None);
+    served.settle();
+}
+
+/// The loop logs, and stderr is a pipe that nobody reads: when it is full, the loop stands still,
+/// and nothing else does.
+#[test]
+fn the_watchdog_is_not_told_that_a_stuck_loop_is_alive() {
+    let supervisor = Supervisor::at_a_path();
+    let flags = ["--log-connections", "1ms"];
+    let mut child = Alone::start(supervisor.command(WATCHDOG, &flags));
+    let ready = supervisor.next();
+    assert_eq!(ready[0], "READY=1");
+    let (_, addr) = ready[1]
+        .split_once("STATUS=serving on ")
+        .expect("an address");
+    assert_eq!(supervisor.next(), ["WATCHDOG=1"]);
+
+    // Silence for ten times as long as there should have been any.
+    let start = Instant::now();
+    while supervisor.hear(Duration::from_secs(2)).is_some() {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "it is never stuck"
+        );
+    }
+    let mut stream = TcpStream::connect(addr).expect("the kernel accepts");
+    stream.write_all(GET).expect("write");
+    let quick = Some(Duration::from_millis(100));
+    stream.set_read_timeout(quick).expect("a timeout");
+    stream.read(&mut [0; 1]).expect_err("the loop is stuck");
+
+    // Read its log, and it lives again.
+    let reader = BufReader::new(child.stderr.take().expect("not read yet"));
+    let reading = std::thread::spawn(move || {
+        let lines = reader.lines().map_while(Result::ok);
+        lines
+            .filter(|line| line.contains("does not answer"))
+            .count()
+    });
+    assert_eq!(supervisor.next(), ["WATCHDOG=1"]);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    assert_eq!(stream.read(&mut [0; 1]).expect("an answer"), 1);
+    child.kill();
+    assert!(reading.join().expect("the log is read") > 0, "no warning");
+}
+
+/// The command with a stderr that is read when the test says so. Killed, by its id, when dropped.
+struct Alone {
+    child: Child,
+    stderr: Option<PipeReader>,
+}
+
+impl Alone {
+    fn start(mut command: Command) -> Self {
+        let (stderr, writer) = io::pipe().expect("a pipe");
+        command
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(writer);
+        let child = command.spawn().expect("the command starts");
+        Self {
+            child,
+            stderr: Some(stderr),
+        }
+    }
+
+    fn kill(&mut self) {
+        // It may be gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[test]
+fn a_supervisor_that_hears_nothing_more_holds_up_no_exit() {
+    let supervisor = Supervisor::at_a_path();
+    let served = Served::launch_and_wait(supervisor.command(":", &[]), 1);
+    assert_eq!(supervisor.next()[0], "READY=1");
+    drop(supervisor);
+    served.terminate();
+    assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
+}
