@@ -9,7 +9,7 @@ mod support;
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -24,6 +24,10 @@ const MANY: usize = 18_000;
 /// Connections before the counting: what the process needs at all, it has by then.
 const FEW: usize = 2_000;
 
+/// Ports of the command: to find a free one of its own among 28,000 takes the client's kernel the
+/// longer the more of them lead to the same port, and would take most of the test's time.
+const LISTENERS: usize = 8;
+
 /// What a connection may add to the anonymous memory of the process, in bytes: 64 for its entry,
 /// and half as much again for the pages and the allocator around it. In a debug build mio's
 /// stream is 12 bytes longer and the entry 80.
@@ -36,12 +40,14 @@ const UNDER_WAY: usize = 50;
 #[test]
 fn idle_connections_cost_little_and_leave_at_once() {
     let many = connections();
-    let served = Served::start(&["--report", "json", "--idle-timeout", "10m"]);
+    let listeners = ["--listen", "127.0.0.1:0"].repeat(LISTENERS);
+    let flags = ["--report", "json", "--idle-timeout", "10m"];
+    let served = Served::start(&[&flags[..], &listeners].concat());
     let mut clients = Vec::with_capacity(many);
     let mut memory = Vec::new();
     for count in [FEW.min(many / 2), many] {
         while clients.len() < count {
-            let mut client = connect(&served);
+            let mut client = connect(served.addrs()[clients.len() % LISTENERS]);
             ask(&mut client, GET);
             assert_answered(&mut client);
             clients.push(client);
@@ -118,8 +124,8 @@ fn connections() -> usize {
     room.min(MANY)
 }
 
-fn connect(served: &Served) -> TcpStream {
-    let client = TcpStream::connect(served.addr()).unwrap();
+fn connect(addr: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(addr).unwrap();
     client.set_nodelay(true).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client
