@@ -6,14 +6,16 @@
 
 mod support;
 
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use support::client::Client;
 use support::report::Report;
-use support::served::{Served, run};
+use support::served::{Served, command, run};
 use support::{GET, HELLO, PATIENCE, get};
 
 const FLAGS: &[&str] = &[
@@ -203,6 +205,27 @@ fn readiness_fails_before_the_listener_closes() {
     drop((client, late));
     served.wait_refused();
     served.wait_report(0);
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_still_tells_by_its_exit_code() {
+    let mut child = Command::new(command())
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains(" drains in ") {
+        line.clear();
+        assert!(
+            log.read_line(&mut line).expect("a line") > 0,
+            "no more lines"
+        );
+    }
+    drop(log); // every line from now on is a broken pipe
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it is there");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

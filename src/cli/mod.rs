@@ -15,6 +15,7 @@ mod token;
 mod values;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use self::args::{Command, Exit};
@@ -28,19 +29,24 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Serve(options)) => match serve::serve(&options) {
             Ok(code) => code,
             Err(error) => {
-                eprintln!("ebbtide: {error}");
+                say(&format!("ebbtide: {error}"));
                 ExitCode::from(CANNOT)
             }
         },
         Ok(Command::Ctl(options)) => ctl::ctl(&options),
         Err(Exit::Told(text)) => {
             // Piped into a pager that was closed: nothing is left to say.
-            let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+            let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Err(Exit::Usage(line)) => {
-            eprintln!("{line}");
+            say(&line);
             ExitCode::from(CANNOT)
         }
     }
+}
+
+/// Writes a line to stderr. Where nobody reads it any more, the exit code still tells.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -12,13 +12,13 @@ use signal_hook::consts::SIGUSR1;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
-use super::activation;
 use super::admin::{self, Admin};
 use super::args::{DEFAULT_LISTEN, LateRequests, Report, Serve};
 use super::demo::Demo;
 use super::logger;
 use super::notify::Supervisor;
 use super::timer::Timer;
+use super::{activation, say};
 use crate::sys::listen::{Listener, Options};
 use crate::{Builder, Drain, End, Late, Limits, Response, Server, Times};
 
@@ -72,8 +72,8 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     }
     log::logger().flush();
     match args.report {
-        Report::Text => eprintln!("ebbtide: {outcome}"),
-        Report::Json => eprintln!("{}", outcome.to_json()),
+        Report::Text => say(&format!("ebbtide: {outcome}")),
+        Report::Json => say(&outcome.to_json()),
         Report::None => {}
     }
     Ok(ExitCode::from(outcome.code() as u8)) // 0 to 4
@@ -155,7 +155,7 @@ fn force_exit_on_the_third(signals: &[i32]) -> io::Result<()> {
         .name("signals".into())
         .spawn(move || {
             if let Some(signal) = heard.forever().nth(2) {
-                eprintln!("ebbtide: {}: exits at once", names(&[signal]));
+                say(&format!("ebbtide: {}: exits at once", names(&[signal])));
                 low_level::exit(CUT);
             }
         })?;

@@ -17,6 +17,7 @@ use self::args::{Ask, Ctl};
 use self::client::{Answer, Client, Connection, Unreachable};
 use super::admin::args::Place;
 use super::logger::one_line;
+use super::say;
 use super::token::Token;
 
 /// Does what the arguments say, and returns the exit code.
@@ -28,7 +29,7 @@ pub(super) fn ctl(args: &Ctl) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("ebbtide ctl: {}", one_line(&failure.to_string()));
+            say(&format!("ebbtide ctl: {}", one_line(&failure.to_string())));
             ExitCode::from(failure.code())
         }
     }
