@@ -56,7 +56,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
         let expected_in_vain = limit == 0 && head.expects_continue;
         if expected_in_vain || matches!(head.framing, Framing::Length(length) if length > limit) {
-            discard(self.hot.sink.take());
+            self.hot.drop_sink();
             return self.too_large(limit);
         }
         self.hot.body_limit = limit;
@@ -225,7 +225,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             length: response.body.length(),
             date,
         };
-        discard(self.hot.sink.take());
+        self.hot.drop_sink();
         let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
         match (framed, response.body) {
             (Framed::None, body) => {

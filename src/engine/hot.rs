@@ -89,8 +89,7 @@ impl Hot {
     pub(super) fn next_request(&mut self, now: Tick) {
         self.head.clear();
         self.body.clear();
-        discard(self.sink.take());
-        discard(mem::take(&mut self.doing));
+        self.drop_work();
         self.empty_fills = 0;
         self.starved = false;
         self.begun = now;
@@ -98,12 +97,28 @@ impl Hot {
         (self.bytes_in, self.bytes_out) = (0, 0);
     }
 
+    /// Drops the sink, if there is one: most requests have none.
+    #[inline]
+    pub(super) fn drop_sink(&mut self) {
+        if let Some(sink) = self.sink.take() {
+            discard(sink);
+        }
+    }
+
+    #[inline]
+    fn drop_work(&mut self) {
+        self.drop_sink();
+        if !matches!(self.doing, Doing::Receiving) {
+            discard(mem::take(&mut self.doing));
+        }
+    }
+
     fn reset(&mut self) {
         for buffer in [&mut self.input, &mut self.head, &mut self.body] {
             trim(buffer);
         }
         self.out.reset();
-        discard((self.sink.take(), mem::take(&mut self.doing)));
+        self.drop_work();
         *self = Self {
             input: mem::take(&mut self.input),
             head: mem::take(&mut self.head),

@@ -9,7 +9,7 @@ use std::mem::{self, MaybeUninit};
 
 use super::Core;
 use super::conn::{Conn, Flag};
-use super::hot::{Doing, Hot, How, discard};
+use super::hot::{Doing, Hot, How};
 use super::output::{Flushed, RETRIES};
 use crate::h1::{Event, Header, MAX_FIELDS};
 use crate::handler::Handler;
@@ -282,7 +282,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             return;
         }
         self.core.report.left += 1;
-        discard(self.hot.sink.take());
+        self.hot.drop_sink();
         self.refuse(400, "the request was not complete");
     }
 

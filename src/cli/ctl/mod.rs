@@ -227,6 +227,7 @@ impl Client {
                 if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                     return Err(still());
                 }
+                // The connection closed and the server is still there: nothing else would tell.
                 thread::sleep(PAUSE);
             }
         }

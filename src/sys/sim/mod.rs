@@ -252,7 +252,7 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// If there is no such listener.
+    /// If there is no such listener, or at 2³² peers, which no memory holds.
     pub fn peer(&mut self, listener: usize) -> PeerId {
         assert!(listener < self.listeners.len(), "no listener {listener}");
         let peer = PeerId(u32::try_from(self.rows.len()).expect("fewer than 2³² peers"));
