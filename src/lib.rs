@@ -100,6 +100,7 @@ pub mod sys;
 pub mod tick;
 pub mod tracker;
 pub mod trigger;
+pub mod upgrade;
 
 pub use config::{Drain, Late, Limits, Times};
 pub use error::Error;
@@ -114,3 +115,4 @@ pub use server::{Builder, Running, Server};
 pub use source::{Context, Fill, Flow, Sink, Source};
 pub use status::{Connection, Query, Status};
 pub use trigger::Trigger;
+pub use upgrade::{Line, Next, Tunnel, Upgrade};

@@ -16,7 +16,8 @@ pub(super) struct Conn<I> {
     pub(super) served: u32,
     /// Bytes read out and thrown away after our FIN.
     pub(super) lingered: u32,
-    /// Bytes that the peer had not acknowledged when that was last asked, after our FIN.
+    /// Bytes that the peer had not acknowledged when that was last asked, after our FIN. Of a
+    /// tunnel: its seat, which is no business of anybody's after a FIN.
     pub(super) owed: u32,
     pub(super) peer: Peer,
     flags: u8,
@@ -40,6 +41,8 @@ pub(super) enum Flag {
     LastLook = 16,
     /// Its linger is over, but the peer has not acknowledged everything.
     Overdue = 32,
+    /// It was upgraded: a tunnel has it.
+    Tunnel = 128,
 }
 
 impl<I> Conn<I> {
@@ -58,6 +61,32 @@ impl<I> Conn<I> {
     #[inline]
     pub(super) const fn is(&self, flag: Flag) -> bool {
         self.flags & flag as u8 != 0
+    }
+
+    /// The seat of its tunnel, if it was upgraded.
+    #[inline]
+    pub(super) const fn seat(&self) -> Option<u32> {
+        if self.is(Flag::Tunnel) {
+            Some(self.owed)
+        } else {
+            None
+        }
+    }
+
+    /// It becomes a tunnel with that seat.
+    pub(super) const fn sit_down(&mut self, seat: u32) {
+        self.owed = seat;
+        self.set(Flag::Tunnel);
+    }
+
+    /// It is no tunnel any more; whose seat is free.
+    pub(super) const fn stand_up(&mut self) -> Option<u32> {
+        let seat = self.seat();
+        if seat.is_some() {
+            self.owed = 0;
+            self.clear(Flag::Tunnel);
+        }
+        seat
     }
 
     #[inline]

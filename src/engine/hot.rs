@@ -60,6 +60,11 @@ pub(super) enum Doing {
     Streaming(Box<dyn Source>),
     /// Sending its answer; the source has nothing for now.
     Parked(Box<dyn Source>),
+    /// Nothing: its tunnel has the connection.
+    Tunnel {
+        /// The tunnel has more to send, and waits for room.
+        more: bool,
+    },
 }
 
 /// How a connection is left.
@@ -110,6 +115,13 @@ impl Hot {
         self.drop_sink();
         if !matches!(self.doing, Doing::Receiving) {
             discard(mem::take(&mut self.doing));
+        }
+    }
+
+    /// A tunnel has the connection, and this is blank: to be put to use for it.
+    pub(super) fn wake_tunnel(&mut self) {
+        if let Doing::Receiving = self.doing {
+            self.doing = Doing::Tunnel { more: false };
         }
     }
 

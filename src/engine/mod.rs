@@ -16,8 +16,10 @@ mod leave;
 mod mail;
 mod output;
 mod progress;
+mod seats;
 mod serve;
 mod stop;
+mod tunnel;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,6 +30,7 @@ use self::accept::{Accepting, RETRY};
 use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
 use self::progress::Progress;
+use self::seats::Seats;
 use self::serve::{Service, Verdict};
 use self::stop::Ending;
 pub use self::stop::HOOK_GRACE;
@@ -67,7 +70,7 @@ pub struct Engine<S: Sys, H> {
     ending: Option<Ending>,
     signals: Vec<i32>,
     progress: Progress,
-    /// When the oldest of some phase is due; none when nobody waits for time.
+    /// When the oldest of some phase, or a tunnel, is due; none when nobody waits for time.
     next_due: Option<Tick>,
 }
 
@@ -85,6 +88,8 @@ struct Core<S, H> {
     late_from: Option<Tick>,
     /// What a source makes, before it is framed.
     piece: Vec<u8>,
+    /// The connections that were upgraded.
+    seats: Seats,
 }
 
 impl<S, H> Core<S, H> {
@@ -122,6 +127,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 keep_alive: true,
                 late_from: None,
                 piece: Vec::new(),
+                seats: Seats::default(),
             },
             tracker: Tracker::new(),
             pool: Pool::default(),
@@ -211,7 +217,12 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.accept(now);
         self.tracker.cap_ages(now);
         self.advance(now);
+        let next_call = self.mind_tunnels(now);
         self.expire(now);
+        self.next_due = [self.next_due, next_call]
+            .into_iter()
+            .flatten()
+            .reduce(Tick::min);
         let done = self.obey(now);
         self.log_progress(now);
         #[cfg(any(test, debug_assertions))]
@@ -239,13 +250,18 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         assert_eq!(self.pool.used(), awake as usize, "working state is leaked");
         if total <= CHECKED {
             self.tracker.check();
+            let mut tunnels = 0;
             for phase in Phase::ALL {
                 for (id, _, conn) in self.tracker.iter(phase) {
                     let idle = asleep.contains(&phase);
                     assert_eq!(conn.hot == NIL, idle, "{id:?} in {phase:?}");
                     assert_eq!(conn.is(Flag::Finished), phase == Phase::Linger);
+                    assert!(conn.is(Flag::Tunnel) || phase != Phase::Tunnel);
+                    tunnels += usize::from(conn.is(Flag::Tunnel));
                 }
             }
+            assert_eq!(self.core.seats.len(), tunnels, "a tunnel is left behind");
+            self.core.seats.check();
         }
     }
 
@@ -294,6 +310,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             if conn.is(Flag::Readable) {
                 self.serve(id, now);
             }
+            if event.gone {
+                self.tunnel_gone(id, now);
+            }
             return;
         }
         if event.gone {
@@ -318,6 +337,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             return self.linger(id, now);
         }
         let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        if conn.is(Flag::Tunnel) {
+            hot.wake_tunnel();
+        }
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
         let verdict = service.pass(&mut self.scratch);
         let restart = service.restart;
@@ -336,6 +358,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let phase = phase(&hot, conn.served);
         if matches!(phase, Phase::Fresh | Phase::Idle) {
             self.pool.give_back(hot, true);
+        } else if phase == Phase::Tunnel {
+            self.fall_asleep(id, hot);
         } else {
             conn.hot = self.pool.keep(hot);
         }
@@ -412,6 +436,8 @@ fn phase(hot: &Hot, served: u32) -> Phase {
     match hot.doing {
         Doing::Asked | Doing::Parked(_) | Doing::Paused => Phase::Handler,
         Doing::Streaming(_) => Phase::Reply,
+        Doing::Tunnel { more: false } if hot.input.is_empty() => Phase::Tunnel,
+        Doing::Tunnel { .. } => Phase::Reply,
         Doing::Receiving if hot.is_blank() && served == 0 => Phase::Fresh,
         Doing::Receiving if hot.is_blank() => Phase::Idle,
         Doing::Receiving if hot.codec.request_open() => Phase::Body,
@@ -445,4 +471,4 @@ const CHECKED: u32 = 64;
 // What an idle connection costs. mio's stream is 4 bytes only in release: in debug it carries a
 // selector's id.
 #[cfg(not(debug_assertions))]
-const _: () = assert!(Tracker::<Conn<std::os::fd::OwnedFd>>::ENTRY_SIZE <= 64);
+const _: () = assert!(Tracker::<Conn<std::os::fd::OwnedFd>>::ENTRY_SIZE <= 60);
