@@ -35,6 +35,7 @@
 //!
 //! * `cli` (default): the command, `ebbtide serve`.
 //! * `json`: [`Outcome::to_json`], and `serde::Serialize` for [`Report`] and [`Status`].
+//! * `websocket` (default): [`websocket`].
 //! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`] runs.
 //!
 //! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
@@ -101,6 +102,8 @@ pub mod tick;
 pub mod tracker;
 pub mod trigger;
 pub mod upgrade;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use config::{Drain, Late, Limits, Times};
 pub use error::Error;

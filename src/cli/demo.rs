@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::timer::Timer;
+#[cfg(feature = "websocket")]
+use crate::websocket::{Event, Outbox, WebSocket};
 use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Source, Waker};
 
 /// Answers the demo's routes.
@@ -14,12 +16,19 @@ use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Sourc
 pub(super) struct Demo {
     timer: Timer,
     max_body: u64,
+    #[cfg(feature = "websocket")]
+    websocket: WebSocket,
 }
 
 impl Demo {
     /// The demo, which buffers bodies up to `max_body` bytes for `/echo`.
-    pub(super) const fn new(timer: Timer, max_body: u64) -> Self {
-        Self { timer, max_body }
+    pub(super) fn new(timer: Timer, max_body: u64) -> Self {
+        Self {
+            timer,
+            max_body,
+            #[cfg(feature = "websocket")]
+            websocket: websocket(),
+        }
     }
 }
 
@@ -29,9 +38,18 @@ enum Route {
     Plaintext,
     Json,
     Echo,
-    Delay { millis: u32 },
-    Bytes { length: u64 },
-    Stream { chunks: u64, millis: u32 },
+    Delay {
+        millis: u32,
+    },
+    Bytes {
+        length: u64,
+    },
+    Stream {
+        chunks: u64,
+        millis: u32,
+    },
+    #[cfg(feature = "websocket")]
+    WebSocket,
     Health,
 }
 
@@ -43,6 +61,8 @@ impl Route {
             ("json", None, None) => Self::Json,
             ("echo", None, None) => Self::Echo,
             ("health", None, None) => Self::Health,
+            #[cfg(feature = "websocket")]
+            ("ws", None, None) => Self::WebSocket,
             ("delay", Some(millis), None) => Self::Delay {
                 millis: number(millis)?,
             },
@@ -61,6 +81,8 @@ impl Route {
     const fn allow(self) -> &'static str {
         match self {
             Self::Echo => "POST",
+            #[cfg(feature = "websocket")]
+            Self::WebSocket => "GET",
             _ => "GET, HEAD",
         }
     }
@@ -68,6 +90,8 @@ impl Route {
     fn allows(self, method: &str) -> bool {
         match self {
             Self::Echo => method == "POST",
+            #[cfg(feature = "websocket")]
+            Self::WebSocket => method == "GET",
             _ => matches!(method, "GET" | "HEAD"),
         }
     }
@@ -113,6 +137,8 @@ impl Handler for Demo {
                 };
                 Response::new(200).content_type("text/plain").source(stream)
             }
+            #[cfg(feature = "websocket")]
+            Some(Route::WebSocket) => self.websocket.accept(request, websocket_echo),
             // `admit` has refused the one already, and the server itself answers the other.
             Some(Route::Health) | None => Response::text(404, "not here\n"),
         };
@@ -129,6 +155,27 @@ impl Demo {
             ticket.send(Response::new(200).content_type("text/plain").body("done"));
         });
         later.into()
+    }
+}
+
+/// The demo's WebSocket: any page may connect, and messages may be as long as those of the Autobahn
+/// test suite.
+#[cfg(feature = "websocket")]
+fn websocket() -> WebSocket {
+    WebSocket::new()
+        .origin(|_| true)
+        .protocols(&["echo"])
+        .max_message(16 << 20)
+        .max_frame(16 << 20)
+}
+
+/// Sends every message back.
+#[cfg(feature = "websocket")]
+fn websocket_echo(event: Event<'_>, outbox: &mut Outbox<'_, '_>) {
+    match event {
+        Event::Text(text) => outbox.text(text),
+        Event::Binary(bytes) => outbox.binary(bytes),
+        _ => {}
     }
 }
 
