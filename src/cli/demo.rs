@@ -158,12 +158,10 @@ impl Demo {
     }
 }
 
-/// The demo's WebSocket: any page may connect, and messages may be as long as those of the Autobahn
-/// test suite.
+/// The demo's WebSocket: messages may be as long as those of the Autobahn test suite.
 #[cfg(feature = "websocket")]
 fn websocket() -> WebSocket {
     WebSocket::new()
-        .origin(|_| true)
         .protocols(&["echo"])
         .max_message(16 << 20)
         .max_frame(16 << 20)

@@ -59,6 +59,7 @@ impl Sender {
     ///
     /// [`SendError::Closed`].
     pub fn send(&self, message: &Message) -> Result<(), SendError> {
+        self.check()?;
         let sent = self.shared.writer.send(message.bytes());
         sent.map_err(|_| SendError::Closed)
     }
@@ -69,11 +70,19 @@ impl Sender {
     ///
     /// [`SendError::Closed`], [`SendError::Full`].
     pub fn try_send(&self, message: &Message) -> Result<(), SendError> {
+        self.check()?;
         let sent = self.shared.writer.try_send(message.bytes());
         sent.map_err(|error| match error {
             PipeError::Closed => SendError::Closed,
             PipeError::Full(_) => SendError::Full,
         })
+    }
+
+    fn check(&self) -> Result<(), SendError> {
+        match self.shared.close.load(Ordering::Acquire) {
+            0 => Ok(()),
+            _ => Err(SendError::Closed),
+        }
     }
 
     /// Closes the WebSocket behind what was sent before, with a code ([`code`](super::code)).
