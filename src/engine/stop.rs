@@ -80,6 +80,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if first {
             self.stopped_at = Some(now);
             self.aborted_before = self.core.report.aborted;
+            self.closed_before = self.core.report.closed;
             self.core.report.trigger = trigger.to_string();
             if let Some(hook) = self.core.config.hooks.trigger.take() {
                 let told = trigger.clone();

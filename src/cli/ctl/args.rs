@@ -64,12 +64,17 @@ pub enum Ask {
         /// Come back when the server has gone
         #[arg(long)]
         wait: bool,
+        /// With --wait: for that long at most, then exit with 1; the drain goes on. No limit by
+        /// default, as the server has one
+        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+        timeout: Option<Duration>,
     },
     /// Cut what is left of a drain, as a second signal does; without a drain, cut at once
     Cut,
     /// Wait until the server has gone
     Wait {
-        /// For that long at most, then exit with 1. No limit by default
+        /// For that long at most, then exit with 1. No limit by default, as nothing says that the
+        /// server is about to go
         #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         timeout: Option<Duration>,
     },
@@ -78,7 +83,7 @@ pub enum Ask {
 const AFTER_HELP: &str = "\
 Examples:
   ebbtide ctl --admin unix:/run/ebbtide.sock status
-  EBBTIDE_ADMIN=127.0.0.1:9000 ebbtide ctl shutdown --wait
+  EBBTIDE_ADMIN=127.0.0.1:9000 ebbtide ctl shutdown --wait --timeout 30s
 
 Exit codes:
   0  done

@@ -110,12 +110,18 @@ fn carry_out(args: &Ctl) -> Result<String, Failure> {
                 false => understood(show::connections(&body, all)),
             }
         }
-        Ask::Shutdown { wait } => {
+        Ask::Shutdown {
+            wait: false,
+            timeout: Some(_),
+        } => Err(Failure::Usage(
+            "--timeout: is of no use without --wait".into(),
+        )),
+        Ask::Shutdown { wait, timeout } => {
             // Before the word to stop, or the server may have gone before it was seen.
             let seen = wait.then(|| client.greet()).transpose()?;
             let body = client.post("/shutdown")?;
             if let Some(seen) = seen {
-                client.wait(seen, None)?;
+                client.wait(seen, *timeout)?;
             }
             Ok(match (args.json, wait) {
                 (true, _) => as_it_is(&body),
