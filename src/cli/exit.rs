@@ -17,6 +17,7 @@ use crate::{End, Outcome};
 
 /// When the process ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[group(skip)] // or no two of this name could be in one command
 pub struct Flags {
     /// After a drain stay for that long, when all is closed and the report is written, so that who
     /// collects the log of a container gets its last lines. Within --drain-timeout; a second signal
