@@ -9,6 +9,7 @@ mod support;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -22,12 +23,15 @@ const FLAGS: &[&str] = &[
     "--listen",
     "--drain-timeout",
     "--drain-delay",
+    "--drain-quiet",
+    "--health-path",
     "--drain-head-timeout",
     "--late-requests",
     "--idle-grace",
     "--close-spread",
     "--linger",
     "--signals",
+    "--exit-delay",
     "--dev",
     "--reuse-port",
     "--head-timeout",
@@ -35,6 +39,8 @@ const FLAGS: &[&str] = &[
     "--write-timeout",
     "--idle-timeout",
     "--handler-timeout",
+    "--admin",
+    "--admin-token-file",
     "--max-head",
     "--max-headers",
     "--max-body",
@@ -91,6 +97,10 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         (&["serve", "--max-body", "64XB"], "--max-body"),
         (&["serve", "--report", "verse"], "verse"),
         (&["serve", "--drain-timeout"], "--drain-timeout"),
+        (&["serve", "--exit-delay", "26s"], "--exit-delay"),
+        (&["serve", "--admin", "0.0.0.0:1"], "--admin-token-file"),
+        (&["serve", "--admin-token-file", "/x"], "--admin"),
+        (&["ctl", "shutdown", "--timeout", "1s"], "--wait"),
         (&["serve", "surplus"], "surplus"),
         (&["swerve"], "swerve"),
     ];
@@ -260,6 +270,37 @@ fn text_report_says_how_it_ended() {
     let log = served.log().lines();
     assert!(log.iter().any(|line| line.contains("drained")), "{log:#?}");
     assert!(!log.iter().any(|line| line.starts_with('{')), "{log:#?}");
+}
+
+#[test]
+fn an_exit_delay_comes_after_the_report_and_is_ended_by_a_second_signal() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let served = Served::start(&["--report", "json", "--exit-delay", "300ms"]);
+    let start = Instant::now();
+    served.terminate();
+    served.log().wait_line("\"exit_code\":0", PATIENCE);
+    let reported = Instant::now();
+    let (exit, report) = served.wait_report(0);
+    assert!(exit.at - start >= DELAY, "after {:?}", exit.at - start);
+    assert!(exit.at > reported);
+    assert!(report.drain_millis() < 300, "{report:?}");
+
+    let served = Served::start(&["--report", "json", "--exit-delay", "20s"]);
+    served.terminate();
+    served.log().wait_line("\"exit_code\":0", PATIENCE);
+    served.terminate();
+    assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
+
+    // What was cut is over; and the deadline covers the delay.
+    let served = Served::start(&["--exit-delay", "20s", "--dev"]);
+    served.terminate();
+    assert_eq!(served.wait_exit(PATIENCE).code, Some(3));
+    let served = Served::start(&["--exit-delay", "1s", "--drain-timeout", "1s"]);
+    let client = Client::connect(served.addr());
+    client.send(&get("/delay/20000"));
+    served.settle();
+    served.terminate();
+    assert_eq!(served.wait_exit(PATIENCE).code, Some(1));
 }
 
 #[test]

@@ -39,6 +39,23 @@ pub struct Ctl {
     pub ask: Ask,
 }
 
+impl Ctl {
+    /// Finds what does not go together.
+    ///
+    /// # Errors
+    ///
+    /// The flag and what is wrong with it.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.ask {
+            Ask::Shutdown {
+                wait: false,
+                timeout: Some(_),
+            } => Err("--timeout: is of no use without --wait".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What to ask a server, or to tell it.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Ask {
