@@ -1,6 +1,8 @@
 //! Who has no whole request with the server when the signal comes: fresh and idle connections, and
-//! half-sent heads. R1, R2, R4, R5, R6, R18, R25, R29.
+//! half-sent heads. R1, R2, R4, R5, R6, R18, R25, R29, R31.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::support::client::Client;
@@ -13,6 +15,7 @@ const R01_RUNS: usize = 5;
 const R02_CLIENTS: u32 = 100;
 const R02_STEP: Duration = Duration::from_micros(200);
 const R25_CLIENTS: usize = 100;
+const R31_CLIENTS: usize = 1_000;
 
 #[test]
 fn r01_unread_request_on_an_idle_socket() {
@@ -236,4 +239,43 @@ fn r29_linger_is_bounded() {
         "exit after {:?}",
         exit.at - signalled
     );
+}
+
+#[test]
+fn r31_idle_connections_are_closed_evenly_over_the_spread() {
+    // A machine that stands still for a while bunches what a while later is spread again. It does
+    // not do so three times, and a server that does not spread does so each time.
+    let tries: Vec<_> = (0..3).map(|_| closed_by_tenth_of_the_spread()).collect();
+    let usual = R31_CLIENTS / 10;
+    let even = |tenths: &[usize; 10]| tenths.iter().all(|n| n.abs_diff(usual) <= usual / 2);
+    println!("closed in each tenth of a second: {tries:?}");
+    assert!(tries.iter().any(even), "{tries:?}");
+}
+
+/// How many of many idle connections see their end in each tenth of a second.
+fn closed_by_tenth_of_the_spread() -> [usize; 10] {
+    let served = serve(&["--close-spread", "1s"]);
+    let mut answer = [0; 1024];
+    let clients: Vec<_> = (0..R31_CLIENTS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(served.addr()).expect("connect");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            stream.write_all(GET).expect("write");
+            let length = stream.read(&mut answer).expect("an answer");
+            assert!(answer[..length].ends_with(HELLO));
+            stream
+        })
+        .collect();
+    served.terminate();
+    let signalled = Instant::now();
+    let mut tenths = [0; 10];
+    // Who has been idle for longest goes first: one after the other is in order of time.
+    for mut stream in clients {
+        assert_eq!(stream.read(&mut answer).expect("a clean end"), 0);
+        let tenth = signalled.elapsed().as_millis() as usize / 100;
+        tenths[tenth.min(9)] += 1;
+    }
+    let (_, report) = served.wait_report(0);
+    assert_eq!(report.opened(), R31_CLIENTS as i64);
+    tenths
 }
