@@ -245,11 +245,17 @@ fn r29_linger_is_bounded() {
 fn r31_idle_connections_are_closed_evenly_over_the_spread() {
     // A machine that stands still for a while bunches what a while later is spread again. It does
     // not do so three times, and a server that does not spread does so each time.
-    let tries: Vec<_> = (0..3).map(|_| closed_by_tenth_of_the_spread()).collect();
     let usual = R31_CLIENTS / 10;
-    let even = |tenths: &[usize; 10]| tenths.iter().all(|n| n.abs_diff(usual) <= usual / 2);
-    println!("closed in each tenth of a second: {tries:?}");
-    assert!(tries.iter().any(even), "{tries:?}");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let tenths = closed_by_tenth_of_the_spread();
+        println!("closed in each tenth of a second: {tenths:?}");
+        if tenths.iter().all(|n| n.abs_diff(usual) <= usual / 2) {
+            return;
+        }
+        seen.push(tenths);
+    }
+    panic!("never evenly: {seen:?}");
 }
 
 /// How many of many idle connections see their end in each tenth of a second.
