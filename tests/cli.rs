@@ -341,6 +341,68 @@ fn connections_are_counted_in_the_log() {
 }
 
 #[test]
+fn a_signal_shows_what_the_oldest_wait_for_and_how_many_more() {
+    let served = Served::start(&[]);
+    let waiting: Vec<_> = (0..23)
+        .map(|n| {
+            let client = Client::connect(served.addr());
+            client.send(&get(&format!("/delay/{}", 60_000 + n)));
+            client
+        })
+        .collect();
+    let idle = Client::connect(served.addr());
+    idle.exchange(0, GET);
+    served.signal(Signal::SIGUSR1);
+    served.log().wait_line("  and 3 more", PATIENCE);
+    let log = served.log().lines();
+    assert!(
+        log.iter()
+            .any(|line| line.contains("connections: 1 idle, 23 handler")),
+        "{log:#?}"
+    );
+    let rows = log.iter().filter(|line| line.contains(" (handler for "));
+    let paths = rows.filter_map(|line| line.split(" GET ").nth(1)?.split(' ').next());
+    let expected: Vec<_> = (0..20).map(|n| format!("/delay/{}", 60_000 + n)).collect();
+    assert_eq!(paths.collect::<Vec<_>>(), expected);
+    // It goes on.
+    assert_eq!(idle.exchange(1, GET).body, HELLO);
+    drop((waiting, idle));
+}
+
+#[test]
+fn the_environment_says_how_much_is_logged() {
+    let logged = |level| {
+        let mut command = Command::new(command());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--report", "none"]);
+        let mut child = command
+            .env("RUST_LOG", level)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        // It may not listen yet, and then the signal ends it: until it has heard one.
+        let pid = Pid::from_raw(child.id() as i32);
+        while caught(pid) & (1 << (Signal::SIGTERM as u32 - 1)) == 0 {
+            std::thread::yield_now();
+        }
+        kill(pid, Signal::SIGTERM).expect("it is there");
+        assert_eq!(child.wait().expect("it ends").code(), Some(0));
+        std::io::read_to_string(child.stderr.take().expect("a pipe")).expect("text")
+    };
+    assert_eq!(logged("error"), "");
+    assert!(!logged("info").contains(" DEBUG "));
+    let debug = logged("ebbtide=debug");
+    let line = " DEBUG ebbtide::engine::stop: the listeners are closed\n";
+    assert!(debug.contains(line), "{debug}");
+}
+
+/// The signals that a process catches, as the kernel tells: a bit each.
+fn caught(pid: Pid) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("a number")
+}
+
+#[test]
 fn signals_can_be_chosen() {
     let served = Served::start(&["--report", "json", "--signals", "USR1,SIGHUP"]);
     served.signal(Signal::SIGHUP);

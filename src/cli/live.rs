@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::logger::one_line;
 use super::screen;
+use crate::guard::held_by;
 use crate::status::Progress;
 use crate::{Handle, Query, Status, Trigger};
 
@@ -121,9 +122,7 @@ fn line(status: &Status, age: Duration, answers: bool) -> String {
         text += &format!("; {SILENT}");
     }
     text += &format!("; {}", status.phases);
-    for name in &status.guards {
-        text += &format!("; held by {name:?}");
-    }
+    text += &held_by(&status.guards);
     if status.stage == "ending" && status.guards.is_empty() {
         text += "; waiting for a hook";
     }

@@ -76,10 +76,15 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
-    /// Logs the oldest, a line each.
+    /// Logs the oldest, a line each, and how many more there are.
     pub(super) fn log_blockers(&self, count: usize) {
         for blocker in self.blockers(count) {
             log::info!("  {blocker}");
+        }
+        let counts = self.tracker.counts();
+        let all: u32 = BUSY.iter().map(|phase| counts[*phase as usize]).sum();
+        if let more @ 1.. = (all as usize).saturating_sub(count) {
+            log::info!("  and {more} more");
         }
     }
 }

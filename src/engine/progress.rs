@@ -4,10 +4,12 @@
 
 use super::Engine;
 use crate::drain::{Policy, Stage};
+use crate::guard::held_by;
 use crate::handler::Handler;
 use crate::status::Phases;
 use crate::sys::Sys;
 use crate::tick::Tick;
+use crate::tracker::Phase;
 use crate::trigger::Trigger;
 
 /// When the next line is due.
@@ -79,16 +81,37 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if let Some(oldest) = self.blockers(1).first() {
             text += &format!("; oldest: {oldest}");
         }
-        for name in self.handle().guards().names() {
-            text += &format!("; held by {name:?}");
-        }
-        text
+        text + &self.held()
     }
 
-    /// Logs the counts and the oldest connections: what the table signal asks for.
+    fn held(&self) -> String {
+        held_by(&self.handle().guards().names())
+    }
+
+    /// Logs where the server stands and the oldest connections: what the table signal asks for.
     pub(super) fn log_table(&self) {
-        log::info!("connections: {}", Phases::from(self.tracker.counts()));
+        let (counts, held) = (Phases::from(self.tracker.counts()), self.held());
+        match self.stage.since() {
+            None => log::info!("connections: {counts}{held}"),
+            Some(since) => {
+                let now = self.core.sys.now();
+                let left = seconds(time_left(&self.core.config.drain.0, since, now));
+                log::info!("draining: {counts}; {left} s left{held}");
+            }
+        }
         self.log_blockers(LISTED);
+    }
+
+    /// Says what the deadline found. Those who had nothing to lose are not worth a warning.
+    pub(super) fn log_deadline(&self) {
+        let counts = self.tracker.counts();
+        let harmless = [Phase::Fresh, Phase::Idle, Phase::Linger];
+        let harmless: u32 = harmless.map(|phase| counts[phase as usize]).iter().sum();
+        let held = self.held();
+        if self.tracker.len() > harmless as usize || !held.is_empty() {
+            log::warn!("the deadline: {}{held}", Phases::from(counts));
+            self.log_blockers(LISTED);
+        }
     }
 
     /// When the next line is due.
