@@ -325,3 +325,20 @@ fn readiness_is_answered_without_the_handler() {
     assert_eq!(outcome.code(), 0);
     assert!(start.elapsed() < PATIENCE, "the notice did not end early");
 }
+
+#[test]
+#[cfg(unix)]
+fn the_signals_that_were_chosen_drain_it() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::getpid;
+
+    let builder = Server::builder().signals([Signal::SIGUSR2 as i32]);
+    let server = builder.bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let running = server.spawn(hello).unwrap();
+    kill(getpid(), Signal::SIGUSR2).unwrap();
+    let outcome = running.wait().unwrap();
+    assert_eq!(
+        (outcome.end, &*outcome.report.trigger),
+        (End::Drained, "SIGUSR2")
+    );
+}
