@@ -284,6 +284,9 @@ fn the_loop_says_where_it_stands() {
     let draining = status(page);
     assert_eq!(draining.stage, "draining");
     assert!(draining.left_millis.is_some_and(|left| left <= 25_000));
+    let progress = draining.progress.unwrap();
+    // The default of a drain has an end.
+    assert_eq!((progress.connections, progress.limit_millis), (2, 25_000));
     ticket.send(Response::new(204));
     read_all(&mut client);
     drop(client);

@@ -30,9 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// does not.
 type Hung = (Running, Box<dyn Any>);
 
+/// What hangs, how the server then ends, and how it is brought about.
+type Stage = (&'static str, End, fn(Server) -> Hung);
+
 #[test]
 fn r17_the_deadline_holds_whatever_hangs() {
-    let stages: [(&str, End, fn(Server) -> Hung); 12] = [
+    let stages: [Stage; 12] = [
         ("a handler", End::Deadline, |server| asked(server, GET)),
         ("half a head", End::Deadline, |server| {
             asked(server, "GET / HT")

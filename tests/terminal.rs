@@ -324,16 +324,16 @@ fn a_second_ctrl_c_cuts_and_the_line_is_gone() {
     let screen = watched.wait_live(&Screen::default(), " gone, ");
     watched.keyboard.write_all(b"\x03").expect("typed");
     // The echo stands behind the line, and goes when that is drawn again.
-    let echo = watched.wait_until(|state| {
-        state.bytes.ends_with(b"^C")
-            || state.bytes[screen.bytes..]
-                .windows(2)
-                .any(|pair| pair == b"^C")
-    });
-    drop(echo);
-    let last = watched.terminal.lock().screens.last().cloned().unwrap();
-    watched.wait_screen(&last, |screen| {
-        screen.live().is_some_and(|row| !row.ends_with("^C"))
+    let has_echo = |state: &State| {
+        let mut pairs = state.bytes[screen.bytes..].windows(2);
+        pairs.any(|pair| pair == b"^C")
+    };
+    let state = watched.wait_until(has_echo);
+    assert!(has_echo(&state), "no echo");
+    let echoed = state.screens.last().cloned().expect("a screen");
+    drop(state);
+    watched.wait_screen(&echoed, |screen| {
+        screen.live().is_some_and(|row| !row.contains("^C"))
     });
     watched.signal(Signal::SIGINT);
     client.response(0).assert_last();

@@ -242,6 +242,25 @@ fn r29_linger_is_bounded() {
 }
 
 #[test]
+fn a_long_grace_leaves_the_idle_time_for_one_more_request() {
+    let served = serve(&["--idle-grace", "5s"]);
+    let [busy, silent] = [(); 2].map(|()| Client::connect(served.addr()));
+    busy.exchange(0, GET);
+    let fresh = Client::connect(served.addr());
+    silent.exchange(0, GET);
+    served.terminate();
+    served.wait_refused();
+    // Who has never asked goes at once all the same.
+    fresh.assert_ends(0);
+    assert_served(&busy.exchange(1, GET), HELLO);
+    busy.assert_ends(2);
+    let still_there = silent.look(|seen| seen.end.is_none());
+    assert!(still_there, "closed before its grace was over");
+    drop((busy, silent, fresh));
+    served.wait_report(0);
+}
+
+#[test]
 fn r31_idle_connections_are_closed_evenly_over_the_spread() {
     // A machine that stands still for a while bunches what a while later is spread again. It does
     // not do so three times, and a server that does not spread does so each time.
