@@ -29,6 +29,7 @@ use std::mem;
 use self::accept::{Accepting, RETRY};
 use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
+pub use self::progress::PROGRESS_LINE;
 use self::progress::Progress;
 use self::seats::Seats;
 use self::serve::{Service, Verdict};
@@ -62,6 +63,8 @@ pub struct Engine<S: Sys, H> {
     stopped_at: Option<Tick>,
     /// Answers that had been broken off before.
     aborted_before: u64,
+    /// Connections that had been closed before.
+    closed_before: u64,
     /// A signal was obeyed.
     signalled: bool,
     /// When new handshakes were turned away.
@@ -72,6 +75,8 @@ pub struct Engine<S: Sys, H> {
     progress: Progress,
     /// When the oldest of some phase, or a tunnel, is due; none when nobody waits for time.
     next_due: Option<Tick>,
+    /// When the last turn began.
+    turned: Tick,
 }
 
 /// What every connection's service needs of the loop.
@@ -138,6 +143,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             started: false,
             stopped_at: None,
             aborted_before: 0,
+            closed_before: 0,
             signalled: false,
             last_call: None,
             hooks: Runner::default(),
@@ -145,6 +151,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             signals: Vec::new(),
             progress: Progress::default(),
             next_due: None,
+            turned: Tick::default(),
         }
     }
 
@@ -192,10 +199,12 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: nothing more can be heard of any connection.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        self.count_from_the_end();
         let timeout = self.timeout();
         let mut ready = mem::take(&mut self.ready);
         self.core.sys.wait(timeout, &mut ready)?;
         let now = self.core.sys.now();
+        self.turned = now;
         if !self.started {
             self.started = true;
             self.start_lines(now);
@@ -262,6 +271,17 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             }
             assert_eq!(self.core.seats.len(), tunnels, "a tunnel is left behind");
             self.core.seats.check();
+        }
+    }
+
+    /// Whoever was answered or let in by the last turn has been idle since its end, not since its
+    /// beginning, if it was long or held up: the idle grace of a drain counts from the answer.
+    fn count_from_the_end(&mut self) {
+        let now = self.core.sys.now();
+        if now != self.turned {
+            for phase in [Phase::Idle, Phase::Fresh] {
+                self.tracker.restart(phase, self.turned, now);
+            }
         }
     }
 
