@@ -109,8 +109,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let owed = self.core.sys.unacknowledged(&conn.io);
         let owed = owed.filter(|owed| *owed >= ANSWER).unwrap_or(0);
         // While the server runs, the kernel goes on delivering for a peer that has stopped
-        // taking; only an exit must not come before the last byte.
-        let going_on = conn.owed == 0 || owed < conn.owed || draining;
+        // taking, or all but; only an exit must not come before the last byte.
+        let least = self.core.config.least_taken_in_a_linger();
+        let going_on = conn.owed == 0 || owed.saturating_add(least) <= conn.owed || draining;
         if owed == 0 || !going_on {
             return self.leave(id, How::Gone, now);
         }

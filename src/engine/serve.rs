@@ -300,8 +300,14 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             .flush(&mut self.core.sys, &mut self.conn.io, count);
         let written = self.core.report.bytes_out - before;
         self.hot.bytes_out += written;
-        self.restart |= written > 0;
-        if matches!(flushed, Flushed::All) {
+        // A peer that takes a byte now and then makes no progress: it would stay for ever.
+        self.hot.taken = self.hot.taken.saturating_add(written as u32);
+        let all = matches!(flushed, Flushed::All);
+        if all || self.hot.taken >= self.core.config.limits.progress {
+            self.restart |= written > 0;
+            self.hot.taken = 0;
+        }
+        if all {
             self.core.report.answered += u64::from(self.hot.unsent_answers);
             self.hot.unsent_answers = 0;
         }
