@@ -9,6 +9,7 @@ pub mod ctl;
 mod demo;
 pub mod logger;
 mod notify;
+pub mod pace;
 mod serve;
 mod timer;
 mod token;
