@@ -75,7 +75,8 @@ fuzz_target!(|talk: Talk| {
     for ask in &asks {
         let meant = Meant::of(ask, talk.drain);
         if meant.broken {
-            // It is reset, and what came is not taken for the whole.
+            // It is reset, and what came of it is not taken for the whole. The answers before it
+            // are.
             assert!(seen.reset.is_some() && seen.fin.is_none(), "{ask:?}");
             let read = response::read(rest, ask.head, false);
             assert_eq!(read.err(), Some(Fault::Short), "{ask:?}");

@@ -87,6 +87,11 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         for _ in 0..ROUNDS {
             let stopped = self.work(scratch, &mut reads);
             if self.hot.leaving == Some(How::Abort) {
+                if self.hot.unsent_answers > 0 {
+                    // Those before it on a pipeline are whole. What the peer does not take at once
+                    // is lost with the reset.
+                    self.flush();
+                }
                 return Verdict::Leave(How::Abort);
             }
             match self.flush() {
