@@ -305,18 +305,30 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             .flush(&mut self.core.sys, &mut self.conn.io, count);
         let written = self.core.report.bytes_out - before;
         self.hot.bytes_out += written;
-        // A peer that takes a byte now and then makes no progress: it would stay for ever.
-        self.hot.taken = self.hot.taken.saturating_add(written as u32);
-        let all = matches!(flushed, Flushed::All);
-        if all || self.hot.taken >= self.core.config.limits.progress {
+        if matches!(flushed, Flushed::All) {
             self.restart |= written > 0;
-            self.hot.taken = 0;
-        }
-        if all {
+            (self.hot.taken, self.conn.owed) = (0, 0);
             self.core.report.answered += u64::from(self.hot.unsent_answers);
             self.hot.unsent_answers = 0;
+        } else {
+            self.note_progress(written as u32);
         }
         flushed
+    }
+
+    /// The peer has room for so much and no more: is that progress? A byte now and then is none, or
+    /// it would stay for ever.
+    #[cold]
+    fn note_progress(&mut self, written: u32) {
+        self.hot.taken = self.hot.taken.saturating_add(written);
+        let first = self.conn.owed == 0;
+        if first || self.hot.taken >= self.core.config.limits.progress {
+            self.restart |= written > 0;
+            self.hot.taken = 0;
+            // From here on it counts what it acknowledges, see `time_up`.
+            let owed = self.core.sys.unacknowledged(&self.conn.io);
+            self.conn.owed = owed.unwrap_or_default().max(1);
+        }
     }
 
     /// The peer takes nothing more: what it has may be half an answer, and must not look whole.
