@@ -37,6 +37,7 @@ const FLAGS: &[&str] = &[
     "--head-timeout",
     "--body-timeout",
     "--write-timeout",
+    "--min-progress",
     "--idle-timeout",
     "--handler-timeout",
     "--admin",

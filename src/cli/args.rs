@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
 use crate::cli::exit::{self, Flags as ExitFlags};
+use crate::cli::pace::Pace;
 use crate::cli::values;
 pub use crate::cli::values::{LateRequests, Maybe};
 
@@ -198,28 +199,9 @@ pub struct Serve {
     )]
     pub head_timeout: Duration,
 
-    /// How long each 8 KiB of a request's body may take to arrive. Longer than a mobile link falls
-    /// silent
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "30s",
-        value_parser = values::positive_duration,
-        help_heading = TIMEOUTS,
-    )]
-    pub body_timeout: Duration,
-
-    /// How long a client may take none of the bytes it is owed. As long as an upload may pause
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "30s",
-        value_parser = values::positive_duration,
-        help_heading = TIMEOUTS,
-    )]
-    pub write_timeout: Duration,
+    /// How slow a client may be in the middle of something.
+    #[command(flatten)]
+    pub pace: Pace,
 
     /// How long a connection may wait for its next request. Longer than the 60 s after which load
     /// balancers close theirs, so that it is they who do
@@ -539,8 +521,11 @@ mod tests {
             exit: ExitFlags::default(),
             dev: false,
             head_timeout: secs(10),
-            body_timeout: secs(30),
-            write_timeout: secs(30),
+            pace: Pace {
+                body_timeout: secs(30),
+                write_timeout: secs(30),
+                min_progress: 8 << 10,
+            },
             idle_timeout: secs(75),
             handler_timeout: None,
             admin: AdminFlags::default(),
@@ -574,8 +559,11 @@ mod tests {
             },
             dev: true,
             head_timeout: millis(5),
-            body_timeout: millis(6),
-            write_timeout: millis(7),
+            pace: Pace {
+                body_timeout: millis(6),
+                write_timeout: millis(7),
+                min_progress: 15 << 10,
+            },
             idle_timeout: millis(8),
             handler_timeout: Some(millis(9)),
             admin: AdminFlags {
@@ -593,7 +581,7 @@ mod tests {
             "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
              --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
              --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
-             --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --idle-timeout 8ms \
+             --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --min-progress 15KiB --idle-timeout 8ms \
              --handler-timeout 9ms --admin unix:/a --admin-token-file /b --max-head 1KiB --max-headers 11 --max-body 12 \
              --max-connections 13 --log-connections 14s --report json",
         );

@@ -11,6 +11,7 @@ pub mod exit;
 mod live;
 pub mod logger;
 mod notify;
+pub mod pace;
 mod screen;
 mod serve;
 mod timer;

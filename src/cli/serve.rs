@@ -116,10 +116,9 @@ fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, crate::Error> 
     }
     let times = Times::new()
         .head(args.head_timeout)
-        .body(args.body_timeout)
-        .write(args.write_timeout)
         .idle(args.idle_timeout)
         .handler(args.handler_timeout);
+    let (limits, times) = (args.pace.limit(limits), args.pace.time(times));
     let mut drain = Drain::new()
         .limit(args.drain_timeout)
         .notice(args.drain_delay)
