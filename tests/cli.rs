@@ -41,6 +41,9 @@ const FLAGS: &[&str] = &[
     "--max-connections",
     "--log-connections",
     "--report",
+    "--root",
+    "--symlinks",
+    "--dot-files",
 ];
 
 #[test]
@@ -91,6 +94,13 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         (&["serve", "--max-body", "64XB"], "--max-body"),
         (&["serve", "--report", "verse"], "verse"),
         (&["serve", "--drain-timeout"], "--drain-timeout"),
+        (&["serve", "--root", "/no/such"], "--root: /no/such"),
+        (&["serve", "--root", "/dev/null"], "--root: /dev/null"),
+        (
+            &["serve", "--root", "/", "--symlinks", "some"],
+            "--symlinks",
+        ),
+        (&["serve", "--dot-files"], "--root"),
         (&["serve", "surplus"], "surplus"),
         (&["swerve"], "swerve"),
     ];

@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
+use crate::cli::files::args::Flags as FileFlags;
 use crate::cli::values;
 
 /// What to do.
@@ -242,6 +243,10 @@ pub struct Serve {
     #[command(flatten)]
     pub admin: AdminFlags,
 
+    /// Which files are served, besides the routes.
+    #[command(flatten)]
+    pub files: FileFlags,
+
     /// The longest head of a request, in bytes. Room for large cookies
     #[arg(
         long,
@@ -364,6 +369,7 @@ where
         None => return Err(Exit::Told(Cli::command().render_help().to_string())),
     };
     serve.admin.check().map_err(|why| mistake(&why))?;
+    serve.files.check().map_err(|why| mistake(&why))?;
     if serve.drain_delay > serve.drain_timeout {
         return Err(mistake(
             "--drain-delay: is longer than --drain-timeout, which covers it; lengthen that one too",
@@ -477,22 +483,7 @@ const TIMEOUTS: &str = "Timeouts";
 const LIMITS: &str = "Limits";
 const OUTPUT: &str = "Output";
 
-const AFTER_HELP: &str = "\
-Examples:
-  ebbtide serve --listen 0.0.0.0:8080 --drain-delay 5s
-      Behind a load balancer that checks /health every few seconds
-  ebbtide serve --listen 127.0.0.1:0 --dev
-      On a free port, without a drain
-
-Exit codes:
-  0  drained: nothing was cut
-  1  the deadline, or another limit during the drain, cut connections
-  2  bad usage, or could not start
-  3  cut by a second signal (by the third at the latest, whatever the server is doing)
-  4  a hook failed
-
-SIGUSR1 logs what every connection is waiting for, unless --signals names it.
-RUST_LOG sets what is logged to stderr: error, warn, info (the default), debug or trace.";
+const AFTER_HELP: &str = include_str!("after-help.txt");
 
 #[cfg(test)]
 mod tests {
@@ -556,6 +547,7 @@ mod tests {
             idle_timeout: secs(75),
             handler_timeout: None,
             admin: AdminFlags::default(),
+            files: FileFlags::default(),
             max_head: 64 << 10,
             max_headers: 100,
             max_body: 64 << 20,

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use super::files::Files;
 use super::timer::Timer;
 use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Source, Waker};
 
@@ -14,12 +15,18 @@ use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Sourc
 pub(super) struct Demo {
     timer: Timer,
     max_body: u64,
+    files: Option<Files>,
 }
 
 impl Demo {
-    /// The demo, which buffers bodies up to `max_body` bytes for `/echo`.
-    pub(super) const fn new(timer: Timer, max_body: u64) -> Self {
-        Self { timer, max_body }
+    /// The demo, which buffers bodies up to `max_body` bytes for `/echo`, and has files at the
+    /// paths that are none of its routes.
+    pub(super) const fn new(timer: Timer, max_body: u64, files: Option<Files>) -> Self {
+        Self {
+            timer,
+            max_body,
+            files,
+        }
     }
 }
 
@@ -82,12 +89,11 @@ fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
 impl Handler for Demo {
     fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
         match Route::of(head.path()) {
-            None => Admit::Refuse(Response::text(404, "not here\n")),
-            Some(route) if !route.allows(head.method) => Admit::Refuse(
-                Response::text(405, "not with this method\n").field("Allow", route.allow()),
-            ),
+            None if self.files.is_none() => Admit::Refuse(not_here()),
+            None if !matches!(head.method, "GET" | "HEAD") => not_allowed("GET, HEAD"),
+            Some(route) if !route.allows(head.method) => not_allowed(route.allow()),
             Some(Route::Echo) => Admit::Buffer(self.max_body),
-            Some(_) => Admit::Take,
+            Some(_) | None => Admit::Take,
         }
     }
 
@@ -113,8 +119,11 @@ impl Handler for Demo {
                 };
                 Response::new(200).content_type("text/plain").source(stream)
             }
-            // `admit` has refused the one already, and the server itself answers the other.
-            Some(Route::Health) | None => Response::text(404, "not here\n"),
+            None => match &self.files {
+                Some(files) => files.answer(request),
+                None => not_here(), // `admit` has refused it already
+            },
+            Some(Route::Health) => not_here(), // the server itself answers it
         };
         response.into()
     }
@@ -130,6 +139,14 @@ impl Demo {
         });
         later.into()
     }
+}
+
+fn not_here() -> Response {
+    Response::text(404, "not here\n")
+}
+
+fn not_allowed(allow: &'static str) -> Admit {
+    Admit::Refuse(Response::text(405, "not with this method\n").field("Allow", allow))
 }
 
 /// The request's body and its type.

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod args;
 pub mod ctl;
 mod demo;
+pub mod files;
 pub mod logger;
 mod notify;
 mod serve;

@@ -15,6 +15,7 @@ use signal_hook::low_level;
 use super::admin::{self, Admin};
 use super::args::{DEFAULT_LISTEN, LateRequests, Report, Serve};
 use super::demo::Demo;
+use super::files::Files;
 use super::logger;
 use super::notify::Supervisor;
 use super::timer::Timer;
@@ -30,6 +31,7 @@ use crate::{Builder, Drain, End, Late, Limits, Response, Server, Times};
 pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>> {
     logger::init();
     let inherited = activation::take()?; // while there is no other thread
+    let files = Files::from_flags(&args.files)?;
     let mut server = bind(args, inherited)?;
     let admin = Admin::bind(&args.admin)?;
     let (timer, supervisor) = spawn_deaf(|| {
@@ -49,7 +51,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         let limit = humantime::format_duration(args.drain_timeout);
         log::info!("pid {pid}; {signals} drains in at most {limit}, a second signal cuts");
     }
-    let demo = Demo::new(timer, args.max_body);
+    let demo = Demo::new(timer, args.max_body, files);
     if let Some(supervisor) = &supervisor {
         server = server.on_trigger(supervisor.on_trigger());
     }
