@@ -15,7 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
-use crate::cli::files::args::Flags as FileFlags;
+use crate::cli::files::args::FileFlags;
 use crate::cli::values;
 
 /// What to do.
@@ -31,7 +31,8 @@ pub enum Command {
 
 /// Serve the demo routes until a signal, then drain.
 ///
-/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /health.
+/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /health; and with --root
+/// the files below it.
 ///
 /// Durations are written 250ms, 2s or 1m; sizes 64KiB, 64MiB or 1000 (bytes).
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -490,6 +491,7 @@ mod tests {
     use super::*;
     use crate::cli::admin::args::Place;
     use crate::cli::ctl::args::Ask;
+    use crate::cli::files::args::Symlinks;
 
     fn parse_line(line: &str) -> Result<Command, Exit> {
         let words = line.split_whitespace().map(OsString::from);
@@ -583,6 +585,11 @@ mod tests {
                 admin: Some(Place::Unix("/a".into())),
                 admin_token_file: Some("/b".into()),
             },
+            files: FileFlags {
+                root: Some("/c".into()),
+                symlinks: Some(Symlinks::Any),
+                dot_files: true,
+            },
             max_head: 1 << 10,
             max_headers: 11,
             max_body: 12,
@@ -595,7 +602,8 @@ mod tests {
              --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
              --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --dev \
              --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --idle-timeout 8ms \
-             --handler-timeout 9ms --admin unix:/a --admin-token-file /b --max-head 1KiB --max-headers 11 --max-body 12 \
+             --handler-timeout 9ms --admin unix:/a --admin-token-file /b \
+             --root /c --symlinks any --dot-files --max-head 1KiB --max-headers 11 --max-body 12 \
              --max-connections 13 --log-connections 14s --report json",
         );
         assert_eq!(heard, expected);

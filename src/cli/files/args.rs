@@ -8,7 +8,7 @@ pub use super::open::Symlinks;
 
 /// Which files are served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
-pub struct Flags {
+pub struct FileFlags {
     /// Serve the files below this directory, at every path that is none of the routes above. A
     /// directory is its index.html. None by default, so that nothing is exposed by accident
     #[arg(long, value_name = "DIR", help_heading = HEADING)]
@@ -33,7 +33,7 @@ pub struct Flags {
     pub dot_files: bool,
 }
 
-impl Flags {
+impl FileFlags {
     /// Finds what does not go together.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ mod tests {
         let root = Some(PathBuf::from("/srv"));
         for symlinks in [None, Some(Symlinks::Any)] {
             for dot_files in [false, true] {
-                let mut flags = Flags {
+                let mut flags = FileFlags {
                     root: None,
                     symlinks,
                     dot_files,

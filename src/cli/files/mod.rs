@@ -29,7 +29,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use self::args::Flags;
+use self::args::FileFlags;
 use self::body::{FileBody, PIECE, Piece, read_at};
 use self::open::{Found, Root};
 use self::path::{Names, Nowhere};
@@ -50,7 +50,7 @@ impl Files {
     /// # Errors
     ///
     /// The root is not a directory that can be read; the flag is named.
-    pub(super) fn from_flags(flags: &Flags) -> io::Result<Option<Self>> {
+    pub(super) fn from_flags(flags: &FileFlags) -> io::Result<Option<Self>> {
         let Some(path) = &flags.root else {
             return Ok(None);
         };

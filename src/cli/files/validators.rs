@@ -200,7 +200,7 @@ mod tests {
 
     /// Sun, 06 Nov 1994 08:49:37 GMT, and a quarter.
     const MODIFIED: Duration = Duration::from_millis(784_111_777_250);
-    const TAG: &str = "\"2ebc97e1.ee6b280-a\"";
+    const TAG: &str = "\"2ebc98a1.ee6b280-a\"";
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
