@@ -69,13 +69,14 @@ impl Root {
     pub(super) fn open(&self, names: &[OsString]) -> io::Result<Found> {
         match self.symlinks {
             Symlinks::Never => walk(&self.path, names),
-            Symlinks::Inside => {
+            // As a rule there is no link on the way, and nothing to resolve.
+            Symlinks::Inside => walk(&self.path, names).or_else(|_| {
                 let root = fs::canonicalize(&self.path)?;
                 let target = fs::canonicalize(join(&root, names))?;
                 let below = target.strip_prefix(&root);
                 let below = below.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
                 walk(&root, &steps(below)?)
-            }
+            }),
             Symlinks::Any => {
                 let target = fs::canonicalize(join(&self.path, names))?;
                 let below = target.strip_prefix("/").unwrap_or(&target);
