@@ -4,10 +4,11 @@
 //! pieces of a known and of an unknown length.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::files::Files;
 use super::timer::Timer;
+use crate::sse::{Event, Topic};
 use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Source, Waker};
 
 /// Answers the demo's routes.
@@ -16,6 +17,8 @@ pub(super) struct Demo {
     timer: Timer,
     max_body: u64,
     files: Option<Files>,
+    /// An event a second, from the first subscriber on.
+    ticks: Option<Topic>,
 }
 
 impl Demo {
@@ -26,6 +29,7 @@ impl Demo {
             timer,
             max_body,
             files,
+            ticks: None,
         }
     }
 }
@@ -39,6 +43,7 @@ enum Route {
     Delay { millis: u32 },
     Bytes { length: u64 },
     Stream { chunks: u64, millis: u32 },
+    Events,
     Health,
 }
 
@@ -49,6 +54,7 @@ impl Route {
             ("plaintext", None, None) => Self::Plaintext,
             ("json", None, None) => Self::Json,
             ("echo", None, None) => Self::Echo,
+            ("events", None, None) => Self::Events,
             ("health", None, None) => Self::Health,
             ("delay", Some(millis), None) => Self::Delay {
                 millis: number(millis)?,
@@ -119,6 +125,7 @@ impl Handler for Demo {
                 };
                 Response::new(200).content_type("text/plain").source(stream)
             }
+            Some(Route::Events) => self.ticks().subscribe(request),
             None => match &self.files {
                 Some(files) => files.answer(request),
                 None => not_here(), // `admit` has refused it already
@@ -130,6 +137,14 @@ impl Handler for Demo {
 }
 
 impl Demo {
+    fn ticks(&mut self) -> &Topic {
+        self.ticks.get_or_insert_with(|| {
+            let topic = Topic::new();
+            tick(topic.clone(), self.timer.clone(), Instant::now(), 0);
+            topic
+        })
+    }
+
     /// Answers that much later, by the timer's thread.
     fn delay(&self, request: &Request<'_>, millis: u32) -> Reply {
         let (later, ticket) = request.later();
@@ -147,6 +162,16 @@ fn not_here() -> Response {
 
 fn not_allowed(allow: &'static str) -> Admit {
     Admit::Refuse(Response::text(405, "not with this method\n").field("Allow", allow))
+}
+
+/// Publishes a tick, and sees to the next.
+fn tick(topic: Topic, timer: Timer, time: Instant, n: u64) {
+    let sent = SystemTime::now().duration_since(UNIX_EPOCH);
+    let sent = sent.unwrap_or_default().as_micros();
+    topic.publish(&Event::new(format!(r#"{{"tick":{n},"sent_us":{sent}}}"#)));
+    let next = time + TICK;
+    let again = timer.clone();
+    timer.at(next, move || tick(topic, again, next, n + 1));
 }
 
 /// The request's body and its type.
@@ -214,6 +239,9 @@ impl Source for Chunks {
     }
 }
 
+/// How often there is an event.
+const TICK: Duration = Duration::from_secs(1);
+
 const HELLO: &str = "Hello, World!";
 const BINARY: &str = "application/octet-stream";
 
@@ -243,6 +271,7 @@ mod tests {
         let cases: &[(&str, Option<Route>)] = &[
             ("/plaintext", Some(Route::Plaintext)),
             ("/delay/250", Some(Route::Delay { millis: 250 })),
+            ("/events", Some(Route::Events)),
             ("/bytes/0", Some(Route::Bytes { length: 0 })),
             ("/stream/3/20", Some(stream)),
             ("/", None),
