@@ -163,12 +163,18 @@ impl<'a> Line<'a> {
 
     /// Sends the next piece of a source: of a [`Pipe`](crate::Pipe) that other threads write into,
     /// say. After [`Fill::More`] the tunnel says [`Next::More`]; after [`Fill::Pending`] the source
-    /// wakes the tunnel.
+    /// wakes the tunnel. What a source shares is copied, and is [`Fill::More`].
     pub fn pull(&mut self, source: &mut impl Source) -> Fill {
         self.piece.clear();
         let fill = source.fill(self.piece, &self.context);
         self.out.extend_from_slice(self.piece);
-        fill
+        match fill {
+            Fill::Share(bytes) => {
+                self.out.extend_from_slice(bytes.bytes());
+                Fill::More
+            }
+            fill => fill,
+        }
     }
 
     /// Asks for [`Tunnel::time`] after this long, once; replaces what was asked for before. At most

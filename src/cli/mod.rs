@@ -8,14 +8,18 @@ pub mod args;
 pub mod ctl;
 mod demo;
 pub mod exit;
+pub mod files;
 mod live;
 pub mod logger;
 mod notify;
+pub mod pace;
 mod screen;
 mod serve;
 mod timer;
 mod token;
 mod values;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

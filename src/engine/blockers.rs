@@ -39,7 +39,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             };
             if let Some(seat) = conn.seat().and_then(|seat| self.core.seats.get(seat)) {
                 request = seat.name().to_owned();
-                bytes_in += seat.bytes_in;
+                bytes_in = hot.map_or(0, |hot| hot.bytes_in) + seat.bytes_in;
                 bytes_out += seat.bytes_out;
             }
             Connection {

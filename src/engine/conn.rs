@@ -14,10 +14,10 @@ pub(super) struct Conn<I> {
     pub(super) hot: u32,
     /// Requests so far: the number of the current one, too.
     pub(super) served: u32,
-    /// Bytes read out and thrown away after our FIN.
+    /// Bytes read out and thrown away after our FIN. Before that, of a tunnel: its seat.
     pub(super) lingered: u32,
-    /// Bytes that the peer had not acknowledged when that was last asked, after our FIN. Of a
-    /// tunnel: its seat, which is no business of anybody's after a FIN.
+    /// Bytes that the peer had not acknowledged when that was last asked: when it took no more, and
+    /// after our FIN. 0 if it was not.
     pub(super) owed: u32,
     pub(super) peer: Peer,
     flags: u8,
@@ -67,7 +67,7 @@ impl<I> Conn<I> {
     #[inline]
     pub(super) const fn seat(&self) -> Option<u32> {
         if self.is(Flag::Tunnel) {
-            Some(self.owed)
+            Some(self.lingered)
         } else {
             None
         }
@@ -75,7 +75,7 @@ impl<I> Conn<I> {
 
     /// It becomes a tunnel with that seat.
     pub(super) const fn sit_down(&mut self, seat: u32) {
-        self.owed = seat;
+        self.lingered = seat;
         self.set(Flag::Tunnel);
     }
 
@@ -83,7 +83,7 @@ impl<I> Conn<I> {
     pub(super) const fn stand_up(&mut self) -> Option<u32> {
         let seat = self.seat();
         if seat.is_some() {
-            self.owed = 0;
+            self.lingered = 0;
             self.clear(Flag::Tunnel);
         }
         seat

@@ -10,6 +10,7 @@
 mod accept;
 mod ask;
 mod blockers;
+mod check;
 mod conn;
 mod hot;
 mod leave;
@@ -239,41 +240,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         Ok(done.map_or(Turn::Continue, Turn::Done))
     }
 
-    /// Asserts what must hold between turns: the lists and the slab agree, and working state is
-    /// held exactly by those who are in the middle of something.
-    ///
-    /// # Panics
-    ///
-    /// When it does not hold.
-    pub fn check(&self) {
-        // O(n) only while small: a million connections are checked by their counts.
-        let counts = self.tracker.counts();
-        let total: u32 = counts.iter().sum();
-        assert_eq!(total as usize, self.tracker.len(), "the counts do not sum");
-        let asleep = [Phase::Fresh, Phase::Idle, Phase::Linger, Phase::Tunnel];
-        let awake = total
-            - asleep
-                .iter()
-                .map(|phase| counts[*phase as usize])
-                .sum::<u32>();
-        assert_eq!(self.pool.used(), awake as usize, "working state is leaked");
-        if total <= CHECKED {
-            self.tracker.check();
-            let mut tunnels = 0;
-            for phase in Phase::ALL {
-                for (id, _, conn) in self.tracker.iter(phase) {
-                    let idle = asleep.contains(&phase);
-                    assert_eq!(conn.hot == NIL, idle, "{id:?} in {phase:?}");
-                    assert_eq!(conn.is(Flag::Finished), phase == Phase::Linger);
-                    assert!(conn.is(Flag::Tunnel) || phase != Phase::Tunnel);
-                    tunnels += usize::from(conn.is(Flag::Tunnel));
-                }
-            }
-            assert_eq!(self.core.seats.len(), tunnels, "a tunnel is left behind");
-            self.core.seats.check();
-        }
-    }
-
     /// Whoever was answered or let in by the last turn has been idle since its end, not since its
     /// beginning, if it was long or held up: the idle grace of a drain counts from the answer.
     fn count_from_the_end(&mut self) {
@@ -367,7 +333,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Files a connection after its service: in the phase that its state says.
-    fn settle(&mut self, id: ConnId, hot: Box<Hot>, verdict: Verdict, restart: bool, now: Tick) {
+    fn settle(
+        &mut self,
+        id: ConnId,
+        mut hot: Box<Hot>,
+        verdict: Verdict,
+        restart: bool,
+        now: Tick,
+    ) {
         if let Verdict::Leave(how) = verdict {
             self.pool.give_back(hot, false);
             return self.leave(id, how, now);
@@ -381,6 +354,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         } else if phase == Phase::Tunnel {
             self.fall_asleep(id, hot);
         } else {
+            if phase == Phase::Handler {
+                hot.rest();
+            }
             conn.hot = self.pool.keep(hot);
         }
         if restart || self.tracker.phase(id) != Some(phase) {
@@ -484,9 +460,6 @@ const DAY: u32 = 24 * 60 * 60 * 1_000;
 /// Connections ended in a turn because their time is up: the rest follow in the next, after the
 /// sockets that became ready meanwhile.
 const EXPIRED: u32 = 1_024;
-
-/// Up to this many connections every list is checked after each turn of a debug build.
-const CHECKED: u32 = 64;
 
 // What an idle connection costs. mio's stream is 4 bytes only in release: in debug it carries a
 // selector's id.

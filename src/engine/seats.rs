@@ -186,8 +186,7 @@ impl Seats {
         self.lane(nearest)
     }
 
-    /// Asserts that the lists of the timers and the seats agree. O(n): for tests.
-    #[cfg(any(test, debug_assertions))]
+    /// Asserts that the lists of the timers and the seats agree. O(n).
     pub(super) fn check(&self) {
         let mut timed = 0;
         for (number, lane) in self.lanes.iter().enumerate() {

@@ -120,7 +120,7 @@ where
             return false;
         };
         match line.pull(&mut push.pipe) {
-            Fill::More => return true,
+            Fill::More | Fill::Share(_) => return true,
             Fill::Pending => {}
             Fill::Done => {
                 let close = push.close();

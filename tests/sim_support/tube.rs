@@ -112,7 +112,7 @@ impl Tunnel for End {
             let fill = line.pull(&mut pipe);
             self.0.state().pipe = Some(pipe);
             return match fill {
-                Fill::More => Next::More,
+                Fill::More | Fill::Share(_) => Next::More,
                 Fill::Pending => Next::Wait,
                 Fill::Done => Next::Close,
                 Fill::Failed => Next::Fail,
