@@ -35,6 +35,8 @@
 //!
 //! * `cli` (default): the command, `ebbtide serve`.
 //! * `json`: [`Outcome::to_json`], and `serde::Serialize` for [`Report`] and [`Status`].
+//! * `tls` (default): HTTPS by `Server::tls`, with the cryptography of ring; `rustls` is the same
+//!   with a provider of your own.
 //! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`] runs.
 //!
 //! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
@@ -113,4 +115,8 @@ pub use response::{Body, Mistake, Response};
 pub use server::{Builder, Running, Server};
 pub use source::{Context, Fill, Flow, Sink, Source};
 pub use status::{Connection, Query, Status};
+#[cfg(feature = "rustls")]
+pub use rustls;
+#[cfg(feature = "rustls")]
+pub use sys::tls::{Pem, TlsConfig};
 pub use trigger::Trigger;

@@ -15,6 +15,8 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
+#[cfg(feature = "rustls")]
+use crate::cli::tls::Flags as TlsFlags;
 use crate::cli::values;
 
 /// What to do.
@@ -56,6 +58,11 @@ pub struct Serve {
     /// of the connections
     #[arg(long, help_heading = LISTENING)]
     pub reuse_port: bool,
+
+    /// TLS.
+    #[cfg(feature = "rustls")]
+    #[command(flatten)]
+    pub tls: TlsFlags,
 
     /// The one deadline of a drain, from the signal on and over everything; what is left then is
     /// cut. Below the 30 s after which Kubernetes kills
@@ -364,6 +371,8 @@ where
         None => return Err(Exit::Told(Cli::command().render_help().to_string())),
     };
     serve.admin.check().map_err(|why| mistake(&why))?;
+    #[cfg(feature = "rustls")]
+    serve.tls.check(&serve.signals).map_err(|why| mistake(&why))?;
     if serve.drain_delay > serve.drain_timeout {
         return Err(mistake(
             "--drain-delay: is longer than --drain-timeout, which covers it; lengthen that one too",

@@ -11,6 +11,8 @@ pub mod logger;
 mod notify;
 mod serve;
 mod timer;
+#[cfg(feature = "rustls")]
+pub mod tls;
 mod token;
 mod values;
 

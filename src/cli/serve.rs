@@ -18,6 +18,8 @@ use super::demo::Demo;
 use super::logger;
 use super::notify::Supervisor;
 use super::timer::Timer;
+#[cfg(feature = "rustls")]
+use super::tls::Files;
 use super::{activation, say};
 use crate::sys::listen::{Listener, Options};
 use crate::{Builder, Drain, End, Late, Limits, Response, Server, Times};
@@ -30,17 +32,28 @@ use crate::{Builder, Drain, End, Late, Limits, Response, Server, Times};
 pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>> {
     logger::init();
     let inherited = activation::take()?; // while there is no other thread
+    #[cfg(feature = "rustls")]
+    let tls = args.tls.load()?;
     let mut server = bind(args, inherited)?;
+    #[cfg_attr(not(feature = "rustls"), expect(unused_mut, reason = "there is but one"))]
+    let mut scheme = "http";
+    #[cfg(feature = "rustls")]
+    if let Some(files) = &tls {
+        server = server.tls(files.config());
+        scheme = "https";
+    }
     let admin = Admin::bind(&args.admin)?;
     let (timer, supervisor) = spawn_deaf(|| {
         force_exit_on_the_third(&args.signals)?;
+        #[cfg(feature = "rustls")]
+        tls.map_or(Ok(()), Files::reload_at_hangup)?;
         Ok((Timer::start()?, Supervisor::from_env(args.drain_timeout)?))
     })?;
     if let Some(admin) = &admin {
         log::info!("admin on {}", admin.place());
     }
     for addr in server.local_addrs() {
-        log::info!("listening on http://{addr}");
+        log::info!("listening on {scheme}://{addr}");
     }
     let (pid, signals) = (std::process::id(), names(&args.signals));
     if args.dev {
