@@ -112,11 +112,11 @@ pub use pipe::{Pipe, PipeError, PipeWriter};
 pub use report::{End, Outcome, Report};
 pub use request::Request;
 pub use response::{Body, Mistake, Response};
+#[cfg(feature = "rustls")]
+pub use rustls;
 pub use server::{Builder, Running, Server};
 pub use source::{Context, Fill, Flow, Sink, Source};
 pub use status::{Connection, Query, Status};
-#[cfg(feature = "rustls")]
-pub use rustls;
 #[cfg(feature = "rustls")]
 pub use sys::tls::{Pem, TlsConfig};
 pub use trigger::Trigger;

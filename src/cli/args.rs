@@ -15,8 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
-#[cfg(feature = "rustls")]
-use crate::cli::tls::Flags as TlsFlags;
+use crate::cli::tls::TlsFlags;
 use crate::cli::values;
 
 /// What to do.
@@ -53,14 +52,12 @@ pub struct Serve {
     )]
     pub listen: Vec<SocketAddr>,
 
-    /// Share the port with other processes that ask for the same (SO_REUSEPORT), such as a
-    /// successor. Off by default, so that a second server by mistake fails and does not take half
-    /// of the connections
+    /// Share the port with other processes that ask for the same (SO_REUSEPORT), as a successor. Off
+    /// by default, so that a second server by mistake fails and does not take half of the clients
     #[arg(long, help_heading = LISTENING)]
     pub reuse_port: bool,
 
     /// TLS.
-    #[cfg(feature = "rustls")]
     #[command(flatten)]
     pub tls: TlsFlags,
 
@@ -199,8 +196,7 @@ pub struct Serve {
     )]
     pub head_timeout: Duration,
 
-    /// How long each 8 KiB of a request's body may take to arrive. Longer than a mobile link falls
-    /// silent
+    /// How long each 8 KiB of a request's body may take to arrive. Longer than mobile links pause
     #[arg(
         long,
         value_name = "DURATION",
@@ -370,9 +366,8 @@ where
         Some(ctl @ Command::Ctl(_)) => return Ok(ctl),
         None => return Err(Exit::Told(Cli::command().render_help().to_string())),
     };
-    serve.admin.check().map_err(|why| mistake(&why))?;
-    #[cfg(feature = "rustls")]
-    serve.tls.check(&serve.signals).map_err(|why| mistake(&why))?;
+    let checked = serve.admin.check().and(serve.tls.check(&serve.signals));
+    checked.map_err(|why| mistake(&why))?;
     if serve.drain_delay > serve.drain_timeout {
         return Err(mistake(
             "--drain-delay: is longer than --drain-timeout, which covers it; lengthen that one too",
@@ -580,6 +575,7 @@ mod tests {
         let expected = Serve {
             listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()],
             reuse_port: true,
+            tls: TlsFlags::default(),
             drain_timeout: secs(60),
             drain_delay: secs(5),
             drain_quiet: Some(secs(1)),

@@ -11,7 +11,6 @@ pub mod logger;
 mod notify;
 mod serve;
 mod timer;
-#[cfg(feature = "rustls")]
 pub mod tls;
 mod token;
 mod values;

@@ -35,7 +35,10 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     #[cfg(feature = "rustls")]
     let tls = args.tls.load()?;
     let mut server = bind(args, inherited)?;
-    #[cfg_attr(not(feature = "rustls"), expect(unused_mut, reason = "there is but one"))]
+    #[cfg_attr(
+        not(feature = "rustls"),
+        expect(unused_mut, reason = "there is but one")
+    )]
     let mut scheme = "http";
     #[cfg(feature = "rustls")]
     if let Some(files) = &tls {

@@ -2,18 +2,16 @@
 //!
 //! Knows no sockets, and of TLS only the names of files.
 
-use std::io;
 use std::path::PathBuf;
-use std::thread;
 
 use signal_hook::consts::SIGHUP;
-use signal_hook::iterator::Signals;
 
-use crate::{Error, Pem, TlsConfig};
+#[cfg(feature = "rustls")]
+pub(super) use self::files::Files;
 
 /// How connections are kept private.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
-pub struct Flags {
+pub struct TlsFlags {
     /// Speak TLS on every listener, with the certificate in this PEM file, and behind it those
     /// that lead to one that clients trust. May be given several times, each with its --tls-key:
     /// clients are shown the one for the name they ask for, else the first. Read again at SIGHUP,
@@ -26,7 +24,7 @@ pub struct Flags {
     pub tls_key: Vec<PathBuf>,
 }
 
-impl Flags {
+impl TlsFlags {
     /// Finds what does not go together.
     ///
     /// # Errors
@@ -40,61 +38,78 @@ impl Flags {
                  certificates and {keys} keys"
             ));
         }
+        if certs > 0 && cfg!(not(feature = "rustls")) {
+            return Err(
+                "--tls-cert: this build speaks no TLS; build it with the feature tls".into(),
+            );
+        }
         if certs > 0 && signals.contains(&SIGHUP) {
             return Err("--signals: with --tls-cert, HUP reads the certificates again".into());
         }
         Ok(())
     }
-
-    /// Reads the files, if TLS is asked for.
-    ///
-    /// # Errors
-    ///
-    /// Which file is wrong, and why.
-    pub(super) fn load(&self) -> Result<Option<Files>, Error> {
-        if self.tls_cert.is_empty() {
-            return Ok(None);
-        }
-        let pairs: Vec<_> = self
-            .tls_cert
-            .iter()
-            .zip(&self.tls_key)
-            .map(|(cert, key)| Pem::new(cert, key))
-            .collect();
-        let config = TlsConfig::from_pem(&pairs)?;
-        Ok(Some(Files { pairs, config }))
-    }
 }
 
-/// The files, and what was read from them.
-#[derive(Debug)]
-pub(super) struct Files {
-    pairs: Vec<Pem>,
-    config: TlsConfig,
-}
+#[cfg(feature = "rustls")]
+mod files {
+    use std::io;
+    use std::thread;
 
-impl Files {
-    /// What the server shows.
-    pub(super) fn config(&self) -> TlsConfig {
-        self.config.clone()
-    }
+    use signal_hook::consts::SIGHUP;
+    use signal_hook::iterator::Signals;
 
-    /// Reads the files again at each SIGHUP, on a thread of its own.
-    ///
-    /// # Errors
-    ///
-    /// The signal cannot be caught, or the thread not started.
-    pub(super) fn reload_at_hangup(self) -> io::Result<()> {
-        let mut heard = Signals::new([SIGHUP])?;
-        thread::Builder::new().name("reload".into()).spawn(move || {
-            for _ in heard.forever() {
-                match self.config.reload(&self.pairs) {
-                    Ok(()) => log::info!("SIGHUP: the certificates were read again"),
-                    Err(error) => log::error!("SIGHUP: {error}; the old certificates stay"),
-                }
+    use super::TlsFlags;
+    use crate::{Error, Pem, TlsConfig};
+
+    impl TlsFlags {
+        /// Reads the files, if TLS is asked for.
+        ///
+        /// # Errors
+        ///
+        /// Which file is wrong, and why.
+        pub(in crate::cli) fn load(&self) -> Result<Option<Files>, Error> {
+            if self.tls_cert.is_empty() {
+                return Ok(None);
             }
-        })?;
-        Ok(())
+            let pairs = self.tls_cert.iter().zip(&self.tls_key);
+            let pairs: Vec<_> = pairs.map(|(cert, key)| Pem::new(cert, key)).collect();
+            let config = TlsConfig::from_pem(&pairs)?;
+            Ok(Some(Files { pairs, config }))
+        }
+    }
+
+    /// The files, and what was read from them.
+    #[derive(Debug)]
+    pub(in crate::cli) struct Files {
+        pairs: Vec<Pem>,
+        config: TlsConfig,
+    }
+
+    impl Files {
+        /// What the server shows.
+        pub(in crate::cli) fn config(&self) -> TlsConfig {
+            self.config.clone()
+        }
+
+        /// Reads the files again at each SIGHUP, on a thread of its own.
+        ///
+        /// # Errors
+        ///
+        /// The signal cannot be caught, or the thread not started.
+        pub(in crate::cli) fn reload_at_hangup(self) -> io::Result<()> {
+            let mut heard = Signals::new([SIGHUP])?;
+            thread::Builder::new()
+                .name("reload".into())
+                .spawn(move || {
+                    for _ in heard.forever() {
+                        match self.config.reload(&self.pairs) {
+                            Ok(()) => log::info!("SIGHUP: the certificates were read again"),
+                            Err(error) => log::error!("SIGHUP: {error}; the old certificates stay"),
+                        }
+                    }
+                })?;
+            Ok(())
+        }
     }
 }
 
@@ -105,8 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "rustls")]
     fn each_certificate_has_its_key() {
-        let flags = |certs: usize, keys: usize| Flags {
+        let flags = |certs: usize, keys: usize| TlsFlags {
             tls_cert: vec!["cert.pem".into(); certs],
             tls_key: vec!["key.pem".into(); keys],
         };
@@ -119,7 +135,8 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "rustls")]
     fn without_flags_there_is_no_tls() {
-        assert!(Flags::default().load().unwrap().is_none());
+        assert!(TlsFlags::default().load().unwrap().is_none());
     }
 }

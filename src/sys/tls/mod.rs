@@ -113,7 +113,9 @@ impl<S: Sys> Tls<S> {
             self.leave_queue(io);
             return true;
         }
-        if io.ticket.is_none_or(|ticket| !self.waiting.contains_key(&ticket))
+        if io
+            .ticket
+            .is_none_or(|ticket| !self.waiting.contains_key(&ticket))
             && let Some(id) = io.id
         {
             self.waiting.insert(self.next_ticket, id);
@@ -139,7 +141,9 @@ impl<S: Sys> Tls<S> {
         self.cipher[..start].copy_from_slice(kept);
         // Decrypted it is never longer, so that all of it fits.
         let room = self.cipher.len().min(buf.len());
-        let n = self.inner.read(&mut io.inner, &mut self.cipher[start..room])?;
+        let n = self
+            .inner
+            .read(&mut io.inner, &mut self.cipher[start..room])?;
         if n == 0 {
             return Ok(Received::End);
         }
@@ -240,7 +244,9 @@ impl<S: Sys> Sys for Tls<S> {
             events.push(readable(id));
         }
         let at_once = events.len() > begun;
-        let waited = self.inner.wait(if at_once { Some(0) } else { timeout }, events);
+        let waited = self
+            .inner
+            .wait(if at_once { Some(0) } else { timeout }, events);
         for event in &mut events[begun..] {
             event.readable |= event.writable && matches!(event.who, Who::Conn(_));
         }
@@ -517,10 +523,7 @@ fn send<S: Sys>(sys: &mut S, io: &mut S::Io, bytes: &[u8]) -> io::Result<usize> 
 }
 
 fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::WouldBlock | ErrorKind::Interrupted
-    )
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 /// Whether the first byte of a connection is that of a method. A TLS record begins with 22.
