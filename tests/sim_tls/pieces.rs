@@ -6,9 +6,7 @@ use rustls::SupportedProtocolVersion;
 
 use crate::certificates::{TLS13, VERSIONS};
 use crate::lab::{IDENTITY, Lab};
-use crate::sim_support::wire::{
-    CHUNKED, GET, LAST_CHUNK, chunk, get, ok, pattern, post,
-};
+use crate::sim_support::wire::{CHUNKED, GET, LAST_CHUNK, chunk, get, ok, pattern, post};
 
 /// Requests of every framing, and what they are answered.
 fn exchange() -> (String, String) {

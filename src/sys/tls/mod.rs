@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use config::TlsConfig;
@@ -141,9 +142,7 @@ impl<S: Sys> Tls<S> {
         self.cipher[..start].copy_from_slice(kept);
         // Decrypted it is never longer, so that all of it fits.
         let room = self.cipher.len().min(buf.len());
-        let n = self
-            .inner
-            .read(&mut io.inner, &mut self.cipher[start..room])?;
+        let n = self.read_inner(&mut io.inner, start..room)?;
         if n == 0 {
             return Ok(Received::End);
         }
@@ -187,6 +186,19 @@ impl<S: Sys> Tls<S> {
                     io.state = State::Over(over);
                 });
                 Err(io::Error::new(ErrorKind::ConnectionAborted, error))
+            }
+        }
+    }
+
+    /// Reads the socket. An interruption does not count as a read: this may be one of many.
+    fn read_inner(&mut self, io: &mut S::Io, into: Range<usize>) -> io::Result<usize> {
+        let mut interrupted = 0;
+        loop {
+            match self.inner.read(io, &mut self.cipher[into.clone()]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted && interrupted < RETRIES => {
+                    interrupted += 1;
+                }
+                read => return read,
             }
         }
     }
@@ -516,6 +528,8 @@ fn send<S: Sys>(sys: &mut S, io: &mut S::Io, bytes: &[u8]) -> io::Result<usize> 
             Err(error) if error.kind() == ErrorKind::Interrupted && interrupted < RETRIES => {
                 interrupted += 1;
             }
+            // What was taken is gone: the error comes again, by itself.
+            Err(_) if sent > 0 => break,
             Err(error) => return Err(error),
         }
     }

@@ -119,7 +119,8 @@ impl Session {
         Ok(given)
     }
 
-    /// The alerts that rustls has ready after an error.
+    /// What rustls has to send after an error: records of its last flight, and an alert. It is not
+    /// asked again behind the alert, for it would look at the same bytes and find the same error.
     fn last_words(&mut self, records: &mut [u8], out: &mut Vec<u8>) {
         let mut used = 0;
         loop {
@@ -128,7 +129,8 @@ impl Session {
             let Ok(ConnectionState::EncodeTlsData(data)) = status.state else {
                 return;
             };
-            if encode(data, out).is_err() {
+            let start = out.len();
+            if encode(data, out).is_err() || is_alert(&out[start..]) {
                 return;
             }
         }
@@ -274,6 +276,12 @@ fn encode<D>(mut data: EncodeTlsData<'_, D>, out: &mut Vec<u8>) -> Result<(), ru
             Err(error) => return Err(rustls::Error::General(error.to_string())),
         }
     }
+}
+
+/// Whether a record of ours is an alert: by its type, or where that is hidden by its length, which no
+/// message of a handshake has (RFC 8446 §5.2).
+fn is_alert(record: &[u8]) -> bool {
+    matches!(record, [21, ..] | [23, _, _, 0, 19, ..])
 }
 
 fn broken(error: rustls::Error) -> io::Error {
