@@ -16,11 +16,11 @@ pub struct TlsFlags {
     /// that lead to one that clients trust. May be given several times, each with its --tls-key:
     /// clients are shown the one for the name they ask for, else the first. Read again at SIGHUP,
     /// for connections that come from then on; if something is wrong with it, the old one stays
-    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = HEADING)]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub tls_cert: Vec<PathBuf>,
 
     /// The private key of the certificate, as PEM, without a passphrase. Read again at SIGHUP, too
-    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = HEADING)]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub tls_key: Vec<PathBuf>,
 }
 
@@ -34,7 +34,7 @@ impl TlsFlags {
         let (certs, keys) = (self.tls_cert.len(), self.tls_key.len());
         if certs != keys {
             return Err(format!(
-                "--tls-key: each --tls-cert needs one, in the same order; there are {certs} \
+                "--tls-cert: each needs its --tls-key, in the same order; there are {certs} \
                  certificates and {keys} keys"
             ));
         }

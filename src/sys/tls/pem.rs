@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -88,7 +88,7 @@ fn read_pair(pair: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Erro
     let bytes = read(&pair.chain)?;
     let chain = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(&pair.chain, invalid(error)))?;
+        .map_err(|error| wrong(&pair.chain, no_pem(&error)))?;
     let Some(first) = chain.first() else {
         return Err(wrong(&pair.chain, invalid(missing("certificate", &bytes))));
     };
@@ -100,7 +100,7 @@ fn read_pair(pair: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Erro
     let Some(key) = key else {
         return Err(wrong(&pair.key, invalid(missing("private key", &bytes))));
     };
-    let key = key.map_err(|error| wrong(&pair.key, invalid(error)))?;
+    let key = key.map_err(|error| wrong(&pair.key, no_pem(&error)))?;
     let key = provider.key_provider.load_private_key(key);
     let key = key.map_err(|error| wrong(&pair.key, invalid(error)))?;
     let certified = CertifiedKey::new(chain, key);
@@ -134,6 +134,18 @@ fn missing(what: &str, bytes: &[u8]) -> String {
             "the key has a passphrase; take it off with openssl pkey".into()
         }
         [label, ..] => format!("there is no {what} in it, but a {label}"),
+    }
+}
+
+/// The reader's errors have the lines they are about as numbers.
+fn no_pem(error: &pem::Error) -> io::Error {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let label = String::from_utf8_lossy(end_marker);
+            invalid(format_args!("the line -----END {label}----- is missing"))
+        }
+        pem::Error::IllegalSectionStart { .. } => invalid("a line -----BEGIN …----- is not whole"),
+        error => invalid(error),
     }
 }
 
