@@ -1,5 +1,7 @@
 //! The laboratory, with TLS between the engine and the simulated world.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, LazyLock};
 
@@ -196,9 +198,11 @@ impl Client {
 
     pub(crate) fn asking_for(peer: PeerId, config: ClientConfig, name: &'static str) -> Self {
         let name = ServerName::try_from(name).expect("a name");
+        let mut tls = ClientConnection::new(Arc::new(config), name).expect("a client");
+        tls.set_buffer_limit(None);
         Self {
             peer,
-            tls: ClientConnection::new(Arc::new(config), name).expect("a client"),
+            tls,
             fed: 0,
             plain: Vec::new(),
             told: false,

@@ -69,7 +69,6 @@ fn several_records_in_one_read_and_one_record_in_several() {
         let body = pattern(size);
         let mut lab = Lab::new();
         let mut client = lab.idle(&TLS13);
-        client.tls.set_buffer_limit(None);
         client.say(&(post("/echo", &body) + GET));
         lab.talk(&mut client);
         assert_eq!(client.take_text(), ok(&body) + &ok("hello\n"), "{size}");
