@@ -366,8 +366,8 @@ where
         Some(ctl @ Command::Ctl(_)) => return Ok(ctl),
         None => return Err(Exit::Told(Cli::command().render_help().to_string())),
     };
-    let checked = serve.admin.check().and(serve.tls.check(&serve.signals));
-    checked.map_err(|why| mistake(&why))?;
+    let tls = serve.tls.check(&serve.signals);
+    serve.admin.check().and(tls).map_err(|why| mistake(&why))?;
     if serve.drain_delay > serve.drain_timeout {
         return Err(mistake(
             "--drain-delay: is longer than --drain-timeout, which covers it; lengthen that one too",

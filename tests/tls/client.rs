@@ -1,5 +1,7 @@
 //! A client of rustls's on a blocking socket, which sees how a connection ends on both layers.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -60,6 +62,11 @@ impl Client {
 
     pub(crate) fn tls(&mut self) -> &mut ClientConnection {
         &mut self.stream.conn
+    }
+
+    /// The socket alone, of a connection that will say nothing more.
+    pub(crate) fn into_socket(self) -> TcpStream {
+        self.stream.sock
     }
 
     pub(crate) fn socket(&mut self) -> &mut TcpStream {

@@ -14,19 +14,23 @@
 //! Knows records and alerts; no HTTP but the first letter of a request on the wrong port.
 
 mod config;
+mod handshakes;
+mod io;
 mod pem;
 mod session;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use config::TlsConfig;
+pub use io::Io;
 pub use pem::Pem;
 
+use self::handshakes::Handshakes;
+use self::io::{Over, RETRIES, State, flush, is_passing, send};
 use self::session::{MAX_PARTIAL, Session};
 use crate::peer::Peer;
 use crate::sys::{AcceptError, Ready, Sys, Who};
@@ -43,45 +47,9 @@ pub struct Tls<S> {
     plain: Vec<u8>,
     /// Records on their way to a socket.
     wire: Vec<u8>,
-    /// Handshakes that wait for their turn, by the order of their coming.
-    waiting: BTreeMap<u64, ConnId>,
-    next_ticket: u64,
-    /// Handshakes that this turn may still go on with.
-    handshakes_left: u32,
+    handshakes: Handshakes,
     /// Connections that were read from, and may have more without a further event.
     more: Vec<ConnId>,
-}
-
-/// A connection.
-pub struct Io<I> {
-    inner: I,
-    id: Option<ConnId>,
-    /// Its place in the queue of handshakes.
-    ticket: Option<u64>,
-    state: State,
-}
-
-enum State {
-    /// Nothing was read yet, and nothing is kept.
-    New,
-    /// It speaks TLS, or is about to.
-    Open(Box<Session>),
-    /// It speaks HTTP, is told so, and heard no further.
-    Plain,
-    /// We have written our last record, or given up. What comes is no longer decrypted.
-    Over(Over),
-}
-
-#[derive(Default)]
-struct Over {
-    /// Records that the socket had no room for: our FIN comes behind them.
-    rest: Vec<u8>,
-    /// Our FIN is sent.
-    finished: bool,
-    /// Bytes of the close_notify, which nobody misses who has the answer.
-    notify: u32,
-    /// The peer did not keep to the protocol, and has been told.
-    failed: bool,
 }
 
 impl<S: Sys> Tls<S> {
@@ -93,9 +61,7 @@ impl<S: Sys> Tls<S> {
             cipher: vec![0; CIPHER].into_boxed_slice(),
             plain: Vec::new(),
             wire: Vec::new(),
-            waiting: BTreeMap::new(),
-            next_ticket: 0,
-            handshakes_left: HANDSHAKES,
+            handshakes: Handshakes::default(),
             more: Vec::new(),
         }
     }
@@ -105,35 +71,8 @@ impl<S: Sys> Tls<S> {
         &mut self.inner
     }
 
-    /// Whether this connection may go on with its handshake in this turn; else it is queued.
-    fn may_shake(&mut self, io: &mut Io<S::Io>) -> bool {
-        if !io.is_shaking() {
-            return true;
-        }
-        if self.handshakes_left > 0 {
-            self.leave_queue(io);
-            return true;
-        }
-        if io
-            .ticket
-            .is_none_or(|ticket| !self.waiting.contains_key(&ticket))
-            && let Some(id) = io.id
-        {
-            self.waiting.insert(self.next_ticket, id);
-            io.ticket = Some(self.next_ticket);
-            self.next_ticket += 1;
-        }
-        false
-    }
-
-    fn leave_queue(&mut self, io: &mut Io<S::Io>) {
-        if let Some(ticket) = io.ticket.take() {
-            self.waiting.remove(&ticket);
-        }
-    }
-
     /// One read of the socket, decrypted.
-    fn receive(&mut self, io: &mut Io<S::Io>, buf: &mut [u8]) -> io::Result<Received> {
+    fn receive(&mut self, io: &mut Io<S::Io>, buf: &mut [u8]) -> Result<Received> {
         let kept = match &io.state {
             State::Open(session) => session.partial(),
             _ => &[],
@@ -151,16 +90,16 @@ impl<S: Sys> Tls<S> {
         if let State::New = io.state {
             if speaks_http(records) {
                 io.state = State::Plain;
-                return Err(io::Error::new(ErrorKind::InvalidData, WRONG_PORT));
+                return Err(Error::new(ErrorKind::InvalidData, WRONG_PORT));
             }
-            let session = Session::new(self.config.current()).map_err(io::Error::other)?;
+            let session = Session::new(self.config.current()).map_err(Error::other)?;
             io.state = State::Open(Box::new(session));
         }
         let State::Open(session) = &mut io.state else {
             return Ok(Received::End);
         };
         if session.is_shaking() {
-            self.handshakes_left = self.handshakes_left.saturating_sub(1);
+            self.handshakes.went_on();
         }
         self.wire.clear();
         match session.receive(records, buf, &mut self.wire) {
@@ -177,21 +116,21 @@ impl<S: Sys> Tls<S> {
                 log::debug!("TLS: {error}");
                 session.queue(&self.wire); // the alert
                 let rest = session.take_queue();
-                let over = Over {
+                let mut over = Over {
                     rest,
                     failed: true,
                     ..Over::default()
                 };
-                let _ = over.go_on(&mut self.inner, &mut io.inner).map(|over| {
-                    io.state = State::Over(over);
-                });
-                Err(io::Error::new(ErrorKind::ConnectionAborted, error))
+                // Who is gone, or takes nothing, goes without.
+                let _ = over.go_on(&mut self.inner, &mut io.inner);
+                io.state = State::Over(Box::new(over));
+                Err(Error::new(ErrorKind::ConnectionAborted, error))
             }
         }
     }
 
     /// Reads the socket. An interruption does not count as a read: this may be one of many.
-    fn read_inner(&mut self, io: &mut S::Io, into: Range<usize>) -> io::Result<usize> {
+    fn read_inner(&mut self, io: &mut S::Io, into: Range<usize>) -> Result<usize> {
         let mut interrupted = 0;
         loop {
             match self.inner.read(io, &mut self.cipher[into.clone()]) {
@@ -205,7 +144,7 @@ impl<S: Sys> Tls<S> {
 
     /// The bytes of the slices as records, behind what the session has to send by itself. Returns
     /// how many bytes that is.
-    fn encrypt(&mut self, session: &mut Session, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn encrypt(&mut self, session: &mut Session, bufs: &[IoSlice<'_>]) -> Result<usize> {
         self.wire.clear();
         if let [buf] = bufs {
             let taken = &buf[..buf.len().min(WRITE)];
@@ -245,16 +184,10 @@ impl<S: Sys> Sys for Tls<S> {
 
     /// A socket that has room again is told as readable too: a handshake, or a close, goes on by a
     /// read.
-    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<()> {
+    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> Result<()> {
         let begun = events.len();
-        self.handshakes_left = HANDSHAKES;
         events.extend(self.more.drain(..).map(readable));
-        for _ in 0..HANDSHAKES {
-            let Some((_, id)) = self.waiting.pop_first() else {
-                break;
-            };
-            events.push(readable(id));
-        }
+        events.extend(self.handshakes.turn().map(readable));
         let at_once = events.len() > begun;
         let waited = self
             .inner
@@ -269,19 +202,19 @@ impl<S: Sys> Sys for Tls<S> {
         self.inner.listeners()
     }
 
-    fn accept(&mut self, listener: usize) -> Result<(Self::Io, Peer), AcceptError> {
+    fn accept(&mut self, listener: usize) -> std::result::Result<(Self::Io, Peer), AcceptError> {
         let (inner, peer) = self.inner.accept(listener)?;
         let io = Io {
             inner,
-            id: None,
+            id: ConnId::from_bits(u64::MAX), // nobody's, until it is registered
             ticket: None,
             state: State::New,
         };
         Ok((io, peer))
     }
 
-    fn register(&mut self, io: &mut Self::Io, id: ConnId) -> io::Result<()> {
-        io.id = Some(id);
+    fn register(&mut self, io: &mut Self::Io, id: ConnId) -> Result<()> {
+        io.id = id;
         self.inner.register(&mut io.inner, id)
     }
 
@@ -290,11 +223,11 @@ impl<S: Sys> Sys for Tls<S> {
     /// Those of the system underneath; `InvalidData` for a peer that speaks HTTP without TLS, which
     /// can be answered; `ConnectionAborted` for one that does not keep to the protocol, which has
     /// been sent an alert; `InvalidInput` for a buffer of less than 64 KiB.
-    fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> Result<usize> {
         match &mut io.state {
             State::Plain => return self.inner.read(&mut io.inner, buf),
             State::Over(over) => {
-                *over = mem::take(over).go_on(&mut self.inner, &mut io.inner)?;
+                over.go_on(&mut self.inner, &mut io.inner)?;
                 return self.inner.read(&mut io.inner, buf);
             }
             State::Open(session) => {
@@ -311,7 +244,7 @@ impl<S: Sys> Sys for Tls<S> {
         if buf.len() < 2 * MAX_PARTIAL {
             return Err(ErrorKind::InvalidInput.into());
         }
-        if !self.may_shake(io) {
+        if io.is_shaking() && !self.handshakes.may_go_on(io.id, &mut io.ticket) {
             return Err(ErrorKind::WouldBlock.into());
         }
         for _ in 0..READS {
@@ -322,19 +255,19 @@ impl<S: Sys> Sys for Tls<S> {
                 Received::Nothing => {}
                 Received::Bytes(n, more) => {
                     if more {
-                        self.more.extend(io.id);
+                        self.more.push(io.id);
                     }
                     return Ok(n);
                 }
             }
         }
-        self.more.extend(io.id);
+        self.more.push(io.id);
         Err(ErrorKind::WouldBlock.into())
     }
 
     /// Must be called with the same bytes again, or more of them, until it has said how many it
     /// took.
-    fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> Result<usize> {
         // Taken out, for the buffers of the loop are borrowed too.
         let mut session = match mem::replace(&mut io.state, State::New) {
             State::Open(session) if !session.is_shaking() => session,
@@ -363,26 +296,24 @@ impl<S: Sys> Sys for Tls<S> {
     }
 
     /// close_notify, then FIN. Where the socket has no room for the one, the other waits for it.
-    fn finish(&mut self, io: &mut Self::Io) -> io::Result<()> {
-        self.leave_queue(io);
+    fn finish(&mut self, io: &mut Self::Io) -> Result<()> {
+        self.handshakes.forget(&mut io.ticket);
         match &mut io.state {
             State::New | State::Plain => self.inner.finish(&mut io.inner),
             State::Open(session) => {
                 self.wire.clear();
                 session.notify(&mut self.wire);
                 session.queue(&self.wire);
-                let over = Over {
+                let mut over = Over {
                     rest: session.take_queue(),
                     notify: self.wire.len() as u32, // an alert, of about 24 bytes
                     ..Over::default()
                 };
-                io.state = State::Over(over.go_on(&mut self.inner, &mut io.inner)?);
-                Ok(())
+                let gone_on = over.go_on(&mut self.inner, &mut io.inner);
+                io.state = State::Over(Box::new(over));
+                gone_on
             }
-            State::Over(over) => {
-                *over = mem::take(over).go_on(&mut self.inner, &mut io.inner)?;
-                Ok(())
-            }
+            State::Over(over) => over.go_on(&mut self.inner, &mut io.inner),
         }
     }
 
@@ -401,8 +332,8 @@ impl<S: Sys> Sys for Tls<S> {
     }
 
     fn close(&mut self, mut io: Self::Io) {
-        self.leave_queue(&mut io);
-        if let State::Over(Over { failed: true, .. }) = io.state {
+        self.handshakes.forget(&mut io.ticket);
+        if matches!(&io.state, State::Over(over) if over.failed) {
             // What is unread would turn the close into a reset, and that would destroy the alert.
             for _ in 0..READS {
                 if !matches!(self.inner.read(&mut io.inner, &mut self.cipher), Ok(1..)) {
@@ -415,7 +346,7 @@ impl<S: Sys> Sys for Tls<S> {
 
     /// A reset, and no close_notify: what is cut short does not look whole on either layer.
     fn abort(&mut self, mut io: Self::Io) {
-        self.leave_queue(&mut io);
+        self.handshakes.forget(&mut io.ticket);
         self.inner.abort(io.inner);
     }
 
@@ -446,7 +377,7 @@ impl<S: Sys> Tls<S> {
         io: &mut Io<S::Io>,
         session: &mut Session,
         bufs: &[IoSlice<'_>],
-    ) -> io::Result<usize> {
+    ) -> Result<usize> {
         flush(&mut self.inner, &mut io.inner, session)?;
         if session.queued() > 0 {
             return Err(ErrorKind::WouldBlock.into());
@@ -471,75 +402,6 @@ impl<S: Sys> Tls<S> {
     }
 }
 
-impl Over {
-    /// Writes what is left, and then the FIN.
-    fn go_on<S: Sys>(mut self, sys: &mut S, io: &mut S::Io) -> io::Result<Self> {
-        if !self.rest.is_empty() {
-            match send(sys, io, &self.rest) {
-                Ok(sent) => drop(self.rest.drain(..sent)),
-                Err(error) if is_passing(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if self.rest.is_empty() && !self.finished {
-            sys.finish(io)?;
-            self.finished = true;
-            self.rest = Vec::new();
-        }
-        Ok(self)
-    }
-}
-
-impl<I> Io<I> {
-    /// Whether its handshake is not complete, or not begun.
-    fn is_shaking(&self) -> bool {
-        match &self.state {
-            State::New => true,
-            State::Open(session) => session.is_shaking(),
-            State::Plain | State::Over(_) => false,
-        }
-    }
-}
-
-/// Writes what a session has queued, as far as there is room.
-fn flush<S: Sys>(sys: &mut S, io: &mut S::Io, session: &mut Session) -> io::Result<()> {
-    if session.queued() > 0 {
-        match send(sys, io, session.queue_bytes()) {
-            Ok(sent) => session.sent(sent),
-            Err(error) if is_passing(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Writes until everything is written or the socket says that it is full; returns how much was.
-fn send<S: Sys>(sys: &mut S, io: &mut S::Io, bytes: &[u8]) -> io::Result<usize> {
-    let mut sent = 0;
-    let mut interrupted = 0;
-    while sent < bytes.len() {
-        match sys.write(io, &[IoSlice::new(&bytes[sent..])]) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                sent += n;
-                interrupted = 0;
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted && interrupted < RETRIES => {
-                interrupted += 1;
-            }
-            // What was taken is gone: the error comes again, by itself.
-            Err(_) if sent > 0 => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(sent)
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
 /// Whether the first byte of a connection is that of a method. A TLS record begins with 22.
 fn speaks_http(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(u8::is_ascii_uppercase)
@@ -559,32 +421,12 @@ impl<S: fmt::Debug> fmt::Debug for Tls<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
             .field("inner", &self.inner)
-            .field("waiting", &self.waiting.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<I: fmt::Debug> fmt::Debug for Io<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::New => "new",
-            State::Open(session) if session.is_shaking() => "shaking",
-            State::Open(_) => "open",
-            State::Plain => "plain",
-            State::Over(_) => "over",
-        };
-        f.debug_struct("Io")
-            .field("inner", &self.inner)
-            .field("state", &state)
+            .field("handshakes", &self.handshakes)
             .finish_non_exhaustive()
     }
 }
 
 const WRONG_PORT: &str = "this port speaks TLS: use https";
-
-/// Handshakes gone on with in a turn. With a key of RSA the dearest step takes about a millisecond,
-/// so that a turn full of them holds up those that are served by less than ten.
-const HANDSHAKES: u32 = 8;
 
 /// The buffer of the loop for what is read, in bytes: as long as the engine's own, so that one read
 /// fits into the other.
@@ -595,6 +437,3 @@ const WRITE: usize = 64 * 1024;
 
 /// Reads of the socket in one read that have nothing to give, as those of a handshake.
 const READS: u32 = 8;
-
-/// How often in a row a write may be interrupted.
-const RETRIES: u32 = 16;

@@ -162,7 +162,7 @@ impl ResolvesServerCert for ByName {
         let name = hello.server_name().filter(|_| self.0.len() > 1);
         let name = name.and_then(|name| ServerName::try_from(name).ok());
         let named = name.and_then(|name| self.0.iter().find(|key| is_for(key, &name)));
-        named.or(self.0.first()).cloned()
+        named.or_else(|| self.0.first()).cloned()
     }
 }
 
