@@ -35,8 +35,10 @@
 //!
 //! * `cli` (default): the command, `ebbtide serve`.
 //! * `json`: [`Outcome::to_json`], and `serde::Serialize` for [`Report`] and [`Status`].
-//! * `tls` (default): HTTPS by `Server::tls`, with the cryptography of ring; `rustls` is the same
-//!   with a provider of your own.
+//! * `tls` (default): TLS 1.2 and 1.3 by `Server::tls`, with the cryptography of ring, which needs a
+//!   C compiler and no cmake.
+//! * `rustls`: the same, with a provider of cryptography of your own: one that the process has
+//!   installed, or that of the `rustls::ServerConfig` you give.
 //! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`] runs.
 //!
 //! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
@@ -46,8 +48,8 @@
 //! # The map
 //!
 //! ```text
-//! main ──► server ──► engine ──► sys (a trait) ◄── sys::real (mio), sys::sim (a table)
-//!                       │
+//! main ──► server ──► engine ──► sys (a trait) ◄── sys::real (mio), sys::sim (a table),
+//!                       │                          sys::tls (rustls, around either)
 //!       ┌───────────────┼───────────────┐
 //!       ▼               ▼               ▼
 //!      h1            tracker          drain
@@ -74,6 +76,11 @@
 //! * **The head's scan** is kept for heads that arrive in pieces; one that arrives whole goes
 //!   straight to httparse, and its line ends are then checked. Both ways give the same answer for
 //!   any cut.
+//! * **TLS is a system around another.** Decrypted bytes are never left behind, and a byte counts as
+//!   written when its record is with the kernel, so that limits, back-pressure and the drain are
+//!   those of plain TCP. The engine asks one thing more: whether a record or a handshake has begun
+//!   of which it has seen nothing ([`Sys::midway`](sys::Sys::midway)); such a connection is not
+//!   idle, and has the time of a head.
 //! * **Limits** are at most five days, because moments are 32-bit milliseconds and the age of
 //!   whoever waits without a limit is capped well below their wrap.
 

@@ -543,6 +543,7 @@ mod tests {
         let expected = Serve {
             listen: Vec::new(),
             reuse_port: false,
+            tls: TlsFlags::default(),
             drain_timeout: secs(25),
             drain_delay: secs(0),
             drain_quiet: None,
