@@ -20,6 +20,9 @@ mod handshake;
 #[path = "websocket/life.rs"]
 mod life;
 #[cfg(all(target_os = "linux", feature = "cli"))]
+#[path = "websocket/memory.rs"]
+mod memory;
+#[cfg(all(target_os = "linux", feature = "cli"))]
 #[path = "websocket/others.rs"]
 mod others;
 #[path = "websocket/room.rs"]
