@@ -8,12 +8,15 @@ pub mod args;
 pub mod ctl;
 mod demo;
 pub mod exit;
+pub mod files;
 mod live;
 pub mod logger;
 mod notify;
+pub mod pace;
 mod screen;
 mod serve;
 mod timer;
+pub mod tls;
 mod token;
 mod values;
 
