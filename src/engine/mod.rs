@@ -27,6 +27,7 @@ use std::mem;
 use self::accept::{Accepting, RETRY};
 use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
+pub use self::progress::PROGRESS_LINE;
 use self::progress::Progress;
 use self::serve::{Service, Verdict};
 use self::stop::Ending;
@@ -59,6 +60,8 @@ pub struct Engine<S: Sys, H> {
     stopped_at: Option<Tick>,
     /// Answers that had been broken off before.
     aborted_before: u64,
+    /// Connections that had been closed before.
+    closed_before: u64,
     /// A signal was obeyed.
     signalled: bool,
     /// When new handshakes were turned away.
@@ -134,6 +137,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             started: false,
             stopped_at: None,
             aborted_before: 0,
+            closed_before: 0,
             signalled: false,
             last_call: None,
             hooks: Runner::default(),
