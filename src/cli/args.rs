@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
 use crate::cli::exit::{self, Flags as ExitFlags};
+use crate::cli::files::args::FileFlags;
 use crate::cli::pace::Pace;
 use crate::cli::values;
 pub use crate::cli::values::{LateRequests, Maybe};
@@ -33,7 +34,8 @@ pub enum Command {
 
 /// Serve the demo routes until a signal, then drain.
 ///
-/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /health.
+/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /health; and with --root
+/// the files below it.
 ///
 /// Durations are written 250ms, 2s or 1m; sizes 64KiB, 64MiB or 1000 (bytes).
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -230,6 +232,10 @@ pub struct Serve {
     #[command(flatten)]
     pub admin: AdminFlags,
 
+    /// Which files are served, besides the routes.
+    #[command(flatten)]
+    pub files: FileFlags,
+
     /// The longest head of a request, in bytes. Room for large cookies
     #[arg(
         long,
@@ -338,6 +344,7 @@ where
     };
     serve.admin.check().map_err(|why| mistake(&why))?;
     exit::check(&serve).map_err(|why| mistake(&why))?;
+    serve.files.check().map_err(|why| mistake(&why))?;
     serve.signals.sort_unstable();
     serve.signals.dedup();
     Ok(Command::Serve(serve))
@@ -446,28 +453,14 @@ const TIMEOUTS: &str = "Timeouts";
 const LIMITS: &str = "Limits";
 const OUTPUT: &str = "Output";
 
-const AFTER_HELP: &str = "\
-Examples:
-  ebbtide serve --listen 0.0.0.0:8080 --drain-delay 5s
-      Behind a load balancer that checks /health every few seconds
-  ebbtide serve --listen 127.0.0.1:0 --dev
-      On a free port, without a drain
-
-Exit codes:
-  0  drained: nothing was cut
-  1  the deadline, or another limit during the drain, cut connections
-  2  bad usage, or could not start
-  3  cut by a second signal (by the third at the latest, whatever the server is doing)
-  4  a hook failed
-
-SIGUSR1 logs what every connection is waiting for, unless --signals names it.
-RUST_LOG sets what is logged to stderr: error, warn, info (the default), debug or trace.";
+const AFTER_HELP: &str = include_str!("after-help.txt");
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::admin::args::Place;
     use crate::cli::ctl::args::Ask;
+    use crate::cli::files::args::Symlinks;
 
     fn parse_line(line: &str) -> Result<Command, Exit> {
         let words = line.split_whitespace().map(OsString::from);
@@ -529,6 +522,7 @@ mod tests {
             idle_timeout: secs(75),
             handler_timeout: None,
             admin: AdminFlags::default(),
+            files: FileFlags::default(),
             max_head: 64 << 10,
             max_headers: 100,
             max_body: 64 << 20,
@@ -570,6 +564,11 @@ mod tests {
                 admin: Some(Place::Unix("/a".into())),
                 admin_token_file: Some("/b".into()),
             },
+            files: FileFlags {
+                root: Some("/c".into()),
+                symlinks: Some(Symlinks::Any),
+                dot_files: true,
+            },
             max_head: 1 << 10,
             max_headers: 11,
             max_body: 12,
@@ -582,7 +581,8 @@ mod tests {
              --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
              --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
              --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --min-progress 15KiB --idle-timeout 8ms \
-             --handler-timeout 9ms --admin unix:/a --admin-token-file /b --max-head 1KiB --max-headers 11 --max-body 12 \
+             --handler-timeout 9ms --admin unix:/a --admin-token-file /b \
+             --root /c --symlinks any --dot-files --max-head 1KiB --max-headers 11 --max-body 12 \
              --max-connections 13 --log-connections 14s --report json",
         );
         assert_eq!(heard, expected);

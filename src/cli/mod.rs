@@ -8,6 +8,7 @@ pub mod args;
 pub mod ctl;
 mod demo;
 pub mod exit;
+pub mod files;
 mod live;
 pub mod logger;
 mod notify;

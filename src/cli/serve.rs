@@ -13,6 +13,7 @@ use super::admin::{self, Admin};
 use super::args::{DEFAULT_LISTEN, LateRequests, Report, Serve};
 use super::demo::Demo;
 use super::exit::Ears;
+use super::files::Files;
 use super::live::Live;
 use super::notify::Supervisor;
 use super::timer::Timer;
@@ -29,6 +30,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     let watched = screen::open();
     logger::init(watched);
     let inherited = activation::take()?; // while there is no other thread
+    let files = Files::from_flags(&args.files)?;
     let mut server = bind(args, inherited)?;
     let admin = Admin::bind(&args.admin)?;
     let (ears, timer, supervisor, live) = spawn_deaf(|| {
@@ -50,7 +52,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         let limit = humantime::format_duration(args.drain_timeout);
         log::info!("pid {pid}; {signals} drains in at most {limit}, a second signal cuts");
     }
-    let demo = Demo::new(timer, args.max_body);
+    let demo = Demo::new(timer, args.max_body, files);
     if supervisor.is_some() || live.is_some() {
         let tell_supervisor = supervisor.as_ref().map(Supervisor::on_trigger);
         let tell_live = live.as_ref().map(Live::on_trigger);

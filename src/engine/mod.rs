@@ -345,7 +345,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Files a connection after its service: in the phase that its state says.
-    fn settle(&mut self, id: ConnId, hot: Box<Hot>, verdict: Verdict, restart: bool, now: Tick) {
+    fn settle(
+        &mut self,
+        id: ConnId,
+        mut hot: Box<Hot>,
+        verdict: Verdict,
+        restart: bool,
+        now: Tick,
+    ) {
         if let Verdict::Leave(how) = verdict {
             self.pool.give_back(hot, false);
             return self.leave(id, how, now);
@@ -357,6 +364,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if matches!(phase, Phase::Fresh | Phase::Idle) {
             self.pool.give_back(hot, true);
         } else {
+            if phase == Phase::Handler {
+                hot.rest();
+            }
             conn.hot = self.pool.keep(hot);
         }
         if restart || self.tracker.phase(id) != Some(phase) {
