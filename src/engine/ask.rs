@@ -96,7 +96,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.hot.bytes_in += data.len() as u64;
         let progress = self.hot.progress.saturating_add(data.len() as u32);
         self.hot.progress = progress;
-        if progress >= PROGRESS {
+        if progress >= self.core.config.limits.progress {
             self.hot.progress = 0;
             self.restart = true;
         }
@@ -388,6 +388,3 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
 
 /// How often in a row a source may say that there is more and add nothing.
 const EMPTY_FILLS: u32 = 64;
-
-/// A body's clock restarts for every so many bytes, not for every byte.
-const PROGRESS: u32 = 8 * 1024;
