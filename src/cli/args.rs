@@ -18,6 +18,7 @@ use crate::cli::ctl::args::Ctl;
 use crate::cli::exit::{self, Flags as ExitFlags};
 use crate::cli::files::args::FileFlags;
 use crate::cli::pace::Pace;
+use crate::cli::tls::TlsFlags;
 use crate::cli::values;
 pub use crate::cli::values::{LateRequests, Maybe};
 
@@ -56,11 +57,14 @@ pub struct Serve {
     )]
     pub listen: Vec<SocketAddr>,
 
-    /// Share the port with other processes that ask for the same (SO_REUSEPORT), such as a
-    /// successor. Off by default, so that a second server by mistake fails and does not take half
-    /// of the connections
+    /// Share the port with other processes that ask for the same (SO_REUSEPORT), as a successor. Off
+    /// by default, so that a second server by mistake fails and does not take half of the clients
     #[arg(long, help_heading = LISTENING)]
     pub reuse_port: bool,
+
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsFlags,
 
     /// The one deadline of a drain, from the signal on and over everything; what is left then is
     /// cut. Below the 30 s after which Kubernetes kills
@@ -345,6 +349,8 @@ where
     serve.admin.check().map_err(|why| mistake(&why))?;
     exit::check(&serve).map_err(|why| mistake(&why))?;
     serve.files.check().map_err(|why| mistake(&why))?;
+    let tls = serve.tls.check(&serve.signals);
+    tls.map_err(|why| mistake(&why))?;
     serve.signals.sort_unstable();
     serve.signals.dedup();
     Ok(Command::Serve(serve))
@@ -501,6 +507,7 @@ mod tests {
         let expected = Serve {
             listen: Vec::new(),
             reuse_port: false,
+            tls: TlsFlags::default(),
             drain_timeout: secs(25),
             drain_delay: secs(0),
             drain_quiet: None,
@@ -538,6 +545,7 @@ mod tests {
         let expected = Serve {
             listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()],
             reuse_port: true,
+            tls: TlsFlags::default(),
             drain_timeout: secs(60),
             drain_delay: secs(5),
             drain_quiet: Some(secs(1)),

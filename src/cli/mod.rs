@@ -16,6 +16,7 @@ pub mod pace;
 mod screen;
 mod serve;
 mod timer;
+pub mod tls;
 mod token;
 mod values;
 

@@ -17,6 +17,8 @@ use super::files::Files;
 use super::live::Live;
 use super::notify::Supervisor;
 use super::timer::Timer;
+#[cfg(feature = "rustls")]
+use super::tls;
 use super::{activation, logger, names, say, screen};
 use crate::sys::listen::{Listener, Options};
 use crate::{Builder, Drain, Late, Limits, Response, Server, Times};
@@ -31,10 +33,24 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     logger::init(watched);
     let inherited = activation::take()?; // while there is no other thread
     let files = Files::from_flags(&args.files)?;
+    #[cfg(feature = "rustls")]
+    let tls = args.tls.load()?;
     let mut server = bind(args, inherited)?;
+    #[cfg_attr(
+        not(feature = "rustls"),
+        expect(unused_mut, reason = "there is but one")
+    )]
+    let mut scheme = "http";
+    #[cfg(feature = "rustls")]
+    if let Some(pairs) = &tls {
+        server = server.tls(pairs.config());
+        scheme = "https";
+    }
     let admin = Admin::bind(&args.admin)?;
     let (ears, timer, supervisor, live) = spawn_deaf(|| {
         let ears = Ears::start(&args.signals)?;
+        #[cfg(feature = "rustls")]
+        tls.map_or(Ok(()), tls::Files::reload_at_hangup)?;
         let supervisor = Supervisor::from_env(args.drain_timeout)?;
         let live = watched.then(Live::start).transpose()?;
         Ok((ears, Timer::start()?, supervisor, live))
@@ -43,7 +59,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         log::info!("admin on {}", admin.place());
     }
     for addr in server.local_addrs() {
-        log::info!("listening on http://{addr}");
+        log::info!("listening on {scheme}://{addr}");
     }
     let (pid, signals) = (std::process::id(), names(&args.signals));
     if args.dev {

@@ -360,7 +360,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        let phase = phase(&hot, conn.served);
+        let mut phase = phase(&hot, conn.served);
+        // A record of which a part has arrived is a request that has begun, and a handshake too.
+        if matches!(phase, Phase::Fresh | Phase::Idle) && self.core.sys.midway(&conn.io) {
+            phase = Phase::Head;
+        }
         if matches!(phase, Phase::Fresh | Phase::Idle) {
             self.pool.give_back(hot, true);
         } else {

@@ -167,7 +167,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         if self.conn.is(Flag::Eof) {
             self.ended();
         } else if self.conn.is(Flag::LastLook) && self.hot.input.is_empty() {
-            if self.hot.codec.is_blank() {
+            if self.hot.codec.is_blank() && !self.core.sys.midway(&self.conn.io) {
                 // At once: a request that arrives between this look and the FIN is lost.
                 if self.hot.out.is_empty() && self.core.sys.finish(&mut self.conn.io).is_ok() {
                     self.conn.set(Flag::Finished);
@@ -216,6 +216,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.conn.clear(Flag::Readable);
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.refuse(400, error),
             Err(_) => {
                 self.core.report.left += 1;
                 self.hot.leaving = Some(How::Gone);
