@@ -31,7 +31,7 @@ impl Room {
 }
 
 /// The chat, as a handler.
-pub fn app() -> impl Handler {
+pub(crate) fn app() -> impl Handler + Send {
     let websocket = WebSocket::new().max_message(4 * 1024);
     let room = Room::default();
     move |request: &Request<'_>| match request.path() {

@@ -46,7 +46,10 @@ pub(super) fn header(opcode: OpCode, length: usize, write: impl FnOnce(&[u8])) {
 
 /// The payload of a Close: the code, and as much of the reason as fits a control frame.
 pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
-    let fits = reason.floor_char_boundary(MAX_REASON);
+    let mut fits = reason.len().min(MAX_REASON);
+    while !reason.is_char_boundary(fits) {
+        fits -= 1;
+    }
     [&code.to_be_bytes(), &reason.as_bytes()[..fits]].concat()
 }
 

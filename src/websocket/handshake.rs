@@ -108,8 +108,8 @@ fn choose(request: &Request<'_>, settings: &Settings) -> Option<usize> {
     let values = request.head.fields_named("sec-websocket-protocol");
     let mut names = values.flat_map(|value| value.split(|byte| *byte == b','));
     names.find_map(|name| {
-        let ours = |ours: &Box<str>| ours.as_bytes() == name.trim_ascii();
-        settings.protocols.iter().position(ours)
+        let mut ours = settings.protocols.iter();
+        ours.position(|ours| ours.as_bytes() == name.trim_ascii())
     })
 }
 
