@@ -98,6 +98,7 @@ impl World {
                 head,
                 linger,
                 spread,
+                farewell: 10_000, // no rule of the plan's: the engine keeps it for tunnels
                 limit,
             },
             timeouts: Timeouts {

@@ -117,6 +117,7 @@ const HEADING: &str = "TLS";
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "rustls")]
     use super::*;
 
     #[test]
