@@ -104,6 +104,7 @@ pub mod request;
 pub mod response;
 pub mod server;
 pub mod source;
+pub mod sse;
 pub mod status;
 pub mod sys;
 pub mod tick;
@@ -122,7 +123,7 @@ pub use response::{Body, Mistake, Response};
 #[cfg(feature = "rustls")]
 pub use rustls;
 pub use server::{Builder, Running, Server};
-pub use source::{Context, Fill, Flow, Sink, Source};
+pub use source::{Context, Fill, Flow, Shared, Sink, Source};
 pub use status::{Connection, Query, Status};
 #[cfg(feature = "rustls")]
 pub use sys::tls::{Pem, TlsConfig};

@@ -27,6 +27,7 @@ use std::mem;
 use self::accept::{Accepting, RETRY};
 use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
+pub use self::progress::PROGRESS_LINE;
 use self::progress::Progress;
 use self::serve::{Service, Verdict};
 use self::stop::Ending;
@@ -59,6 +60,8 @@ pub struct Engine<S: Sys, H> {
     stopped_at: Option<Tick>,
     /// Answers that had been broken off before.
     aborted_before: u64,
+    /// Connections that had been closed before.
+    closed_before: u64,
     /// A signal was obeyed.
     signalled: bool,
     /// When new handshakes were turned away.
@@ -134,6 +137,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             started: false,
             stopped_at: None,
             aborted_before: 0,
+            closed_before: 0,
             signalled: false,
             last_call: None,
             hooks: Runner::default(),
@@ -341,7 +345,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Files a connection after its service: in the phase that its state says.
-    fn settle(&mut self, id: ConnId, hot: Box<Hot>, verdict: Verdict, restart: bool, now: Tick) {
+    fn settle(
+        &mut self,
+        id: ConnId,
+        mut hot: Box<Hot>,
+        verdict: Verdict,
+        restart: bool,
+        now: Tick,
+    ) {
         if let Verdict::Leave(how) = verdict {
             self.pool.give_back(hot, false);
             return self.leave(id, how, now);
@@ -357,6 +368,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if matches!(phase, Phase::Fresh | Phase::Idle) {
             self.pool.give_back(hot, true);
         } else {
+            if phase == Phase::Handler {
+                hot.rest();
+            }
             conn.hot = self.pool.keep(hot);
         }
         if restart || self.tracker.phase(id) != Some(phase) {
