@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
+use crate::cli::probe::args::Probe;
 use crate::cli::values;
 
 /// What to do.
@@ -26,6 +27,7 @@ use crate::cli::values;
 pub enum Command {
     Serve(Serve),
     Ctl(Ctl),
+    Probe(Probe),
 }
 
 /// Serve the demo routes until a signal, then drain.
@@ -353,13 +355,14 @@ where
     let args: Vec<_> = args.into_iter().collect();
     let cli = Cli::try_parse_from(&args).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Told(error.to_string()),
-        _ => mistake(&explain(
-            &error,
-            args.get(1).is_some_and(|arg| arg == "ctl"),
-        )),
+        _ => mistake(&explain(&error, args.get(1).and_then(|arg| arg.to_str()))),
     })?;
     let mut serve = match cli.command {
         Some(Command::Serve(serve)) => serve,
+        Some(Command::Probe(probe)) => {
+            let fits = probe.check().map_err(|why| mistake(&why));
+            return fits.map(|()| Command::Probe(probe));
+        }
         Some(ctl @ Command::Ctl(_)) => return Ok(ctl),
         None => return Err(Exit::Told(Cli::command().render_help().to_string())),
     };
@@ -393,8 +396,9 @@ fn mistake(what: &str) -> Exit {
 }
 
 /// One line that names the flag and the value, and says what would be right.
-fn explain(error: &clap::Error, is_ctl: bool) -> String {
-    let command = if is_ctl { "ctl" } else { "serve" };
+fn explain(error: &clap::Error, first: Option<&str>) -> String {
+    let named = first.filter(|first| matches!(*first, "ctl" | "probe"));
+    let (command, is_ctl) = (named.unwrap_or("serve"), named == Some("ctl"));
     let context = |kind| {
         let text = error.get(kind).map(ToString::to_string);
         text.filter(|text| !text.is_empty())
@@ -424,7 +428,7 @@ fn explain(error: &clap::Error, is_ctl: bool) -> String {
         (ErrorKind::UnknownArgument, _) => {
             let help = match context(ContextKind::SuggestedArg) {
                 Some(like) => format!("did you mean {like}?"),
-                None => match command_with(flag).filter(|_| !is_ctl) {
+                None => match command_with(flag).filter(|_| named.is_none()) {
                     Some(command) => format!("write ebbtide {command} {flag}"),
                     None => format!("see ebbtide {command} --help"),
                 },
@@ -436,7 +440,7 @@ fn explain(error: &clap::Error, is_ctl: bool) -> String {
             let known = if is_ctl {
                 ASKS
             } else {
-                "ebbtide serve or ebbtide ctl"
+                "ebbtide serve, ebbtide ctl or ebbtide probe"
             };
             format!("{name:?} is not a command; write {known}")
         }
@@ -717,7 +721,7 @@ mod tests {
             ),
             (
                 "sreve",
-                r#""sreve" is not a command; write ebbtide serve or ebbtide ctl"#,
+                r#""sreve" is not a command; write ebbtide serve, ebbtide ctl or ebbtide probe"#,
             ),
             (
                 "serve --admin 0.0.0.0:9000",

@@ -1,4 +1,4 @@
-//! The command: `ebbtide serve`, and `ebbtide ctl` to talk to it.
+//! The command: `ebbtide serve`, `ebbtide ctl` to talk to it, and `ebbtide probe` for any server.
 //!
 //! Knows the library only from outside.
 
@@ -9,6 +9,7 @@ pub mod ctl;
 mod demo;
 pub mod logger;
 mod notify;
+pub mod probe;
 mod serve;
 mod timer;
 mod token;
@@ -34,6 +35,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             }
         },
         Ok(Command::Ctl(options)) => ctl::ctl(&options),
+        Ok(Command::Probe(options)) => probe::probe(&options),
         Err(Exit::Told(text)) => {
             // Piped into a pager that was closed: nothing is left to say.
             let _ = io::stdout().write_all(text.as_bytes());
