@@ -32,8 +32,6 @@ pub struct Probe {
         long,
         value_name = "PID",
         value_parser = clap::value_parser!(i32).range(2..),
-        requires = "url",
-        conflicts_with_all = ["command", "group"],
         help_heading = SERVER,
     )]
     pub pid: Option<i32>,
@@ -165,6 +163,20 @@ impl Probe {
     pub(in crate::cli) fn check(&self) -> Result<(), String> {
         if self.pause >= self.deadline {
             return Err("--pause: must be shorter than --deadline, which covers it".into());
+        }
+        if self.pid.is_some() && self.url.is_none() {
+            return Err("--pid: where does it listen? give --url http://127.0.0.1:3000".into());
+        }
+        if self.pid.is_some() && !self.command.is_empty() {
+            return Err(
+                "--pid: is a server that runs; leave out the command that starts one".into(),
+            );
+        }
+        if self.pid.is_some() && self.group {
+            return Err("--group: is for a server that is started; leave it out with --pid".into());
+        }
+        if self.url.is_some() && self.pid.is_none() && self.command.is_empty() {
+            return Err("--url: of which server? give its command, or --pid".into());
         }
         let together = self.together || self.pid.is_some();
         if together && self.states == [State::Empty] {

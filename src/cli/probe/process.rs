@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -33,7 +33,11 @@ pub(super) struct Process {
 #[derive(Debug)]
 enum Server {
     /// Started here. Its group has the same id.
-    Started { child: Child, words: Words },
+    Started {
+        child: Child,
+        /// Of stderr and of stdout.
+        words: [Words; 2],
+    },
     /// Ran already; when it was started, as far as the system tells.
     Found { started: Option<String> },
 }
@@ -68,13 +72,11 @@ impl Process {
         let pid = Pid::from_raw(child.id().cast_signed());
         *group = Some(pid);
         drop(group);
-        let words = Words::default();
-        if let Some(stdout) = child.stdout.take() {
-            words.listen(stdout)?;
-        }
-        if let Some(stderr) = child.stderr.take() {
-            words.listen(stderr)?;
-        }
+        let words = [
+            child.stderr.take().map(Words::listen),
+            child.stdout.take().map(Words::listen),
+        ];
+        let words = words.map(Option::unwrap_or_default);
         Ok(Self {
             pid,
             server: Server::Started { child, words },
@@ -152,7 +154,10 @@ impl Process {
     /// The last lines it wrote.
     pub(super) fn last_words(&self) -> String {
         match &self.server {
-            Server::Started { words, .. } => words.last(),
+            Server::Started { words, .. } => {
+                let mut last = words.iter().map(Words::last);
+                last.find(|line| !line.is_empty()).unwrap_or_default()
+            }
             Server::Found { .. } => String::new(),
         }
     }
@@ -254,36 +259,49 @@ fn all_stopped(group: Pid) -> bool {
 
 /// What a server writes: read on and on, so that it never waits for us, and forgotten but for the
 /// end.
-#[derive(Clone, Debug, Default)]
-struct Words(Arc<Mutex<VecDeque<u8>>>);
+#[derive(Debug, Default)]
+struct Words {
+    kept: Arc<Mutex<VecDeque<u8>>>,
+    /// Ends with the last process that could write there.
+    listener: Option<JoinHandle<()>>,
+}
 
 impl Words {
-    /// Reads to the end on a thread. It ends with the last process that could write there.
-    fn listen(&self, mut from: impl Read + Send + 'static) -> io::Result<()> {
-        let words = self.clone();
+    fn listen(mut from: impl Read + Send + 'static) -> Self {
+        let kept = Arc::new(Mutex::new(VecDeque::new()));
+        let all = Arc::clone(&kept);
         let listen = move || {
             let mut chunk = [0; 4096];
             while let Ok(len @ 1..) = from.read(&mut chunk) {
-                let mut kept = words.lock();
+                let mut kept = lock(&all);
                 kept.extend(&chunk[..len]);
                 let surplus = kept.len().saturating_sub(KEPT);
                 kept.drain(..surplus);
             }
         };
-        thread::Builder::new().name("words".into()).spawn(listen)?;
-        Ok(())
+        Self {
+            kept,
+            // Without a thread the pipe is closed, and nobody waits for us either.
+            listener: thread::Builder::new().spawn(listen).ok(),
+        }
     }
 
+    /// The last line. A server that has ended has written it, and the thread may be about to read.
     fn last(&self) -> String {
-        let kept: Vec<u8> = self.lock().iter().copied().collect();
+        let limit = Instant::now() + LAST_WORDS;
+        let reads = |thread: &JoinHandle<()>| !thread.is_finished();
+        while self.listener.as_ref().is_some_and(reads) && Instant::now() < limit {
+            thread::sleep(TURN);
+        }
+        let kept: Vec<u8> = lock(&self.kept).iter().copied().collect();
         let text = String::from_utf8_lossy(&kept);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         lines.last().unwrap_or_default().to_owned()
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(kept: &Mutex<VecDeque<u8>>) -> MutexGuard<'_, VecDeque<u8>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Between two looks whether the group stands still.
@@ -291,6 +309,9 @@ const TURN: Duration = Duration::from_millis(1);
 
 /// The kernel stops a process at its next step.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// For the last line of a server that has ended, if others still hold its pipe.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How much of what a server wrote is kept, in bytes.
 const KEPT: usize = 2048;
@@ -310,7 +331,7 @@ mod tests {
     #[test]
     fn the_last_words_are_the_last_line_that_says_something() {
         let words = Words::default();
-        words.lock().extend(b"one\ntwo \n\n");
+        lock(&words.kept).extend(b"one\ntwo \n\n");
         assert_eq!(words.last(), "two");
     }
 }

@@ -101,6 +101,13 @@ fn notes(line: &Line, stop: &Stop, state: State) -> Vec<String> {
     if last > PROMPT {
         notes.push(format!("held open for {}", time(last)));
     }
+    let away = line.clients.iter();
+    let away = away.filter(|row| row.saw == Saw::TurnedAway);
+    let away = away.filter_map(|row| row.end_ms).fold(0.0, f64::max);
+    let closed = stop.listener_closed_ms.unwrap_or(away);
+    if away - closed > LATE {
+        notes.push(format!("turned away only after {}", time(away)));
+    }
     if let Some(lag) = stop.lag_ms.filter(|lag| *lag > PROMPT) {
         notes.push(format!("exit {} after the last byte", time(lag)));
     }
@@ -110,7 +117,9 @@ fn notes(line: &Line, stop: &Stop, state: State) -> Vec<String> {
         (None, Some(signal)) => notes.push(format!("ended by {}", signal_name(signal))),
     }
     if let (Some(exit), true) = (stop.exit_ms, state != State::Empty) {
-        let open = stop.listener_closed_ms.is_none_or(|closed| closed >= exit);
+        let open = stop
+            .listener_closed_ms
+            .is_none_or(|closed| closed + SAME > exit);
         if open && exit > LONG {
             notes.push("the listener stayed open".into());
         }
@@ -171,11 +180,15 @@ fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
         return Saw::NotMade;
     }
     let tally = client.tally;
+    let late = client.last.filter(|answer| answer.begun >= signalled);
+    if client.loops() && end.is_none() && late.is_some() {
+        // Served on and on; what the deadline found in the middle is not lost.
+        return Saw::Hang;
+    }
     if client.is_torn() || tally.torn > 0 {
         return Saw::Torn;
     }
     let refused = client.last.is_some_and(|last| !facts.is_right(last.status));
-    let late = client.last.filter(|answer| answer.begun >= signalled);
     if client.is_owed() || tally.lost > 0 {
         return match (end, late) {
             (Some(End::Refused), _) => Saw::TurnedAway,
@@ -190,7 +203,6 @@ fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
         _ if client.script.kind == Kind::Connecting => {}
         (_, Some(_), _) if refused => return Saw::Refused,
         (_, Some(answer), _) if answer.close => return Saw::AnsweredWithClose,
-        (_, Some(_), None) if client.loops() => return Saw::Hang,
         (_, Some(_), _) => return Saw::AnsweredWithoutClose,
         (Some(_), None, Some(End::Fin)) if tally.asked > 0 && !client.loops() => {
             return Saw::AnsweredAndClosed;
@@ -232,6 +244,12 @@ pub(super) fn signal_name(signal: i32) -> String {
 
 /// More is worth a note, in milliseconds: those who wait for it are people.
 const PROMPT: f64 = 1_000.0;
+
+/// Two events so close were one, in milliseconds: the listener closed with the process.
+const SAME: f64 = 25.0;
+
+/// Who knocks at a closed door should hear so before it sends its SYN again, in milliseconds.
+const LATE: f64 = 500.0;
 
 /// So long a drain should be noticed by those who connect, in milliseconds.
 const LONG: f64 = 100.0;
