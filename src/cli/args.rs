@@ -360,8 +360,7 @@ where
     let mut serve = match cli.command {
         Some(Command::Serve(serve)) => serve,
         Some(Command::Probe(probe)) => {
-            let fits = probe.check().map_err(|why| mistake(&why));
-            return fits.map(|()| Command::Probe(probe));
+            return (probe.checked().map(Command::Probe)).map_err(|why| mistake(&why));
         }
         Some(ctl @ Command::Ctl(_)) => return Ok(ctl),
         None => return Err(Exit::Told(Cli::command().render_help().to_string())),
@@ -630,6 +629,25 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_command_of_a_probe_is_its_own() {
+        let line = "probe --json --states idle,busy node --json server.js -- --port {port}";
+        let Ok(Command::Probe(probe)) = parse_line(line) else {
+            panic!("not taken");
+        };
+        assert!(probe.json);
+        assert_eq!(probe.states.len(), 2);
+        let command = "node --json server.js -- --port {port}";
+        assert_eq!(probe.command.join(" "), command);
+        let Ok(Command::Probe(own)) = parse_line("probe -- -odd --json") else {
+            panic!("not taken");
+        };
+        assert_eq!(
+            (own.command.join(" "), own.json),
+            ("-odd --json".into(), false)
+        );
+    }
+
+    #[test]
     fn the_help_of_ctl_is_complete() {
         let help = told("ctl --help");
         for text in [
@@ -753,6 +771,14 @@ mod tests {
             (
                 "--json",
                 r#""--json" is not a flag here; write ebbtide ctl --json"#,
+            ),
+            (
+                "probe --jsn",
+                r#""--jsn" is not a flag here; did you mean --json?"#,
+            ),
+            (
+                "probe --pause 5s",
+                "--pause: must be shorter than --deadline, which covers it",
             ),
             (
                 "serve --drain-timeout 5s --drain-delay 6s",

@@ -155,12 +155,12 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// What no single flag can say of itself.
+    /// Itself, if its flags fit together, which no single one can say.
     ///
     /// # Errors
     ///
     /// A line that says what does not fit together.
-    pub(in crate::cli) fn check(&self) -> Result<(), String> {
+    pub(in crate::cli) fn checked(self) -> Result<Self, String> {
         if self.pause >= self.deadline {
             return Err("--pause: must be shorter than --deadline, which covers it".into());
         }
@@ -182,7 +182,7 @@ impl Probe {
         if together && self.states == [State::Empty] {
             return Err("--states: empty is a server of its own; leave out --together".into());
         }
-        Ok(())
+        Ok(self)
     }
 }
 
