@@ -408,6 +408,31 @@ fn nothing_of_the_server_is_left_behind() {
 }
 
 #[test]
+fn the_signal_reaches_the_whole_group_if_asked_to() {
+    let this = env::current_exe().expect("this program");
+    let shell = format!("'{}' {} & wait", this.display(), bad::ARGS.join(" "));
+    for (flags, end) in [(&["--group"][..], Value::from("fin")), (&[], Value::Null)] {
+        let output = Command::new(command())
+            .args(["probe", "--json", "--states=handler"])
+            .args(SMALL)
+            .args(flags)
+            .args(["--", "sh", "-c", &shell])
+            .env(bad::HOW, "forgets")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the command starts");
+        let report = Found::parse(&output);
+        let line = report.state("handler");
+        assert_eq!(line["stop"]["exit_signal"], 15, "the shell's: {line:#}");
+        let clients = line["clients"].as_array().expect("an array");
+        assert!(
+            clients.iter().all(|client| client["end"] == end),
+            "{flags:?}: {line:#}"
+        );
+    }
+}
+
+#[test]
 fn an_interrupted_probe_takes_the_server_along() {
     let addr = free_port();
     let url = format!("http://{addr}");

@@ -97,7 +97,10 @@ fn converse(stream: &TcpStream, world: &World, how: &str) -> Option<()> {
     let mut out = clone()?;
     let mut lines = BufReader::new(clone()?);
     match how {
-        "speaks no HTTP" => out.write_all(b"SSH-2.0-x\r\n").ok()?,
+        "speaks no HTTP" => {
+            out.write_all(b"SSH-2.0-x\r\n").ok()?;
+            wait_forever();
+        }
         "says nothing" => wait_forever(),
         "closes" => {
             // What came is read, or the close would be a reset.

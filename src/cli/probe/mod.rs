@@ -26,7 +26,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use nix::sys::signal::Signal;
 
 use self::args::Probe;
@@ -243,7 +243,8 @@ fn skip(state: State, facts: &Facts) -> Line {
 
 /// On stderr, and at a terminal only.
 fn bar(states: usize) -> ProgressBar {
-    let bar = ProgressBar::new(states as u64);
+    // Also when something fails, whose line should stand alone.
+    let bar = ProgressBar::new(states as u64).with_finish(ProgressFinish::AndClear);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
         bar.set_style(style);
     }

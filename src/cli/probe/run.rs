@@ -97,6 +97,11 @@ fn over(clients: &[Client], process: &mut Process) -> bool {
     process.exit().is_some() && clients.iter().all(|client| client.end.is_some())
 }
 
+/// Whether it writes what only the kernel hears.
+fn writes_to_the_frozen(client: &Client) -> bool {
+    client.state.needs_freeze()
+}
+
 /// The clients, and what drives them.
 #[derive(Debug)]
 struct World {
@@ -138,20 +143,26 @@ impl World {
         };
         self.drive_alive(process, limit, |clients| clients.iter().all(is_there))?;
         self.drive_alive(process, Instant::now() + plan.settle, |_| false)?;
-        self.begin(|kind| !matches!(kind, Kind::Unread | Kind::Backlog));
-        let is_made = |client: &Client| {
-            let later = matches!(client.script.kind, Kind::Unread | Kind::Backlog);
-            later || client.end.is_some() || client.is_ready()
-        };
-        self.drive_alive(process, limit, |clients| clients.iter().all(is_made))?;
+        // What the server works on comes last, so that it is still working when the signal comes.
+        for takes_time in [false, true] {
+            let mine = |client: &Client| {
+                !writes_to_the_frozen(client) && client.state.takes_time() == takes_time
+            };
+            self.begin(mine);
+            let is_made =
+                |client: &Client| !mine(client) || client.end.is_some() || client.is_ready();
+            self.drive_alive(process, limit, |clients| clients.iter().all(is_made))?;
+        }
         self.drive_alive(process, Instant::now() + plan.settle / 2, |_| false)
     }
 
     /// What only the kernel hears, while the server stands still.
     fn write_to_the_frozen(&mut self, process: &mut Process) -> Result<(), Failure> {
         self.connect(|kind| kind == Kind::Backlog);
-        self.begin(|kind| matches!(kind, Kind::Unread | Kind::Backlog));
-        let is_made = |client: &Client| client.end.is_some() || client.is_ready() || client.loops();
+        self.begin(writes_to_the_frozen);
+        let is_made = |client: &Client| {
+            !writes_to_the_frozen(client) || client.end.is_some() || client.is_ready()
+        };
         self.drive(process, Instant::now() + HANDSHAKE, |clients, _| {
             clients.iter().all(is_made)
         })
@@ -165,9 +176,8 @@ impl World {
         }
     }
 
-    fn begin(&mut self, which: impl Fn(Kind) -> bool) {
-        let chosen = self.clients.iter_mut();
-        let chosen = chosen.filter(|client| which(client.script.kind));
+    fn begin(&mut self, which: impl Fn(&Client) -> bool) {
+        let chosen = self.clients.iter_mut().filter(|client| which(client));
         chosen.for_each(Client::begin);
     }
 

@@ -134,6 +134,12 @@ impl State {
         }
     }
 
+    /// Whether the server is to be in the middle of its answer.
+    pub(super) const fn takes_time(self) -> bool {
+        matches!(self, Self::Handler | Self::Streaming | Self::Pipelined)
+    }
+
+    /// Whether the server is frozen for it.
     pub(super) fn needs_freeze(self) -> bool {
         self.needs().contains(&Need::Freeze)
     }
