@@ -114,7 +114,8 @@ fn heading(svg: &mut Markup, report: &Report) {
     for (saw, end, words) in [
         (Saw::Fin, Some(End::Fin), "FIN"),
         (Saw::Reset, Some(End::Reset), "reset"),
-        (Saw::LostByReset, Some(End::Reset), "with a loss"),
+        (Saw::TurnedAway, Some(End::Refused), "turned away"),
+        (Saw::LostByReset, Some(End::Reset), "red: with a loss"),
         (Saw::Hang, None, "still open"),
     ] {
         mark(svg, [x + 4.0, 66.0], 9.0, saw, end, words);
@@ -129,7 +130,7 @@ fn label(svg: &mut Markup, line: &Line, y: f64) {
         Level::Skipped => "#8a8a8a",
         Level::Ok => "#1b7a4b",
         Level::Note => "#9a6a00",
-        Level::Bad => "#c22f1d",
+        Level::Bad => RED,
     };
     svg.open("g", &[]);
     svg.title(&format!("{}: {}", line.state.name(), line.why));
@@ -194,8 +195,8 @@ fn connection(
     mark(svg, [x, y + bar / 2.0], bar, row.saw, row.end, &title);
 }
 
-/// The end of a connection: a bar for a FIN, a cross for a reset, a circle for a refusal, an arrow
-/// for none. Red if something was lost.
+/// The end of a connection: a bar for a FIN, a cross for a reset, a dash for who was turned away, an
+/// arrow for who is still there. Red if something was lost.
 fn mark(svg: &mut Markup, [x, y]: [f64; 2], size: f64, saw: Saw, end: Option<End>, title: &str) {
     let colour = match saw.is_loss() || end.is_none() {
         true => "#d62718",
@@ -281,7 +282,10 @@ impl Axis {
         let ended = rows().filter_map(|row| row.spans.last());
         let ended = ended.map(|span| span.to_ms);
         let exits = report.states.iter().filter_map(|line| line.stop?.exit_ms);
-        let last = ended.chain(exits).fold(10.0, f64::max);
+        let mut last = ended.chain(exits).fold(10.0, f64::max);
+        if report.deadline_ms < NEAR * last {
+            last = last.max(report.deadline_ms);
+        }
         Self {
             first: first.max(EARLIEST),
             last: last * 1.04,
@@ -343,7 +347,11 @@ impl Axis {
         };
         moment(0.0, &report.signal, "#111111", "none");
         if report.deadline_ms <= self.last {
-            moment(report.deadline_ms, "deadline", "#c22f1d", "5 4");
+            moment(report.deadline_ms, "deadline", RED, "5 4");
+        } else {
+            let words = format!("deadline {} →", time(report.deadline_ms));
+            let style = format!("fill=\"{RED}\" font-size=\"10.5\" text-anchor=\"end\"");
+            svg.text([WIDTH - 12.0, top - 19.0], &words, &style);
         }
     }
 }
@@ -408,6 +416,11 @@ const PHASES: [(Phase, &str); 6] = [
 const TICKS: [f64; 13] = [
     1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 15_000.0, 60_000.0,
 ];
+
+/// A deadline is drawn unless it is so many times later than all else.
+const NEAR: f64 = 4.0;
+
+const RED: &str = "#c22f1d";
 
 /// What came before is not drawn, in milliseconds.
 const EARLIEST: f64 = -150.0;
