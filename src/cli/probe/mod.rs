@@ -36,9 +36,8 @@ use self::report::{Level, Line, Report};
 use self::run::{Plan, Seen};
 use self::script::Requests;
 use self::state::State;
-use self::verdict::signal_name;
 use super::logger::one_line;
-use super::{CANNOT, say};
+use super::{CANNOT, names, say};
 
 /// Probes, prints what was found, and returns the exit code.
 pub(super) fn probe(args: &Probe) -> ExitCode {
@@ -104,7 +103,7 @@ impl fmt::Display for Failure {
                 f.write_str("the server ended before the signal, ")?;
                 match (exit.code, exit.signal) {
                     (Some(code), _) => write!(f, "with exit code {code}")?,
-                    (_, Some(signal)) => write!(f, "by {}", signal_name(signal))?,
+                    (_, Some(signal)) => write!(f, "by {}", names(&[signal]))?,
                     (None, None) => f.write_str("by itself")?,
                 }
                 if exit.code == Some(0) {
@@ -226,7 +225,7 @@ fn investigate(args: &Probe) -> Result<Report, Failure> {
     let worst = lines.iter().map(|line| line.level).max();
     Ok(Report {
         server: server.name(),
-        signal: signal_name(args.signal),
+        signal: names(&[args.signal]),
         deadline_ms: args.deadline.as_secs_f64() * 1e3,
         connections: args.connections,
         together,

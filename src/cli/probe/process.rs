@@ -295,8 +295,9 @@ impl Words {
         }
         let kept: Vec<u8> = lock(&self.kept).iter().copied().collect();
         let text = String::from_utf8_lossy(&kept);
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        lines.last().unwrap_or_default().to_owned()
+        let mut lines = text.lines().rev().map(str::trim);
+        let last = lines.find(|line| !line.is_empty());
+        last.unwrap_or_default().to_owned()
     }
 }
 

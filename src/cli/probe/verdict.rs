@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use signal_hook::low_level;
-
 use super::client::{Client, End};
 use super::preflight::Facts;
 use super::report::{Level, Line, Row, Saw, Span, Stop, time};
 use super::run::Seen;
 use super::script::Kind;
 use super::state::State;
+use crate::cli::names;
 
 /// The line of a state in a run.
 pub(super) fn line(state: State, seen: &Seen, facts: &Facts) -> Line {
@@ -114,7 +113,7 @@ fn notes(line: &Line, stop: &Stop, state: State) -> Vec<String> {
     match (stop.exit_code, stop.exit_signal) {
         (Some(0) | None, None) => {}
         (Some(code), _) => notes.push(format!("exit code {code}")),
-        (None, Some(signal)) => notes.push(format!("ended by {}", signal_name(signal))),
+        (None, Some(signal)) => notes.push(format!("ended by {}", names(&[signal]))),
     }
     if let (Some(exit), true) = (stop.exit_ms, state != State::Empty) {
         let open = stop
@@ -175,8 +174,8 @@ fn row(client: &Client, seen: &Seen, facts: &Facts) -> Row {
 /// The word for what a client saw.
 fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
     let end = client.end.map(|(end, _)| end);
-    let turned_away = end == Some(End::Refused);
-    if !client.ready && !(client.script.kind == Kind::Backlog && turned_away) {
+    let turned_away = client.script.kind == Kind::Backlog && end == Some(End::Refused);
+    if !(client.ready || turned_away) {
         return Saw::NotMade;
     }
     let tally = client.tally;
@@ -235,11 +234,6 @@ fn millis(from: Instant, to: Instant) -> f64 {
         false => -(from - to).as_secs_f64() * 1e3,
     };
     (millis * 1e3).round() / 1e3
-}
-
-/// `SIGTERM`.
-pub(super) fn signal_name(signal: i32) -> String {
-    low_level::signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
 }
 
 /// More is worth a note, in milliseconds: those who wait for it are people.

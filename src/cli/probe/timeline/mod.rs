@@ -14,7 +14,7 @@ use self::markup::{Markup, escape};
 use super::client::{End, Phase};
 use super::report::{Level, Line, Report, Row, Saw, time};
 use super::table::conclusion;
-use super::verdict::signal_name;
+use crate::cli::names;
 
 /// As an SVG document.
 pub(super) fn svg(report: &Report) -> String {
@@ -228,7 +228,7 @@ fn stop(svg: &mut Markup, axis: &Axis, line: &Line, y: f64, height: f64) {
     let x = axis.x(exit);
     let how = match (stop.exit_code, stop.exit_signal) {
         (Some(code), _) => format!("exit {code}"),
-        (None, Some(signal)) => signal_name(signal),
+        (None, Some(signal)) => names(&[signal]),
         (None, None) => "gone".into(),
     };
     let words = format!("{how}, {}", time(exit));
