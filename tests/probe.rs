@@ -211,6 +211,22 @@ fn a_server_that_does_not_say_close_is_told_so() {
 }
 
 #[test]
+fn a_refusal_is_an_answer_and_no_loss() {
+    let report = probe_with("refuses", &["--states=half-head,half-body"], 0);
+    for state in ["half-head", "half-body"] {
+        let line = report.state(state);
+        assert_eq!(
+            (level(line), &line["saw"]["refused"]),
+            ("note", &3.into()),
+            "{line:#}"
+        );
+        let verdict = line["verdict"].as_str().expect("text");
+        assert!(verdict.starts_with("3 refused with 503"), "{verdict}");
+        assert_eq!(line["lost"], 0, "{line:#}");
+    }
+}
+
+#[test]
 fn all_states_can_be_put_to_one_server() {
     let output = probe(&[
         "--together",

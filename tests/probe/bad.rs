@@ -25,6 +25,8 @@ pub(crate) const ARGS: &[&str] = &["--ignored", "--exact", "server", "--nocaptur
 /// How long an answer is worked on.
 const SLOW: Duration = Duration::from_millis(400);
 
+const REFUSAL: &[u8] = b"HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// Serves until it ends in its way.
 pub(crate) fn serve(how: &str) -> ! {
     if how == "ends early" {
@@ -42,11 +44,12 @@ pub(crate) fn serve(how: &str) -> ! {
             // Heard, and nothing is done.
             flag::register(SIGTERM, Arc::new(AtomicBool::new(false))).expect("a signal");
         }
-        "resets" | "forgets" => {
+        "resets" | "forgets" | "refuses" => {
             let (world, how) = (Arc::clone(&world), how.to_owned());
             let mut signals = Signals::new([SIGTERM]).expect("a signal");
             thread::spawn(move || {
                 signals.forever().next();
+                world.refusing.store(how == "refuses", Ordering::SeqCst);
                 match how.as_str() {
                     "resets" => world.reset_all(),
                     _ => world.finish(),
@@ -68,6 +71,8 @@ pub(crate) fn serve(how: &str) -> ! {
 struct World {
     streams: Mutex<Vec<TcpStream>>,
     busy: AtomicUsize,
+    /// Every answer is a 503 from now on.
+    refusing: AtomicBool,
 }
 
 impl World {
@@ -134,6 +139,10 @@ fn converse(stream: &TcpStream, world: &World, how: &str) -> Option<()> {
                 }
             }
             lines.read_exact(&mut vec![0; length]).ok()?;
+            if world.refusing.load(Ordering::SeqCst) {
+                out.write_all(REFUSAL).ok()?;
+                return None;
+            }
             answer(&line, &mut out, how)
         })();
         world.busy.fetch_sub(1, Ordering::SeqCst);
