@@ -37,6 +37,7 @@ const FLAGS: &[&str] = &[
     "--head-timeout",
     "--body-timeout",
     "--write-timeout",
+    "--min-progress",
     "--idle-timeout",
     "--handler-timeout",
     "--admin",
@@ -47,6 +48,9 @@ const FLAGS: &[&str] = &[
     "--max-connections",
     "--log-connections",
     "--report",
+    "--root",
+    "--symlinks",
+    "--dot-files",
 ];
 
 #[test]
@@ -101,6 +105,13 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         (&["serve", "--admin", "0.0.0.0:1"], "--admin-token-file"),
         (&["serve", "--admin-token-file", "/x"], "--admin"),
         (&["ctl", "shutdown", "--timeout", "1s"], "--wait"),
+        (&["serve", "--root", "/no/such"], "--root: /no/such"),
+        (&["serve", "--root", "/dev/null"], "--root: /dev/null"),
+        (
+            &["serve", "--root", "/", "--symlinks", "some"],
+            "--symlinks",
+        ),
+        (&["serve", "--dot-files"], "--root"),
         (&["serve", "surplus"], "surplus"),
         (&["swerve"], "swerve"),
     ];

@@ -8,13 +8,16 @@ pub mod args;
 pub mod ctl;
 mod demo;
 pub mod exit;
+pub mod files;
 mod live;
 pub mod logger;
 mod notify;
+pub mod pace;
 pub mod probe;
 mod screen;
 mod serve;
 mod timer;
+pub mod tls;
 mod token;
 mod values;
 

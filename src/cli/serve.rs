@@ -13,9 +13,12 @@ use super::admin::{self, Admin};
 use super::args::{DEFAULT_LISTEN, LateRequests, Report, Serve};
 use super::demo::Demo;
 use super::exit::Ears;
+use super::files::Files;
 use super::live::Live;
 use super::notify::Supervisor;
 use super::timer::Timer;
+#[cfg(feature = "rustls")]
+use super::tls;
 use super::{activation, logger, names, say, screen};
 use crate::sys::listen::{Listener, Options};
 use crate::{Builder, Drain, Late, Limits, Response, Server, Times};
@@ -29,10 +32,25 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     let watched = screen::open();
     logger::init(watched);
     let inherited = activation::take()?; // while there is no other thread
+    let files = Files::from_flags(&args.files)?;
+    #[cfg(feature = "rustls")]
+    let tls = args.tls.load()?;
     let mut server = bind(args, inherited)?;
+    #[cfg_attr(
+        not(feature = "rustls"),
+        expect(unused_mut, reason = "there is but one")
+    )]
+    let mut scheme = "http";
+    #[cfg(feature = "rustls")]
+    if let Some(pairs) = &tls {
+        server = server.tls(pairs.config());
+        scheme = "https";
+    }
     let admin = Admin::bind(&args.admin)?;
     let (ears, timer, supervisor, live) = spawn_deaf(|| {
         let ears = Ears::start(&args.signals)?;
+        #[cfg(feature = "rustls")]
+        tls.map_or(Ok(()), tls::Files::reload_at_hangup)?;
         let supervisor = Supervisor::from_env(args.drain_timeout)?;
         let live = watched.then(Live::start).transpose()?;
         Ok((ears, Timer::start()?, supervisor, live))
@@ -41,7 +59,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         log::info!("admin on {}", admin.place());
     }
     for addr in server.local_addrs() {
-        log::info!("listening on http://{addr}");
+        log::info!("listening on {scheme}://{addr}");
     }
     let (pid, signals) = (std::process::id(), names(&args.signals));
     if args.dev {
@@ -50,7 +68,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         let limit = humantime::format_duration(args.drain_timeout);
         log::info!("pid {pid}; {signals} drains in at most {limit}, a second signal cuts");
     }
-    let demo = Demo::new(timer, args.max_body);
+    let demo = Demo::new(timer, args.max_body, files);
     if supervisor.is_some() || live.is_some() {
         let tell_supervisor = supervisor.as_ref().map(Supervisor::on_trigger);
         let tell_live = live.as_ref().map(Live::on_trigger);
@@ -116,10 +134,9 @@ fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, crate::Error> 
     }
     let times = Times::new()
         .head(args.head_timeout)
-        .body(args.body_timeout)
-        .write(args.write_timeout)
         .idle(args.idle_timeout)
         .handler(args.handler_timeout);
+    let (limits, times) = (args.pace.limit(limits), args.pace.time(times));
     let mut drain = Drain::new()
         .limit(args.drain_timeout)
         .notice(args.drain_delay)

@@ -345,7 +345,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Files a connection after its service: in the phase that its state says.
-    fn settle(&mut self, id: ConnId, hot: Box<Hot>, verdict: Verdict, restart: bool, now: Tick) {
+    fn settle(
+        &mut self,
+        id: ConnId,
+        mut hot: Box<Hot>,
+        verdict: Verdict,
+        restart: bool,
+        now: Tick,
+    ) {
         if let Verdict::Leave(how) = verdict {
             self.pool.give_back(hot, false);
             return self.leave(id, how, now);
@@ -353,10 +360,17 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        let phase = phase(&hot, conn.served);
+        let mut phase = phase(&hot, conn.served);
+        // A record of which a part has arrived is a request that has begun, and a handshake too.
+        if matches!(phase, Phase::Fresh | Phase::Idle) && self.core.sys.midway(&conn.io) {
+            phase = Phase::Head;
+        }
         if matches!(phase, Phase::Fresh | Phase::Idle) {
             self.pool.give_back(hot, true);
         } else {
+            if phase == Phase::Handler {
+                hot.rest();
+            }
             conn.hot = self.pool.keep(hot);
         }
         if restart || self.tracker.phase(id) != Some(phase) {

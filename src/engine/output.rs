@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::hot::{KEEP_BYTES, trim};
 use crate::response::Body;
+use crate::source::Shared;
 use crate::sys::Sys;
 
 /// What a connection owes.
@@ -29,6 +30,9 @@ enum Tail {
     Static(&'static [u8]),
     Owned(Vec<u8>),
     Shared(Arc<[u8]>),
+    /// A piece of a stream, with its framing and without.
+    Chunk(Shared),
+    Bare(Shared),
 }
 
 impl Tail {
@@ -38,6 +42,8 @@ impl Tail {
             Self::Static(bytes) => bytes,
             Self::Owned(bytes) => bytes,
             Self::Shared(bytes) => bytes,
+            Self::Chunk(shared) => shared.chunk(),
+            Self::Bare(shared) => shared.bytes(),
         }
     }
 }
@@ -84,6 +90,16 @@ impl Output {
         };
         debug_assert!(matches!(self.tail, Tail::None), "a body behind a tail");
         self.tail = tail;
+    }
+
+    /// Adds a piece of a stream, as a chunk or as it is.
+    pub(super) fn share(&mut self, bytes: Shared, chunked: bool) {
+        debug_assert!(matches!(self.tail, Tail::None), "a piece behind a tail");
+        self.tail = if chunked {
+            Tail::Chunk(bytes)
+        } else {
+            Tail::Bare(bytes)
+        };
     }
 
     /// Writes until all is written, the socket is full, or it was asked often enough: a peer on a

@@ -31,6 +31,7 @@ pub use self::bad::Bad;
 pub use self::framing::Framing;
 pub use self::grammar::{is_field_name, is_field_value};
 pub use self::head::Head;
+pub(crate) use self::write::chunk as write_chunk;
 pub use self::write::{CONTINUE, ResponseHead, reason};
 
 use self::chunked::{Chunked, Step};
@@ -385,6 +386,12 @@ impl Codec {
             Outbound::UntilClose => out.extend_from_slice(data),
             _ => {}
         }
+    }
+
+    /// Whether a body is under way that is sent in chunks.
+    #[inline]
+    pub const fn is_chunked(&self) -> bool {
+        matches!(self.outbound, Outbound::Chunked)
     }
 
     /// Ends the body, and writes what says so. Returns whether the response is complete: not if

@@ -90,7 +90,7 @@ pub(super) fn head(
 }
 
 /// Writes one chunk of the chunked coding; data must not be empty, or it would be the last.
-pub(super) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
+pub(crate) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
     out.reserve(20 + data.len());
     number_line::<16>(out, data.len() as u64);
     out.extend_from_slice(data);
