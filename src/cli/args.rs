@@ -15,7 +15,10 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
+use crate::cli::exit::{self, Flags as ExitFlags};
+use crate::cli::pace::Pace;
 use crate::cli::values;
+pub use crate::cli::values::{LateRequests, Maybe};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -176,6 +179,10 @@ pub struct Serve {
     )]
     pub signals: Vec<i32>,
 
+    /// When the process ends.
+    #[command(flatten)]
+    pub exit: ExitFlags,
+
     /// No drain: the first signal cuts. For development, where a restart should not wait
     #[arg(long, help_heading = STOPPING)]
     pub dev: bool,
@@ -192,28 +199,9 @@ pub struct Serve {
     )]
     pub head_timeout: Duration,
 
-    /// How long each 8 KiB of a request's body may take to arrive. Longer than a mobile link falls
-    /// silent
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "30s",
-        value_parser = values::positive_duration,
-        help_heading = TIMEOUTS,
-    )]
-    pub body_timeout: Duration,
-
-    /// How long a client may take none of the bytes it is owed. As long as an upload may pause
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "30s",
-        value_parser = values::positive_duration,
-        help_heading = TIMEOUTS,
-    )]
-    pub write_timeout: Duration,
+    /// How slow a client may be in the middle of something.
+    #[command(flatten)]
+    pub pace: Pace,
 
     /// How long a connection may wait for its next request. Longer than the 60 s after which load
     /// balancers close theirs, so that it is they who do
@@ -306,21 +294,6 @@ pub struct Serve {
     pub report: Report,
 }
 
-/// An option for which no value is one of the values. Under its own name clap would take it for a
-/// flag that may be left out.
-pub type Maybe<T> = Option<T>;
-
-/// What becomes of requests whose first byte comes after the signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LateRequests {
-    /// They are served like any other.
-    Serve,
-    /// They are answered with this status.
-    Reject(u16),
-    /// Their connection is closed without an answer.
-    Drop,
-}
-
 /// How the outcome of a drain is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Report {
@@ -364,11 +337,7 @@ where
         None => return Err(Exit::Told(Cli::command().render_help().to_string())),
     };
     serve.admin.check().map_err(|why| mistake(&why))?;
-    if serve.drain_delay > serve.drain_timeout {
-        return Err(mistake(
-            "--drain-delay: is longer than --drain-timeout, which covers it; lengthen that one too",
-        ));
-    }
+    exit::check(&serve).map_err(|why| mistake(&why))?;
     serve.signals.sort_unstable();
     serve.signals.dedup();
     Ok(Command::Serve(serve))
@@ -549,10 +518,14 @@ mod tests {
             close_spread: secs(0),
             linger: millis(250),
             signals: vec![2, 15],
+            exit: ExitFlags::default(),
             dev: false,
             head_timeout: secs(10),
-            body_timeout: secs(30),
-            write_timeout: secs(30),
+            pace: Pace {
+                body_timeout: secs(30),
+                write_timeout: secs(30),
+                min_progress: 8 << 10,
+            },
             idle_timeout: secs(75),
             handler_timeout: None,
             admin: AdminFlags::default(),
@@ -581,10 +554,16 @@ mod tests {
             close_spread: millis(3),
             linger: millis(4),
             signals: vec![1, 2, 3],
+            exit: ExitFlags {
+                exit_delay: millis(15),
+            },
             dev: true,
             head_timeout: millis(5),
-            body_timeout: millis(6),
-            write_timeout: millis(7),
+            pace: Pace {
+                body_timeout: millis(6),
+                write_timeout: millis(7),
+                min_progress: 15 << 10,
+            },
             idle_timeout: millis(8),
             handler_timeout: Some(millis(9)),
             admin: AdminFlags {
@@ -601,8 +580,8 @@ mod tests {
         let heard = serve(
             "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
              --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
-             --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --dev \
-             --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --idle-timeout 8ms \
+             --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
+             --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --min-progress 15KiB --idle-timeout 8ms \
              --handler-timeout 9ms --admin unix:/a --admin-token-file /b --max-head 1KiB --max-headers 11 --max-body 12 \
              --max-connections 13 --log-connections 14s --report json",
         );
@@ -753,6 +732,11 @@ mod tests {
             (
                 "serve --drain-timeout 5s --drain-delay 6s",
                 "--drain-delay: is longer than --drain-timeout, which covers it; \
+                 lengthen that one too",
+            ),
+            (
+                "serve --drain-timeout 5s --exit-delay 6s",
+                "--exit-delay: is longer than --drain-timeout, which covers it; \
                  lengthen that one too",
             ),
         ];

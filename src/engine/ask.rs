@@ -96,7 +96,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.hot.bytes_in += data.len() as u64;
         let progress = self.hot.progress.saturating_add(data.len() as u32);
         self.hot.progress = progress;
-        if progress >= PROGRESS {
+        if progress >= self.core.config.limits.progress {
             self.hot.progress = 0;
             self.restart = true;
         }
@@ -366,6 +366,3 @@ const EMPTY_FILLS: u32 = 64;
 
 /// How much of a head is kept while its answer takes time, in bytes.
 const NOTED: usize = 200;
-
-/// A body's clock restarts for every so many bytes, not for every byte.
-const PROGRESS: u32 = 8 * 1024;

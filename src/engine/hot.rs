@@ -42,6 +42,8 @@ pub(super) struct Hot {
     pub(super) bytes_out: u64,
     /// Bytes of a body since its clock was last restarted.
     pub(super) progress: u32,
+    /// Bytes that the peer has taken since the clock of the answer was last restarted.
+    pub(super) taken: u32,
     /// Answers that are complete in `out` but not yet with the kernel.
     pub(super) unsent_answers: u32,
 }
@@ -211,6 +213,7 @@ impl Hot {
         self.leaving.is_some()
             || self.starved
             || self.progress != 0
+            || self.taken != 0
             || self.unsent_answers != 0
             || self.body_limit != 0
             || !self.head.is_empty()

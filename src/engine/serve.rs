@@ -87,6 +87,11 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         for _ in 0..ROUNDS {
             let stopped = self.work(scratch, &mut reads);
             if self.hot.leaving == Some(How::Abort) {
+                if self.hot.unsent_answers > 0 {
+                    // Those before it on a pipeline are whole. What the peer does not take at once
+                    // is lost with the reset.
+                    self.flush();
+                }
                 return Verdict::Leave(How::Abort);
             }
             match self.flush() {
@@ -300,12 +305,30 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             .flush(&mut self.core.sys, &mut self.conn.io, count);
         let written = self.core.report.bytes_out - before;
         self.hot.bytes_out += written;
-        self.restart |= written > 0;
         if matches!(flushed, Flushed::All) {
+            self.restart |= written > 0;
+            (self.hot.taken, self.conn.owed) = (0, 0);
             self.core.report.answered += u64::from(self.hot.unsent_answers);
             self.hot.unsent_answers = 0;
+        } else {
+            self.note_progress(written as u32);
         }
         flushed
+    }
+
+    /// The peer has room for so much and no more: is that progress? A byte now and then is none, or
+    /// it would stay for ever.
+    #[cold]
+    fn note_progress(&mut self, written: u32) {
+        self.hot.taken = self.hot.taken.saturating_add(written);
+        let first = self.conn.owed == 0;
+        if first || self.hot.taken >= self.core.config.limits.progress {
+            self.restart |= written > 0;
+            self.hot.taken = 0;
+            // From here on it counts what it acknowledges, see `time_up`.
+            let owed = self.core.sys.unacknowledged(&self.conn.io);
+            self.conn.owed = owed.unwrap_or_default().max(1);
+        }
     }
 
     /// The peer takes nothing more: what it has may be half an answer, and must not look whole.
