@@ -103,7 +103,7 @@ fn bench(args: &Args) -> Result<(), String> {
         }
     }
     let tables = table::tables(&present, &sheet, &scale, &works, &machine);
-    let plots = plot::plots(&present, &sheet, &works)?;
+    let plots = plot::plots(&present, &sheet, &scale, &works)?;
     publish::write(&tables, &sheet, &plots, args.publish)?;
     println!("{tables}");
     eprintln!(

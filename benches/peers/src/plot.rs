@@ -12,22 +12,23 @@ use plotters::style::{Color, IntoFont, RGBColor, TextStyle, WHITE};
 use crate::peers::{Kind, Peer};
 use crate::publish::Plot;
 use crate::sheet::{Ask, Column, Fate, Sheet, Storm};
-use crate::work::Work;
+use crate::table::grouped;
+use crate::work::{Scale as Amount, Work};
 
 /// The plots of the workloads that were done.
-pub(crate) fn plots(peers: &[Peer], sheet: &Sheet, works: &[Work]) -> Result<Vec<Plot>, String> {
-    let cpu = |ask| (Column::Cpu(ask), ask);
-    let name = |ask| match ask {
-        Ask::Few => "few clients",
-        Ask::Many => "many clients",
-        Ask::Pipelined => "pipelined by 16",
-        Ask::Churn => "new connection each",
-        Ask::Thousand => "more clients",
-        Ask::Browser => "a browser's head",
-        Ask::Paced => "with pauses",
-    };
-    let costs = [Ask::Pipelined, Ask::Few, Ask::Many, Ask::Churn].map(cpu);
-    let costs = costs.map(|(column, ask)| (column, name(ask)));
+pub(crate) fn plots(
+    peers: &[Peer],
+    sheet: &Sheet,
+    scale: &Amount,
+    works: &[Work],
+) -> Result<Vec<Plot>, String> {
+    let (few, many) = (scale.few, grouped(scale.many as f64));
+    let costs = [
+        (Column::Cpu(Ask::Pipelined), "pipelined by 16"),
+        (Column::Cpu(Ask::Few), &format!("{few} clients")),
+        (Column::Cpu(Ask::Many), &format!("{many} clients")),
+        (Column::Cpu(Ask::Churn), "new connection each"),
+    ];
     let paced = [
         (Column::P50(Ask::Paced), "p50"),
         (Column::P99(Ask::Paced), "p99"),

@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
@@ -38,7 +38,7 @@ impl Served {
         peer: &Peer,
         upstream: u16,
         cpus: Cpus,
-        change: impl Fn(Command, &PathBuf) -> Command,
+        change: impl FnOnce(Command, &Path) -> Command,
     ) -> Result<Self, String> {
         let port = free_port().ok_or("no free port")?;
         let dir = out_dir().join(format!("run/{port}"));

@@ -3,7 +3,7 @@
 //! Knows no figures.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::peers::out_dir;
 use crate::sheet::Sheet;
@@ -48,7 +48,7 @@ fn put_plots(dir: &Path, plots: &[Plot]) -> Result<(), String> {
         .try_for_each(|(name, svg)| put(&dir.join(name), svg))
 }
 
-fn put(path: &PathBuf, text: &str) -> Result<(), String> {
+fn put(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -322,7 +322,7 @@ fn span(least: Option<f64>, most: Option<f64>) -> String {
 }
 
 /// A whole number with a comma for each thousand.
-fn grouped(figure: f64) -> String {
+pub(crate) fn grouped(figure: f64) -> String {
     let digits = format!("{:.0}", figure.abs());
     let mut text = String::new();
     for (n, digit) in digits.chars().enumerate() {

@@ -23,7 +23,9 @@ fn every_workload_runs_on_every_server_that_is_built_in() {
     if cfg!(feature = "rivals") {
         assert_eq!(rows("| hyper |"), 4, "{tables}");
     }
-    let ours = tables.lines().filter(|line| line.starts_with("| **ebbtide"));
+    let ours = tables
+        .lines()
+        .filter(|line| line.starts_with("| **ebbtide"));
     for row in ours {
         assert!(!row.contains('–'), "a figure is missing: {row}");
     }
@@ -33,9 +35,14 @@ fn every_workload_runs_on_every_server_that_is_built_in() {
 #[test]
 fn a_server_that_does_not_come_up_is_absent_and_the_others_are_measured() {
     let also = "broken=sh -c 'echo no such thing; exit 3' {port}";
-    let done = bench(&["--tiny", "--work", "memory", "--peer", "epoll", "--also", also]);
+    let done = bench(&[
+        "--tiny", "--work", "memory", "--peer", "epoll", "--also", also,
+    ]);
     let tables = done.unwrap_or_else(|said| panic!("{said}"));
-    assert!(tables.contains("* broken: absent: it ended at once"), "{tables}");
+    assert!(
+        tables.contains("* broken: absent: it ended at once"),
+        "{tables}"
+    );
     assert!(tables.contains("no such thing"), "{tables}");
     assert!(tables.contains("| epoll (floor) |"), "{tables}");
 }
@@ -48,7 +55,10 @@ fn bad_usage_is_told() {
 
 /// What it prints, or what it complains about.
 fn bench(args: &[&str]) -> Result<String, String> {
-    let out = Command::new(env!("CARGO_BIN_EXE_ebbtide-peers")).args(args).output().unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_ebbtide-peers"))
+        .args(args)
+        .output()
+        .unwrap();
     if out.status.success() {
         Ok(String::from_utf8(out.stdout).unwrap())
     } else {

@@ -69,7 +69,7 @@ fn total(
 }
 
 /// The same command, under valgrind.
-fn counted(command: Command, dir: &std::path::PathBuf) -> Command {
+fn counted(command: Command, dir: &Path) -> Command {
     let mut valgrind = Command::new("valgrind");
     let out = dir.join("callgrind.%p");
     valgrind
