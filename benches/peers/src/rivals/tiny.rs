@@ -13,7 +13,7 @@ pub(crate) fn tiny(port: u16) -> io::Result<()> {
     let listener = listen(port)?;
     listener.set_nonblocking(false)?;
     let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
-    let later = later(|request| respond(request));
+    let later = later(respond);
     loop {
         let request = server.recv()?;
         match delay(request.url()) {

@@ -117,7 +117,9 @@ fn watch(client: &mut Client, served: &mut Served, idle: usize) -> Result<Left, 
         if events.is_empty()
             && let Some(status) = served.ended()
         {
-            let code = status.code().or(status.signal().map(|number| 128 + number));
+            let code = status
+                .code()
+                .or_else(|| status.signal().map(|number| 128 + number));
             exit = Some((last_answer.elapsed(), code.unwrap_or(-1)));
             break;
         }
