@@ -303,8 +303,10 @@ impl Scale {
         let halves = (self.from * 2.0).round() as i32..=(self.to * 2.0).round() as i32;
         halves.map(|half| {
             let step = if half.rem_euclid(2) == 0 { 1.0 } else { 3.0 };
-            let figure = step * 10_f64.powi(half.div_euclid(2));
-            (self.place(figure), format!("{figure}"))
+            let power = half.div_euclid(2);
+            let figure = step * 10_f64.powi(power);
+            let digits = power.min(0).unsigned_abs() as usize;
+            (self.place(figure), format!("{figure:.digits$}"))
         })
     }
 }
@@ -343,6 +345,9 @@ mod tests {
         }
         let labels: Vec<_> = scale.marks().map(|(_, label)| label).collect();
         assert_eq!(labels, ["1", "3", "10", "30", "100", "300", "1000"]);
+        let small: Vec<_> = Scale::of([0.3, 2.0].into_iter()).unwrap().marks().collect();
+        assert_eq!(small[0].1, "0.1");
+        assert_eq!(small[1].1, "0.3");
         assert!(Scale::of([].into_iter()).is_none());
         let one = Scale::of([10.0].into_iter()).unwrap();
         assert!(one.place(10.0) < one.place(30.0));
