@@ -37,8 +37,8 @@ pub enum Command {
 
 /// Serve the demo routes until a signal, then drain.
 ///
-/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /health; and with --root
-/// the files below it.
+/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /events, /health; and with
+/// --root the files below it.
 ///
 /// Durations are written 250ms, 2s or 1m; sizes 64KiB, 64MiB or 1000 (bytes).
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
