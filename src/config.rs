@@ -234,8 +234,16 @@ impl Drain {
         self
     }
 
-    /// Over how long to spread the closes of idle connections, so that their clients do not come
-    /// back in one herd: 0.
+    /// For an upgraded connection to end, once it was told of the drain: 10 s. One that has not is
+    /// ended with a FIN and counted as cut.
+    #[must_use]
+    pub const fn farewell(mut self, limit: Duration) -> Self {
+        self.0.farewell = millis(limit);
+        self
+    }
+
+    /// Over how long to spread the closes of idle connections, and the goodbyes of those that were
+    /// upgraded, so that their clients do not come back in one herd: 0.
     #[must_use]
     pub const fn spread(mut self, spread: Duration) -> Self {
         self.0.spread = millis(spread);
@@ -252,6 +260,7 @@ impl Default for Drain {
             head: 2_000,
             linger: 250,
             spread: 0,
+            farewell: 10_000,
             limit: 25_000,
         })
     }

@@ -62,6 +62,8 @@ pub struct Policy {
     pub linger: u32,
     /// Over how long to spread the closes of the idle, so that they do not come back in one herd.
     pub spread: u32,
+    /// For an upgraded connection, from when it was told that the server drains until it has ended.
+    pub farewell: u32,
     /// The one deadline, from the signal, over everything.
     pub limit: u32,
 }
@@ -319,9 +321,9 @@ pub fn due(
     Some(normal.map_or(sooner, |normal| normal.min(sooner)))
 }
 
-/// The moment within a spread at which the oldest of `now` idle connections leaves, when there
-/// were `then` at its start: the first a step after the start, the last at its end.
-fn spread_share(spread: u32, then: u32, now: u32) -> u32 {
+/// The moment within a spread at which the oldest of `now` connections leaves, when there were
+/// `then` at its start, in milliseconds: the first a step after the start, the last at its end.
+pub fn spread_share(spread: u32, then: u32, now: u32) -> u32 {
     if spread == 0 || then == 0 {
         return 0;
     }
@@ -341,6 +343,7 @@ mod tests {
         head: 2_000,
         linger: 250,
         spread: 0,
+        farewell: 10_000,
         limit: 25_000,
     };
     const TIMEOUTS: Timeouts = Timeouts {

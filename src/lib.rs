@@ -39,6 +39,7 @@
 //!   C compiler and no cmake.
 //! * `rustls`: the same, with a provider of cryptography of your own: one that the process has
 //!   installed, or that of the `rustls::ServerConfig` you give.
+//! * `websocket` (default): [`websocket`].
 //! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`] runs.
 //!
 //! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
@@ -123,6 +124,9 @@ pub mod sys;
 pub mod tick;
 pub mod tracker;
 pub mod trigger;
+pub mod upgrade;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use config::{Drain, Late, Limits, Times};
 pub use error::Error;
@@ -141,3 +145,4 @@ pub use status::{Connection, Query, Status};
 #[cfg(feature = "rustls")]
 pub use sys::tls::{Pem, TlsConfig};
 pub use trigger::Trigger;
+pub use upgrade::{Line, Next, Tunnel, Upgrade};

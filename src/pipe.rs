@@ -189,6 +189,12 @@ impl PipeWriter {
         Ok(())
     }
 
+    /// Ends the body behind what was written, as dropping the writer does.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn finish(&self) {
+        self.end(Fill::Done);
+    }
+
     fn end(&self, end: Fill) {
         let mut state = self.shared.lock();
         state.end.get_or_insert(end);

@@ -21,6 +21,8 @@ pub struct Report {
     pub requests: u64,
     /// Answers that were handed to the kernel to their last byte, refusals included.
     pub answered: u64,
+    /// Of these, those that upgraded their connection to another protocol.
+    pub upgraded: u64,
     /// Messages that were no valid request, or over a limit: answered 4xx or 5xx and closed.
     pub refused: u64,
     /// Requests that came after the signal and were rejected or dropped, as configured.
@@ -40,6 +42,9 @@ pub struct Report {
     pub aborted: u64,
     /// Answers handed to the kernel in full, but not acknowledged by the peer at the deadline.
     pub undelivered: u64,
+    /// Upgraded connections that were told of the drain and had not ended by themselves when their
+    /// time for a goodbye was over: ended with a FIN.
+    pub dismissed: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.
@@ -133,6 +138,7 @@ impl fmt::Display for Outcome {
             }
         }
         for (count, what) in [
+            (report.upgraded, "upgraded"),
             (report.closed_idle, "closed idle"),
             (report.refused, "refused"),
             (report.late, "came late"),
@@ -141,6 +147,7 @@ impl fmt::Display for Outcome {
             (report.panics, "panics"),
             (report.forced_503, "forced with 503"),
             (report.aborted, "reset in the middle"),
+            (report.dismissed, "upgraded and dismissed"),
             (report.undelivered, "not acknowledged"),
         ] {
             if count > 0 {

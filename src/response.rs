@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::h1;
 use crate::source::Source;
+use crate::upgrade::Switch;
 
 /// An answer to a request.
 ///
@@ -48,13 +49,15 @@ pub enum Body {
     Shared(Arc<[u8]>),
     /// Made as the peer takes it: see [`Response::source`].
     Source(Box<dyn Source>, Option<u64>),
+    /// None: what the connection becomes after a 101. Made by [`Upgrade::to`](crate::Upgrade::to).
+    Tunnel(Box<Switch>),
 }
 
 impl Body {
     /// The number of bytes, where it is known.
     pub fn length(&self) -> Option<u64> {
         match self {
-            Self::Empty => Some(0),
+            Self::Empty | Self::Tunnel(_) => Some(0),
             Self::Static(bytes) => Some(bytes.len() as u64),
             Self::Bytes(bytes) => Some(bytes.len() as u64),
             Self::Shared(bytes) => Some(bytes.len() as u64),
@@ -193,14 +196,21 @@ impl Response {
                 Body::Static(bytes) => Body::Static(bytes),
                 Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
                 Body::Shared(bytes) => Body::Shared(Arc::clone(bytes)),
-                Body::Empty | Body::Source(..) => Body::Empty,
+                Body::Empty | Body::Source(..) | Body::Tunnel(_) => Body::Empty,
             },
             close: self.close,
             mistake: self.mistake.clone(),
         }
     }
 
-    fn note(&mut self, mistake: Mistake) {
+    /// A `101 Switching Protocols`, which [`Upgrade`](crate::Upgrade) completes.
+    pub(crate) const fn switching() -> Self {
+        let mut response = Self::new(200);
+        response.status = 101;
+        response
+    }
+
+    pub(crate) fn note(&mut self, mistake: Mistake) {
         self.mistake.get_or_insert(mistake);
     }
 }
@@ -260,6 +270,7 @@ impl fmt::Debug for Body {
         match self {
             Self::Empty => f.write_str("Empty"),
             Self::Source(_, None) => f.write_str("Source"),
+            Self::Tunnel(_) => f.write_str("Tunnel"),
             sized => write!(f, "{} bytes", sized.length().unwrap_or(0)),
         }
     }

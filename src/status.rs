@@ -129,11 +129,13 @@ pub struct Connection {
     pub age_millis: u32,
     /// Requests so far.
     pub requests: u32,
-    /// Method and target of the current request, as far as they are known.
+    /// Method and target of the current request, as far as they are known; of a tunnel, what it
+    /// calls itself.
     pub request: String,
-    /// Bytes of the current request's body received so far; those thrown away, of one that lingers.
+    /// Bytes of the current request's body received so far; those thrown away, of one that lingers;
+    /// all since the upgrade, of a tunnel.
     pub bytes_in: u64,
-    /// Bytes of the current answer sent so far.
+    /// Bytes of the current answer sent so far; all since the upgrade and with it, of a tunnel.
     pub bytes_out: u64,
 }
 

@@ -26,6 +26,7 @@ const FLAGS: &[&str] = &[
     "--drain-quiet",
     "--health-path",
     "--drain-head-timeout",
+    "--drain-farewell",
     "--late-requests",
     "--idle-grace",
     "--close-spread",

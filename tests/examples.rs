@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use ebbtide::{Handler, Running, Server};
 
+#[cfg(feature = "websocket")]
+#[path = "../examples/websocket.rs"]
+#[expect(dead_code, reason = "its `main`")]
+mod chat;
 #[path = "../examples/events.rs"]
 #[expect(dead_code, reason = "its `main`")]
 mod events;
@@ -107,4 +111,32 @@ fn events_say_when_to_come_back_when_the_drain_begins() {
             .any(|delay| *delay < Duration::from_millis(100)),
         "{delays:?}"
     );
+}
+
+#[cfg(feature = "websocket")]
+#[test]
+fn a_chat_is_heard_by_all_and_says_goodbye() {
+    use tungstenite::{Error, Message};
+    let running = start(chat::app());
+    let url = format!("ws://{}/chat", running.local_addr());
+    let mut clients = [(); 2].map(|()| {
+        let stream = TcpStream::connect(running.local_addr()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        tungstenite::client(&url, stream).unwrap().0
+    });
+    clients[0].send(Message::text("hello")).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.read().unwrap(), Message::text("hello"));
+    }
+    running.handle().shutdown();
+    for client in &mut clients {
+        let last = client.read().unwrap().into_text().unwrap();
+        assert!(last.starts_with("the server stops"), "{last}");
+        let Message::Close(Some(close)) = client.read().unwrap() else {
+            panic!("no Close")
+        };
+        assert_eq!(u16::from(close.code), 1001);
+        assert!(matches!(client.read(), Err(Error::ConnectionClosed)));
+    }
+    assert_eq!(running.wait().unwrap().code(), 0);
 }

@@ -21,3 +21,5 @@ mod sim_support;
 mod storm;
 #[path = "sim_drain/streams.rs"]
 mod streams;
+#[path = "sim_drain/tunnels.rs"]
+mod tunnels;

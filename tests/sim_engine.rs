@@ -18,5 +18,7 @@ mod odd;
 mod sim_support;
 #[path = "sim_engine/times.rs"]
 mod times;
+#[path = "sim_engine/tunnels.rs"]
+mod tunnels;
 #[path = "sim_engine/weeks.rs"]
 mod weeks;

@@ -22,7 +22,7 @@ use ebbtide::sys::Sys;
 use ebbtide::sys::listen::{Listener, Options};
 use ebbtide::sys::real::Real;
 use ebbtide::sys::sim::{PeerId, Setup, Sim};
-use ebbtide::{Request, Response};
+use ebbtide::{Line, Next, Reply, Request, Response, Tunnel};
 
 /// Requests by name, in the pieces in which they arrive, and how many answers they have.
 const REQUESTS: &[(&str, &[&str], u64)] = &[
@@ -292,6 +292,88 @@ fn quiet() -> Setup {
     }
 }
 
+/// A connection that was upgraded has its entry, as an idle one has, and a seat of 56 bytes; its
+/// tunnel here has no state of its own. No buffer, no working state, no timer of the heap.
+#[test]
+fn an_idle_tunnel_costs_its_entry_and_a_seat() {
+    struct Quiet;
+    impl Tunnel for Quiet {
+        fn open(&mut self, line: &mut Line<'_>) -> Next {
+            line.wake_after(Duration::from_secs(30));
+            Next::Wait
+        }
+        fn receive(&mut self, bytes: &mut [u8], line: &mut Line<'_>) -> Next {
+            line.wake_after(Duration::from_secs(30));
+            line.send(bytes);
+            Next::Wait
+        }
+        fn draining(&mut self, _: &mut Line<'_>) -> Next {
+            Next::Close
+        }
+    }
+    let answer = |request: &Request<'_>| match request.upgrade("quiet") {
+        Some(upgrade) => upgrade.to(Quiet),
+        None => Response::upgrade_required("quiet"),
+    };
+    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: quiet\r\n\r\n";
+    let each = each_tunnel(answer, upgrade, b"ping");
+    println!("an idle tunnel costs {each} bytes on the simulator");
+    assert!((100.0..=ENTRY + 56.0).contains(&each), "{each} bytes");
+}
+
+/// A WebSocket that has had messages: beside the seat a few words of its own, and nothing else.
+#[cfg(feature = "websocket")]
+#[test]
+fn an_idle_websocket_costs_its_entry_a_seat_and_32_bytes() {
+    use ebbtide::websocket::{Event, WebSocket};
+    let websocket = WebSocket::new();
+    let answer = move |request: &Request<'_>| {
+        websocket.accept(request, |event, outbox| {
+            if let Event::Text(text) = event {
+                outbox.text(text);
+            }
+        })
+    };
+    let handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let message = b"\x81\x85\0\0\0\0hello"; // a mask that changes nothing
+    let each = each_tunnel(answer, handshake, message);
+    println!("an idle WebSocket costs {each} bytes on the simulator");
+    assert!(
+        (100.0..=ENTRY + 56.0 + 32.0).contains(&each),
+        "{each} bytes"
+    );
+}
+
+/// The most that the entry of a connection costs on the simulator.
+const ENTRY: f64 = 64.0;
+
+/// What each of 8,192 more tunnels costs that have had a message and are idle. What the simulator
+/// allocates it allocates outside of the measuring; bytes of the program need none.
+fn each_tunnel<R: Into<Reply>>(
+    answer: impl FnMut(&Request<'_>) -> R + Clone,
+    upgrade: &'static str,
+    message: &'static [u8],
+) -> f64 {
+    let memory = |connections: u32| {
+        let mut engine = engine_of(Sim::new(quiet()), answer.clone());
+        let mut bytes = 0;
+        for _ in 0..connections {
+            let peer = engine.sys().connect(0);
+            engine.sys().send(peer, upgrade);
+            bytes += measure(|| while !turn_answers(&mut engine) {}).bytes_current;
+            let before = engine.report().bytes_out;
+            engine.sys().send(peer, message);
+            let turn = measure(|| turn_until(&mut engine, |e| e.report().bytes_out > before));
+            bytes += turn.bytes_current;
+        }
+        let tunnels = engine.counts()[ebbtide::tracker::Phase::Tunnel as usize];
+        assert_eq!(tunnels, connections);
+        bytes
+    };
+    (memory(1 << 14) - memory(1 << 13)) as f64 / f64::from(1 << 13)
+}
+
 /// The longest head there may be, a byte at a time: four times as many bytes cost four times as
 /// much, and would cost sixteen times as much if each began the search again.
 #[test]
@@ -347,14 +429,18 @@ fn listening() -> (Engine<Real, impl Handler>, SocketAddr) {
     (engine(Real::new(vec![listener], None).unwrap()), addr)
 }
 
-fn engine<S: Sys>(sys: S) -> Engine<S, impl Handler> {
+fn engine_of<S: Sys, H: Handler>(sys: S, handler: H) -> Engine<S, H> {
     let inbox = Inbox::new(sys.waker());
+    Engine::new(sys, handler, Config::default(), inbox)
+}
+
+fn engine<S: Sys>(sys: S) -> Engine<S, impl Handler> {
     let hello = |_: &Request<'_>| {
         Response::new(200)
             .content_type("text/plain")
             .body("Hello, World!")
     };
-    Engine::new(sys, hello, Config::default(), inbox)
+    engine_of(sys, hello)
 }
 
 fn connect(addr: SocketAddr) -> TcpStream {

@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
 use crate::cli::exit::{self, Flags as ExitFlags};
+use crate::cli::farewell::Farewell;
 use crate::cli::files::args::FileFlags;
 use crate::cli::pace::Pace;
 use crate::cli::probe::args::Probe;
@@ -186,6 +187,10 @@ pub struct Serve {
         help_heading = STOPPING,
     )]
     pub signals: Vec<i32>,
+
+    /// How long goodbyes may take.
+    #[command(flatten)]
+    pub farewell: Farewell,
 
     /// When the process ends.
     #[command(flatten)]
@@ -521,6 +526,7 @@ mod tests {
             close_spread: secs(0),
             linger: millis(250),
             signals: vec![2, 15],
+            farewell: Farewell::default(),
             exit: ExitFlags::default(),
             dev: false,
             head_timeout: secs(10),
@@ -559,6 +565,7 @@ mod tests {
             close_spread: millis(3),
             linger: millis(4),
             signals: vec![1, 2, 3],
+            farewell: Farewell { limit: millis(16) },
             exit: ExitFlags {
                 exit_delay: millis(15),
             },
@@ -590,7 +597,7 @@ mod tests {
         let heard = serve(
             "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
              --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
-             --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
+             --idle-grace 2ms --close-spread 3ms --linger 4ms --drain-farewell 16ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
              --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --min-progress 15KiB --idle-timeout 8ms \
              --handler-timeout 9ms --admin unix:/a --admin-token-file /b \
              --root /c --symlinks any --dot-files --max-head 1KiB --max-headers 11 --max-body 12 \

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::files::Files;
 use super::timer::Timer;
+#[cfg(feature = "websocket")]
+use super::websocket::Echo;
 use crate::sse::{Event, Topic};
 use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Source, Waker};
 
@@ -19,17 +21,21 @@ pub(super) struct Demo {
     files: Option<Files>,
     /// An event a second, from the first subscriber on.
     ticks: Option<Topic>,
+    #[cfg(feature = "websocket")]
+    websocket: Echo,
 }
 
 impl Demo {
     /// The demo, which buffers bodies up to `max_body` bytes for `/echo`, and has files at the
     /// paths that are none of its routes.
-    pub(super) const fn new(timer: Timer, max_body: u64, files: Option<Files>) -> Self {
+    pub(super) fn new(timer: Timer, max_body: u64, files: Option<Files>) -> Self {
         Self {
             timer,
             max_body,
             files,
             ticks: None,
+            #[cfg(feature = "websocket")]
+            websocket: Echo::new(),
         }
     }
 }
@@ -40,10 +46,19 @@ enum Route {
     Plaintext,
     Json,
     Echo,
-    Delay { millis: u32 },
-    Bytes { length: u64 },
-    Stream { chunks: u64, millis: u32 },
+    Delay {
+        millis: u32,
+    },
+    Bytes {
+        length: u64,
+    },
+    Stream {
+        chunks: u64,
+        millis: u32,
+    },
     Events,
+    #[cfg(feature = "websocket")]
+    WebSocket,
     Health,
 }
 
@@ -56,6 +71,8 @@ impl Route {
             ("echo", None, None) => Self::Echo,
             ("events", None, None) => Self::Events,
             ("health", None, None) => Self::Health,
+            #[cfg(feature = "websocket")]
+            ("ws", None, None) => Self::WebSocket,
             ("delay", Some(millis), None) => Self::Delay {
                 millis: number(millis)?,
             },
@@ -74,6 +91,8 @@ impl Route {
     const fn allow(self) -> &'static str {
         match self {
             Self::Echo => "POST",
+            #[cfg(feature = "websocket")]
+            Self::WebSocket => "GET",
             _ => "GET, HEAD",
         }
     }
@@ -81,6 +100,8 @@ impl Route {
     fn allows(self, method: &str) -> bool {
         match self {
             Self::Echo => method == "POST",
+            #[cfg(feature = "websocket")]
+            Self::WebSocket => method == "GET",
             _ => matches!(method, "GET" | "HEAD"),
         }
     }
@@ -125,6 +146,8 @@ impl Handler for Demo {
                 };
                 Response::new(200).content_type("text/plain").source(stream)
             }
+            #[cfg(feature = "websocket")]
+            Some(Route::WebSocket) => self.websocket.answer(request),
             Some(Route::Events) => self.ticks().subscribe(request),
             None => match &self.files {
                 Some(files) => files.answer(request),

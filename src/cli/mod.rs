@@ -8,6 +8,7 @@ pub mod args;
 pub mod ctl;
 mod demo;
 pub mod exit;
+pub mod farewell;
 pub mod files;
 mod live;
 pub mod logger;
@@ -20,6 +21,8 @@ mod timer;
 pub mod tls;
 mod token;
 mod values;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

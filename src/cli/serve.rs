@@ -143,6 +143,7 @@ fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, crate::Error> 
         .head(args.drain_head_timeout)
         .idle_grace(args.idle_grace)
         .spread(args.close_spread)
+        .farewell(args.farewell.limit)
         .linger(args.linger);
     if let Some(quiet) = args.drain_quiet {
         drain = drain.quiet(quiet);

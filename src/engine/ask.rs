@@ -214,6 +214,9 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
                 Response::text(500, "the server made a mistake\n")
             }
         };
+        if response.status == 101 {
+            return self.switch(response);
+        }
         if response.close || !self.core.keep_alive {
             self.hot.codec.stop();
         }

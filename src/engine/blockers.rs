@@ -33,15 +33,24 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let page = oldest.into_iter().skip(skip).take(count);
         page.map(|(age, id, phase, conn)| {
             let hot = self.pool.get(conn.hot);
+            let (mut request, mut bytes_in, mut bytes_out) = match hot {
+                Some(hot) => (request_line(&hot.head), hot.bytes_in, hot.bytes_out),
+                None => (String::new(), conn.lingered.into(), 0),
+            };
+            if let Some(seat) = conn.seat().and_then(|seat| self.core.seats.get(seat)) {
+                request = seat.name().to_owned();
+                bytes_in = hot.map_or(0, |hot| hot.bytes_in) + seat.bytes_in;
+                bytes_out += seat.bytes_out;
+            }
             Connection {
                 number: id.serial(),
                 peer: conn.peer.addr(),
                 phase: phase.name(),
                 age_millis: age,
                 requests: conn.served,
-                request: hot.map(|hot| request_line(&hot.head)).unwrap_or_default(),
-                bytes_in: hot.map_or_else(|| conn.lingered.into(), |hot| hot.bytes_in),
-                bytes_out: hot.map_or(0, |hot| hot.bytes_out),
+                request,
+                bytes_in,
+                bytes_out,
             }
         })
         .collect()

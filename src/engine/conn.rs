@@ -14,7 +14,7 @@ pub(super) struct Conn<I> {
     pub(super) hot: u32,
     /// Requests so far: the number of the current one, too.
     pub(super) served: u32,
-    /// Bytes read out and thrown away after our FIN.
+    /// Bytes read out and thrown away after our FIN. Before that, of a tunnel: its seat.
     pub(super) lingered: u32,
     /// Bytes that the peer had not acknowledged when that was last asked, after our FIN. Before it,
     /// with what was written since: what it would owe an acknowledgement for if it gave none. 0 if
@@ -42,6 +42,8 @@ pub(super) enum Flag {
     LastLook = 16,
     /// Its linger is over, but the peer has not acknowledged everything.
     Overdue = 32,
+    /// It was upgraded: a tunnel has it.
+    Tunnel = 128,
 }
 
 impl<I> Conn<I> {
@@ -60,6 +62,32 @@ impl<I> Conn<I> {
     #[inline]
     pub(super) const fn is(&self, flag: Flag) -> bool {
         self.flags & flag as u8 != 0
+    }
+
+    /// The seat of its tunnel, if it was upgraded.
+    #[inline]
+    pub(super) const fn seat(&self) -> Option<u32> {
+        if self.is(Flag::Tunnel) {
+            Some(self.lingered)
+        } else {
+            None
+        }
+    }
+
+    /// It becomes a tunnel with that seat.
+    pub(super) const fn sit_down(&mut self, seat: u32) {
+        self.lingered = seat;
+        self.set(Flag::Tunnel);
+    }
+
+    /// It is no tunnel any more; whose seat is free.
+    pub(super) const fn stand_up(&mut self) -> Option<u32> {
+        let seat = self.seat();
+        if seat.is_some() {
+            self.lingered = 0;
+            self.clear(Flag::Tunnel);
+        }
+        seat
     }
 
     #[inline]

@@ -62,6 +62,11 @@ pub(super) enum Doing {
     Streaming(Box<dyn Source>),
     /// Sending its answer; the source has nothing for now.
     Parked(Box<dyn Source>),
+    /// Nothing: its tunnel has the connection.
+    Tunnel {
+        /// The tunnel has more to send, and waits for room.
+        more: bool,
+    },
 }
 
 /// How a connection is left.
@@ -133,6 +138,13 @@ impl Hot {
         let end = line.map_or(self.head.len(), |length| begin + length);
         self.head.truncate(end.min(NOTED));
         self.head.shrink_to_fit();
+    }
+
+    /// A tunnel has the connection, and this is blank: to be put to use for it.
+    pub(super) fn wake_tunnel(&mut self) {
+        if let Doing::Receiving = self.doing {
+            self.doing = Doing::Tunnel { more: false };
+        }
     }
 
     fn reset(&mut self) {

@@ -8,7 +8,7 @@
 use std::io;
 
 use super::Engine;
-use super::conn::Flag;
+use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, How, NIL};
 use super::output::{Flushed, RETRIES};
 use super::serve::Service;
@@ -21,6 +21,9 @@ use crate::tracker::{ConnId, Phase};
 impl<S: Sys, H: Handler> Engine<S, H> {
     /// Lets a connection go.
     pub(super) fn leave(&mut self, id: ConnId, how: How, now: Tick) {
+        if let Some(seat) = self.tracker.get_mut(id).and_then(Conn::stand_up) {
+            self.core.seats.remove(seat);
+        }
         if let How::Polite = how {
             let Some(conn) = self.tracker.get_mut(id) else {
                 return;

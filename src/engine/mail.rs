@@ -1,4 +1,4 @@
-//! What other threads say: answers by ticket, wakes of sources and sinks, reasons to stop.
+//! What other threads say: answers by ticket, wakes of sources, sinks and tunnels, reasons to stop.
 //!
 //! A message names its connection, and an answer its request too; one that names nobody is dropped.
 //! Knows no sockets.
@@ -6,8 +6,10 @@
 use std::mem;
 
 use super::Engine;
+use super::conn::Flag;
 use super::hot::{Doing, Hot, NIL};
 use super::serve::Service;
+use super::tunnel::Call;
 use crate::drain::Stage;
 use crate::handler::Handler;
 use crate::later::Message;
@@ -82,6 +84,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
+        if conn.is(Flag::Tunnel) && conn.served == nth {
+            return self.call_tunnel(id, Call::Wake, now);
+        }
         let waits = |hot: &Hot| matches!(hot.doing, Doing::Parked(_) | Doing::Paused);
         if conn.served != nth || !self.pool.get(conn.hot).is_some_and(waits) {
             return;

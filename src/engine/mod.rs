@@ -10,14 +10,17 @@
 mod accept;
 mod ask;
 mod blockers;
+mod check;
 mod conn;
 mod hot;
 mod leave;
 mod mail;
 mod output;
 mod progress;
+mod seats;
 mod serve;
 mod stop;
+mod tunnel;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,6 +32,7 @@ use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
 pub use self::progress::PROGRESS_LINE;
 use self::progress::Progress;
+use self::seats::Seats;
 use self::serve::{Service, Verdict};
 use self::stop::Ending;
 pub use self::stop::HOOK_GRACE;
@@ -70,7 +74,7 @@ pub struct Engine<S: Sys, H> {
     ending: Option<Ending>,
     signals: Vec<i32>,
     progress: Progress,
-    /// When the oldest of some phase is due; none when nobody waits for time.
+    /// When the oldest of some phase, or a tunnel, is due; none when nobody waits for time.
     next_due: Option<Tick>,
     /// When the last turn began.
     turned: Tick,
@@ -90,6 +94,8 @@ struct Core<S, H> {
     late_from: Option<Tick>,
     /// What a source makes, before it is framed.
     piece: Vec<u8>,
+    /// The connections that were upgraded.
+    seats: Seats,
 }
 
 impl<S, H> Core<S, H> {
@@ -127,6 +133,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 keep_alive: true,
                 late_from: None,
                 piece: Vec::new(),
+                seats: Seats::default(),
             },
             tracker: Tracker::new(),
             pool: Pool::default(),
@@ -220,42 +227,17 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.accept(now);
         self.tracker.cap_ages(now);
         self.advance(now);
+        let next_call = self.mind_tunnels(now);
         self.expire(now);
+        self.next_due = [self.next_due, next_call]
+            .into_iter()
+            .flatten()
+            .reduce(Tick::min);
         let done = self.obey(now);
         self.log_progress(now);
         #[cfg(any(test, debug_assertions))]
         self.check();
         Ok(done.map_or(Turn::Continue, Turn::Done))
-    }
-
-    /// Asserts what must hold between turns: the lists and the slab agree, and working state is
-    /// held exactly by those who are in the middle of something.
-    ///
-    /// # Panics
-    ///
-    /// When it does not hold.
-    pub fn check(&self) {
-        // O(n) only while small: a million connections are checked by their counts.
-        let counts = self.tracker.counts();
-        let total: u32 = counts.iter().sum();
-        assert_eq!(total as usize, self.tracker.len(), "the counts do not sum");
-        let asleep = [Phase::Fresh, Phase::Idle, Phase::Linger, Phase::Tunnel];
-        let awake = total
-            - asleep
-                .iter()
-                .map(|phase| counts[*phase as usize])
-                .sum::<u32>();
-        assert_eq!(self.pool.used(), awake as usize, "working state is leaked");
-        if total <= CHECKED {
-            self.tracker.check();
-            for phase in Phase::ALL {
-                for (id, _, conn) in self.tracker.iter(phase) {
-                    let idle = asleep.contains(&phase);
-                    assert_eq!(conn.hot == NIL, idle, "{id:?} in {phase:?}");
-                    assert_eq!(conn.is(Flag::Finished), phase == Phase::Linger);
-                }
-            }
-        }
     }
 
     /// Whoever was answered or let in by the last turn has been idle since its end, not since its
@@ -314,6 +296,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             if conn.is(Flag::Readable) {
                 self.serve(id, now);
             }
+            if event.gone {
+                self.tunnel_gone(id, now);
+            }
             return;
         }
         if event.gone {
@@ -338,6 +323,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             return self.linger(id, now);
         }
         let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        if conn.is(Flag::Tunnel) {
+            hot.wake_tunnel();
+        }
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
         let verdict = service.pass(&mut self.scratch);
         let restart = service.restart;
@@ -367,6 +355,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         if matches!(phase, Phase::Fresh | Phase::Idle) {
             self.pool.give_back(hot, true);
+        } else if phase == Phase::Tunnel {
+            self.fall_asleep(id, hot);
         } else {
             if phase == Phase::Handler {
                 hot.rest();
@@ -446,6 +436,8 @@ fn phase(hot: &Hot, served: u32) -> Phase {
     match hot.doing {
         Doing::Asked | Doing::Parked(_) | Doing::Paused => Phase::Handler,
         Doing::Streaming(_) => Phase::Reply,
+        Doing::Tunnel { more: false } if hot.input.is_empty() => Phase::Tunnel,
+        Doing::Tunnel { .. } => Phase::Reply,
         Doing::Receiving if hot.is_blank() && served == 0 => Phase::Fresh,
         Doing::Receiving if hot.is_blank() => Phase::Idle,
         Doing::Receiving if hot.codec.request_open() => Phase::Body,
@@ -473,10 +465,7 @@ const DAY: u32 = 24 * 60 * 60 * 1_000;
 /// sockets that became ready meanwhile.
 const EXPIRED: u32 = 1_024;
 
-/// Up to this many connections every list is checked after each turn of a debug build.
-const CHECKED: u32 = 64;
-
 // What an idle connection costs. mio's stream is 4 bytes only in release: in debug it carries a
 // selector's id.
 #[cfg(not(debug_assertions))]
-const _: () = assert!(Tracker::<Conn<std::os::fd::OwnedFd>>::ENTRY_SIZE <= 64);
+const _: () = assert!(Tracker::<Conn<std::os::fd::OwnedFd>>::ENTRY_SIZE <= 60);

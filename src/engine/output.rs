@@ -73,6 +73,11 @@ impl Output {
             || !matches!(self.tail, Tail::None)
     }
 
+    /// How many bytes may be added before it is full.
+    pub(super) const fn room(&self) -> usize {
+        FULL.saturating_sub(self.buffer.len().saturating_sub(self.sent))
+    }
+
     pub(super) fn is_large(&self) -> bool {
         self.buffer.capacity() > KEEP_BYTES
     }
@@ -86,7 +91,7 @@ impl Output {
             Body::Static(bytes) => return self.buffer.extend_from_slice(bytes),
             Body::Bytes(bytes) => return self.buffer.extend_from_slice(&bytes),
             Body::Shared(bytes) => return self.buffer.extend_from_slice(&bytes),
-            Body::Empty | Body::Source(..) => return,
+            Body::Empty | Body::Source(..) | Body::Tunnel(_) => return,
         };
         debug_assert!(matches!(self.tail, Tail::None), "a body behind a tail");
         self.tail = tail;

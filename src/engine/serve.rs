@@ -42,7 +42,7 @@ pub(super) enum Verdict {
 }
 
 /// Why the work on a connection stopped.
-enum Stopped {
+pub(super) enum Stopped {
     /// It waits for an event.
     Dry,
     /// Its output is full.
@@ -138,6 +138,12 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                 Doing::Streaming(_) => {
                     if !self.fill() {
                         return Stopped::Share;
+                    }
+                    continue;
+                }
+                Doing::Tunnel { more } => {
+                    if let Some(stopped) = self.work_tunnel(more, scratch, reads) {
+                        return stopped;
                     }
                     continue;
                 }

@@ -246,7 +246,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     fn outcome(&self, end: End) -> Outcome {
         let mut report = self.core.report.clone();
         let aborted = report.aborted - self.aborted_before;
-        report.cut = report.forced_503 + aborted + report.undelivered;
+        report.cut = report.forced_503 + aborted + report.undelivered + report.dismissed;
         report.failed_hooks = self.hooks.failed();
         let end = match end {
             // Whatever cut them, and whenever within the drain: they are cut.

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use ebbtide::h1::Head;
 use ebbtide::{
     Admit, Context, Fill, Flow, Handler, Later, Reply, Request, Response, Sink, Source, Ticket,
-    Waker,
+    Upgrade, Waker,
 };
 
+use super::tube::Tube;
 use super::wire::pattern;
 
 /// See [`App::handle`] for the targets.
@@ -23,6 +24,8 @@ pub(crate) struct App {
     tickets: BTreeMap<String, Ticket>,
     laters: Vec<Later>,
     feeds: HashMap<String, Feed>,
+    tubes: HashMap<String, Tube>,
+    upgrades: BTreeMap<String, Upgrade>,
     /// The sink of the last `/sink`.
     pub(crate) basin: Rc<RefCell<Basin>>,
 }
@@ -42,6 +45,18 @@ impl App {
     /// Every ticket that nobody has answered with, by its target.
     pub(crate) fn tickets(&mut self) -> BTreeMap<String, Ticket> {
         std::mem::take(&mut self.tickets)
+    }
+
+    /// The tunnel of that target. There is one for each, made when it is first asked for.
+    pub(crate) fn tube(&mut self, target: &str) -> Tube {
+        self.tubes.entry(target.to_owned()).or_default().clone()
+    }
+
+    /// The answer that upgrades the request for that target, which was kept.
+    #[track_caller]
+    pub(crate) fn upgrade(&mut self, target: &str) -> Response {
+        let upgrade = self.upgrades.remove(target).expect("nobody asked for that");
+        upgrade.to(self.tube(target).end())
     }
 
     /// The stream of that target. There is one for each, made when it is first asked for.
@@ -115,6 +130,26 @@ impl Handler for App {
                 let bytes: Arc<[u8]> = pattern(size()).into_bytes().into();
                 Response::text(200, bytes).into()
             }
+            // What becomes a tunnel, now or by ticket; `/twice` with the upgrade of another request.
+            "tunnel" => match request.upgrade("tube") {
+                Some(upgrade) => upgrade.to(self.tube(target).end()).into(),
+                None => Response::upgrade_required("tube").into(),
+            },
+            "keep-upgrade" => {
+                let upgrade = request.upgrade("tube").expect("it asked for it");
+                self.upgrades.insert(target.to_owned(), upgrade);
+                let (later, ticket) = request.later();
+                self.tickets.insert(target.to_owned(), ticket);
+                later.into()
+            }
+            "twice" => self.upgrade(&format!("/keep-upgrade/{rest}")).into(),
+            "with-body" => match request.upgrade("tube") {
+                Some(upgrade) => {
+                    let response = upgrade.to(self.tube(target).end());
+                    response.body("no").into()
+                }
+                None => Response::new(204).into(),
+            },
             // Streams that the test feeds, and those that make what they are asked for.
             "feed" => Response::new(200).source(self.feed(target)).into(),
             "sized" => {

@@ -7,6 +7,7 @@
 
 pub(crate) mod app;
 pub(crate) mod dice;
+pub(crate) mod tube;
 pub(crate) mod wire;
 
 use std::time::Duration;

@@ -21,6 +21,15 @@ pub(crate) fn post_head(target: &str, length: usize) -> String {
     format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
 }
 
+/// A request that asks for the laboratory's tunnel.
+pub(crate) fn upgrade(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tube\r\n\r\n")
+}
+
+/// The answer to it, without its Date.
+pub(crate) const SWITCHED: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tube\r\n\r\n";
+
 /// The answer in plain text, without its Date.
 pub(crate) fn text(status: &str, body: &str) -> String {
     head(status, "", body.len(), "") + body

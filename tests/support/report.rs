@@ -54,6 +54,16 @@ impl Report {
         self.number("forced_503")
     }
 
+    /// Connections that were upgraded.
+    pub(crate) fn upgraded(&self) -> i64 {
+        self.number("upgraded")
+    }
+
+    /// Upgraded connections that the drain had to end.
+    pub(crate) fn dismissed(&self) -> i64 {
+        self.number("dismissed")
+    }
+
     /// Connections reset because an answer was cut.
     pub(crate) fn aborted(&self) -> i64 {
         self.number("aborted")

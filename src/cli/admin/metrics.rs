@@ -96,6 +96,16 @@ pub(super) fn text(status: &Status) -> String {
             "Answers handed to the kernel in full.",
         ),
         (
+            "upgrades",
+            report.upgraded,
+            "Connections upgraded to another protocol.",
+        ),
+        (
+            "tunnels_dismissed",
+            report.dismissed,
+            "Upgraded connections that a drain had to end.",
+        ),
+        (
             "responses_undelivered",
             report.undelivered,
             "Answers not acknowledged at the deadline.",

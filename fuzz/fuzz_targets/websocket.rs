@@ -1,0 +1,117 @@
+//! A WebSocket server on any bytes: whole or in any pieces it answers the same, nothing stays
+//! behind, and a signal ends it within its limits.
+
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+
+use ebbtide::config::Config;
+use ebbtide::sys::sim::{Act, Setup};
+use ebbtide::websocket::{Event, Outbox, WebSocket};
+use ebbtide::{Request, Response};
+
+use sim_support::{Lab, SIGTERM};
+
+#[path = "../../tests/sim_support/mod.rs"]
+mod sim_support;
+
+#[derive(Arbitrary, Debug)]
+struct Script {
+    steps: Vec<Step>,
+    cuts: Vec<u8>,
+    signal: u8,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    /// A frame as a client should send it, but for its first byte.
+    Frame(u8, Vec<u8>),
+    /// A long message, in one frame.
+    Long(u16),
+    /// Anything.
+    Raw(Vec<u8>),
+}
+
+fuzz_target!(|script: Script| {
+    let mut bytes = HANDSHAKE.as_bytes().to_vec();
+    for step in script.steps.iter().take(20) {
+        match step {
+            Step::Frame(first, payload) => frame(&mut bytes, *first, payload),
+            Step::Long(length) => frame(&mut bytes, 0x82, &vec![7; usize::from(*length)]),
+            Step::Raw(raw) => bytes.extend_from_slice(raw),
+        }
+    }
+    let whole = answered(&[&bytes]);
+    let mut pieces = Vec::new();
+    let mut rest = &bytes[..];
+    for cut in &script.cuts {
+        let (piece, behind) = rest.split_at(rest.len().min(1 + usize::from(*cut)));
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces.push(rest);
+    assert_eq!(whole, answered(&pieces), "in pieces it is something else");
+    drained(&bytes, script.signal);
+});
+
+fn lab() -> Lab<impl ebbtide::Handler> {
+    let websocket = WebSocket::new().max_message(40_000).max_frame(30_000);
+    let handler = move |request: &Request<'_>| -> Response {
+        websocket.accept(
+            request,
+            |event: Event<'_>, outbox: &mut Outbox<'_, '_>| match event {
+                Event::Text("close") => outbox.close(4000, "as you wish"),
+                Event::Text(text) => outbox.text(text),
+                Event::Binary(bytes) => outbox.binary(bytes),
+                Event::Draining => outbox.text("bye"),
+                _ => {}
+            },
+        )
+    };
+    Lab::run(Setup::default(), Config::default(), handler)
+}
+
+/// What is answered to bytes that come in these pieces, and whether that is the end.
+fn answered(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
+    let mut lab = lab();
+    let peer = lab.connect();
+    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+        lab.send(peer, piece.to_vec());
+    }
+    let seen = lab.seen(peer);
+    assert!(seen.reset.is_none(), "nothing here is answered by a reset");
+    (lab.sim().got(peer).to_vec(), seen.fin.is_some())
+}
+
+/// The bytes come one a millisecond, and the signal in the middle.
+fn drained(bytes: &[u8], signal: u8) {
+    let mut lab = lab();
+    let peer = lab.connect();
+    for (at, piece) in (0..).zip(bytes.chunks(16)) {
+        let piece = piece.to_vec().into();
+        lab.sim().at(at, Act::Send(peer, piece));
+    }
+    lab.sim().at(u32::from(signal), Act::Signal(SIGTERM));
+    lab.until(u32::from(signal) + 10_000);
+    let (_, outcome) = lab.outcome().expect("it lives past its time for a goodbye");
+    assert_eq!(outcome.report.dismissed, 0, "it did not end by itself");
+}
+
+fn frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    out.push(first);
+    match payload.len() {
+        length @ 0..126 => out.push(0x80 | length as u8),
+        length => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+    }
+    let key = [1, 2, 3, 4];
+    out.extend_from_slice(&key);
+    out.extend(payload.iter().zip(key.iter().cycle()).map(|(a, b)| a ^ b));
+}
+
+const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n\r\n";

@@ -1,0 +1,176 @@
+//! A laboratory whose application serves WebSockets, and what its peers see.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ebbtide::config::Config;
+use ebbtide::handler::{Handler, Reply};
+use ebbtide::sys::sim::{Manner, PeerId, Setup};
+use ebbtide::websocket::{Event, Outbox, Sender, WebSocket};
+use ebbtide::{Request, Response};
+
+use super::frames::{Frame, frames};
+use super::sim_support::Lab;
+
+/// What the application was told, and what it is to do.
+#[derive(Clone, Default)]
+pub(crate) struct Notes(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    events: Vec<String>,
+    senders: Vec<Sender>,
+    /// What it sends when it is told of the drain.
+    last_words: Option<&'static str>,
+}
+
+impl Notes {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics with it")
+    }
+
+    /// What it was told since this was last asked.
+    pub(crate) fn events(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().events)
+    }
+
+    /// The sender of the WebSocket that asked for one last.
+    #[track_caller]
+    pub(crate) fn sender(&self) -> Sender {
+        self.state().senders.pop().expect("somebody asked for one")
+    }
+
+    pub(crate) fn last_words(&self, words: &'static str) {
+        self.state().last_words = Some(words);
+    }
+
+    /// Echoes, but `close` closes with 4000, `sender` leaves a sender of 10,000 bytes behind, and
+    /// `panic` panics.
+    fn event(&self, event: Event<'_>, outbox: &mut Outbox<'_, '_>) {
+        let note = match event {
+            Event::Open { protocol: None } => "open".to_owned(),
+            Event::Open {
+                protocol: Some(name),
+            } => format!("open {name}"),
+            Event::Text(text) if text.len() > 50 => format!("{} of text", text.len()),
+            Event::Text(text) => text.to_owned(),
+            Event::Binary(bytes) => format!("{} bytes", bytes.len()),
+            Event::Draining => "draining".to_owned(),
+            Event::Closed { code } => format!("closed {code}"),
+            other => panic!("{other:?}"),
+        };
+        self.state().events.push(note);
+        match event {
+            Event::Text("close") => outbox.close(4000, "as you wish"),
+            Event::Text("sender") => {
+                let sender = outbox.sender(10_000);
+                self.state().senders.push(sender);
+            }
+            Event::Text("panic") => panic!("a panic that the test wants"),
+            Event::Text(text) => outbox.text(text),
+            Event::Binary(bytes) => outbox.binary(bytes),
+            Event::Draining => {
+                if let Some(words) = self.state().last_words {
+                    outbox.text(words);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Serves WebSockets on every path.
+pub(crate) struct Server {
+    websocket: WebSocket,
+    notes: Notes,
+}
+
+impl Handler for Server {
+    fn handle(&mut self, request: &Request<'_>) -> Reply {
+        if request.path() == "/" {
+            return Response::text(200, "hello\n").into();
+        }
+        let notes = self.notes.clone();
+        let handler = move |event: Event<'_>, outbox: &mut Outbox<'_, '_>| {
+            notes.event(event, outbox);
+        };
+        self.websocket.accept(request, handler).into()
+    }
+}
+
+/// The laboratory.
+pub(crate) struct Room {
+    pub(crate) lab: Lab<Server>,
+    pub(crate) notes: Notes,
+}
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Self::with(WebSocket::new(), Config::default())
+    }
+
+    pub(crate) fn serving(websocket: WebSocket) -> Self {
+        Self::with(websocket, Config::default())
+    }
+
+    pub(crate) fn with(websocket: WebSocket, config: Config) -> Self {
+        let notes = Notes::default();
+        let server = Server {
+            websocket,
+            notes: notes.clone(),
+        };
+        let lab = Lab::run(Setup::default(), config, server);
+        Self { lab, notes }
+    }
+
+    /// A peer whose WebSocket is open.
+    #[track_caller]
+    pub(crate) fn open(&mut self) -> PeerId {
+        let peer = self.lab.ask(HANDSHAKE);
+        assert_eq!(self.frames(peer), []);
+        assert_eq!(self.notes.events(), ["open"]);
+        peer
+    }
+
+    /// A peer of that manner that has asked for a WebSocket.
+    pub(crate) fn open_as(&mut self, manner: Manner) -> PeerId {
+        let peer = self.lab.connect_as(manner);
+        self.lab.send(peer, HANDSHAKE);
+        self.notes.events();
+        peer
+    }
+
+    /// The frames that a peer has taken.
+    #[track_caller]
+    pub(crate) fn frames(&mut self, peer: PeerId) -> Vec<Frame> {
+        let got = self.lab.sim().got(peer);
+        let head = got.windows(4).position(|four| four == b"\r\n\r\n");
+        let (head, bytes) = got.split_at(head.expect("a whole head") + 4);
+        assert!(
+            head.starts_with(b"HTTP/1.1 101 "),
+            "{}",
+            String::from_utf8_lossy(head)
+        );
+        frames(bytes)
+    }
+
+    /// Asserts that a peer has taken exactly these frames.
+    #[track_caller]
+    pub(crate) fn got(&mut self, peer: PeerId, expected: &[Frame]) {
+        assert_eq!(self.frames(peer), expected);
+    }
+
+    /// The last frame that a peer has taken.
+    #[track_caller]
+    pub(crate) fn last(&mut self, peer: PeerId) -> Frame {
+        self.frames(peer).pop().expect("a frame")
+    }
+}
+
+/// A good handshake, the example of RFC 6455 §1.2.
+pub(crate) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\n\
+    Host: server.example.com\r\n\
+    Upgrade: websocket\r\n\
+    Connection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n\
+    \r\n";
