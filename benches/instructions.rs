@@ -134,7 +134,10 @@ fn main() {
         }
         println!();
     }
-    assert!(over.is_empty(), "more instructions than there may be: {over:?}");
+    assert!(
+        over.is_empty(),
+        "more instructions than there may be: {over:?}"
+    );
 }
 
 const SERVERS: &[&str] = &["ebbtide", "floor"];
@@ -173,7 +176,9 @@ fn valgrind_works() -> Result<(), String> {
     match Command::new("valgrind").arg("--version").output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err("valgrind is not installed".into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err("valgrind is not installed".into())
+        }
         Err(error) => Err(format!("valgrind does not start: {error}")),
     }
 }
@@ -280,10 +285,7 @@ fn ebbtide() -> impl Server {
     let signals = Signals::install(&STOP_SIGNALS).expect("signals can be caught");
     let real = Real::new(vec![listener], Some(signals)).expect("there are descriptors");
     let inbox = Inbox::new(real.waker());
-    let handler = |request: &Request<'_>| match request.path() {
-        "/missing" => Response::new(404),
-        _ => Response::new(200).content_type("text/plain").body(BODY),
-    };
+    let handler = |_: &Request<'_>| Response::new(200).content_type("text/plain").body(BODY);
     Ebbtide {
         engine: Engine::new(real, handler, Config::default(), inbox),
         addr,
@@ -402,7 +404,9 @@ impl Server for Floor {
     #[inline]
     fn turn(&mut self) {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        self.poll.poll(&mut events, None).expect("the selector works");
+        self.poll
+            .poll(&mut events, None)
+            .expect("the selector works");
         for event in &events {
             match event.token() {
                 LISTENER => self.accept(),

@@ -130,6 +130,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// The body is complete. Its head is parsed a second time: cheaper than owning every field.
+    #[inline(never)] // for the room on its stack
     pub(super) fn end(&mut self) {
         let raw = mem::take(&mut self.hot.head);
         let body = mem::take(&mut self.hot.body);

@@ -11,7 +11,7 @@ use super::Core;
 use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, How};
 use super::output::{Flushed, RETRIES};
-use crate::h1::{Event, Header, MAX_FIELDS};
+use crate::h1::{EMPTY_HEADER, Event, Header, MAX_FIELDS, PLAIN_FIELDS};
 use crate::handler::Handler;
 use crate::sys::Sys;
 use crate::tick::Tick;
@@ -39,6 +39,14 @@ pub(super) enum Verdict {
     Again,
     /// It leaves.
     Leave(How),
+}
+
+/// What became of bytes.
+enum Fed {
+    /// Something happened.
+    Event,
+    /// Nothing does, without more of them or before an answer.
+    Dry,
 }
 
 /// Why the work on a connection stopped.
@@ -232,32 +240,15 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Parses and answers, as far as the bytes and this pass go; returns how many were used.
-    #[inline]
     fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         loop {
-            let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
-            let limits = &self.core.config.limits.h1;
-            let fields = &mut fields[..usize::from(limits.fields).min(MAX_FIELDS)];
-            let begun = at;
-            match self.hot.codec.receive(&bytes[at..], fields, limits) {
-                Ok((used, event)) => {
-                    at += used;
-                    match event {
-                        Event::Head(head) => self.head(&head, &bytes[begun..at], at < bytes.len()),
-                        Event::Body(data) => self.body(data),
-                        Event::End => self.end(),
-                        Event::NeedMore => {
-                            self.hot.starved = at < bytes.len();
-                            return at;
-                        }
-                        Event::Paused => return at,
-                    }
-                }
-                Err(bad) => {
-                    self.refuse(bad.status(), bad);
-                    return bytes.len();
-                }
+            match self.feed_plain(&bytes[at..]) {
+                Some(used) => at += used,
+                None => match self.feed_event(&bytes[at..]) {
+                    (used, Fed::Event) => at += used,
+                    (used, Fed::Dry) => return at + used,
+                },
             }
             let go_on = matches!(self.hot.doing, Doing::Receiving)
                 && self.hot.leaving.is_none()
@@ -267,6 +258,43 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             // left of it may bring no further event.
             if !go_on || self.requests_left == 0 && !self.hot.codec.request_open() {
                 return at;
+            }
+        }
+    }
+
+    /// The usual head, whole; returns how many bytes it has.
+    #[inline]
+    fn feed_plain(&mut self, bytes: &[u8]) -> Option<usize> {
+        let limits = &self.core.config.limits.h1;
+        let mut fields = [EMPTY_HEADER; PLAIN_FIELDS];
+        let (used, head) = self.hot.codec.receive_plain(bytes, &mut fields, limits)?;
+        self.head(&head, &bytes[..used], used < bytes.len());
+        Some(used)
+    }
+
+    /// Whatever the bytes bring next; how many were used, and whether there may be more in them.
+    #[inline(never)] // it has room for a thousand fields on its stack, page by page
+    fn feed_event(&mut self, bytes: &[u8]) -> (usize, Fed) {
+        let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
+        let limits = &self.core.config.limits.h1;
+        let fields = &mut fields[..usize::from(limits.fields).min(MAX_FIELDS)];
+        match self.hot.codec.receive(bytes, fields, limits) {
+            Ok((used, event)) => {
+                match event {
+                    Event::Head(head) => self.head(&head, &bytes[..used], used < bytes.len()),
+                    Event::Body(data) => self.body(data),
+                    Event::End => self.end(),
+                    Event::NeedMore => {
+                        self.hot.starved = used < bytes.len();
+                        return (used, Fed::Dry);
+                    }
+                    Event::Paused => return (used, Fed::Dry),
+                }
+                (used, Fed::Event)
+            }
+            Err(bad) => {
+                self.refuse(bad.status(), bad);
+                (bytes.len(), Fed::Dry)
             }
         }
     }
