@@ -202,7 +202,7 @@ impl Drain {
     /// moment ago is writing its next request; 0 closes under its pen.
     #[must_use]
     pub const fn idle_grace(mut self, grace: Duration) -> Self {
-        self.0.idle_grace = millis(grace);
+        self.0.idle_grace = whole(grace);
         self
     }
 
@@ -236,7 +236,7 @@ impl Default for Drain {
         Self(Policy {
             notice: 0,
             quiet: NEVER,
-            idle_grace: 25,
+            idle_grace: whole(Duration::from_millis(25)),
             head: 2_000,
             linger: 250,
             spread: 0,
@@ -273,4 +273,14 @@ const SHORTEST_LINGER: u32 = 20;
 
 const fn at_least(millis: u32, least: u32) -> u32 {
     if millis < least { least } else { millis }
+}
+
+/// A time that is to be waited out in full: moments are cut to the millisecond, so that what began
+/// at the end of one seems to have lasted up to one longer than it did.
+const fn whole(grace: Duration) -> u32 {
+    if grace.is_zero() {
+        0
+    } else {
+        millis(grace.saturating_add(Duration::from_millis(1)))
+    }
 }

@@ -308,6 +308,19 @@ impl<T> Tracker<T> {
         }
     }
 
+    /// Starts the clocks of a phase anew for those that entered it at `from` or later: as many as
+    /// did are looked at. `now` is not earlier than any of their moments.
+    pub fn restart(&mut self, phase: Phase, from: Tick, now: Tick) {
+        let mut key = self.lists[phase as usize].tail;
+        while let Some(entry) = self.slab.get_mut(key as usize) {
+            if !entry.since.reached(from) {
+                break;
+            }
+            entry.since = now;
+            key = entry.prev;
+        }
+    }
+
     /// Asserts that the lists and the slab agree and that each list is in order. O(n): for tests,
     /// the simulator and fuzzers.
     ///
@@ -644,6 +657,21 @@ mod tests {
         assert!(order.is_sorted());
     }
 
+    #[test]
+    fn a_restart_is_for_those_who_came_since_then() {
+        let mut tracker = Tracker::new();
+        let moment = |millis: u32| Tick::from_millis(u32::MAX - 2).after(millis);
+        let ids = [0, 4, 5, 5, 6].map(|at| tracker.insert(Phase::Idle, moment(at), at));
+        let other = tracker.insert(Phase::Reply, moment(6), 6);
+        tracker.restart(Phase::Idle, moment(5), moment(9));
+        let since = ids.map(|id| tracker.since(id).unwrap());
+        assert_eq!(since, [0, 4, 9, 9, 9].map(moment));
+        assert_eq!(tracker.since(other), Some(moment(6)));
+        assert_eq!(tracker.next(ids[1]), Some(ids[2]), "nobody moves");
+        tracker.restart(Phase::Head, moment(0), moment(9));
+        tracker.check();
+    }
+
     /// Everyone but the entry, its neighbours and the two ends of its target list is torn out of
     /// the slab: a step to anybody else would find nobody, and fail.
     #[test]
@@ -668,6 +696,7 @@ mod tests {
                 [1000, 1000],
             ),
             (|t, id| assert!(t.next(id).is_some()), [1000, 1000]),
+            (|t, _| t.restart(Phase::Idle, LATE, LATE), [1000, 1000]),
             (
                 |t, _| assert_eq!(t.counts().iter().sum::<u32>(), 2000),
                 [1000, 1000],

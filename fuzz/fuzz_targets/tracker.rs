@@ -17,6 +17,7 @@ enum Operation {
     Expired { phase: u8, limit: u16 },
     Walk { phase: u8, remove: u64 },
     CapAges,
+    Restart { phase: u8, ago: u16 },
     Pass { millis: u16 },
     PassDays { days: u8 },
 }
@@ -68,6 +69,18 @@ fuzz_target!(|script: (u32, Vec<Operation>)| {
                     walked.push(id);
                 }
                 assert_eq!(walked, expected);
+            }
+            Operation::Restart { phase, ago } => {
+                let phase = phase_of(phase);
+                let from = Tick::from_millis(now.as_millis().wrapping_sub(ago.into()));
+                let ages = |t: &Tracker<u32>| -> Vec<Tick> {
+                    t.iter(phase).map(|(_, since, _)| since).collect()
+                };
+                let before = ages(&tracker);
+                tracker.restart(phase, from, now);
+                for (before, after) in before.iter().zip(ages(&tracker)) {
+                    assert_eq!(after, if before.reached(from) { now } else { *before });
+                }
             }
             Operation::CapAges => tracker.cap_ages(now),
             Operation::Pass { millis } => now = now.after(millis.into()),

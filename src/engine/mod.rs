@@ -69,6 +69,8 @@ pub struct Engine<S: Sys, H> {
     progress: Progress,
     /// When the oldest of some phase is due; none when nobody waits for time.
     next_due: Option<Tick>,
+    /// When the last turn began.
+    turned: Tick,
 }
 
 /// What every connection's service needs of the loop.
@@ -139,6 +141,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             signals: Vec::new(),
             progress: Progress::default(),
             next_due: None,
+            turned: Tick::default(),
         }
     }
 
@@ -186,10 +189,12 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: nothing more can be heard of any connection.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        self.count_from_the_end();
         let timeout = self.timeout();
         let mut ready = mem::take(&mut self.ready);
         self.core.sys.wait(timeout, &mut ready)?;
         let now = self.core.sys.now();
+        self.turned = now;
         if !self.started {
             self.started = true;
             self.start_lines(now);
@@ -245,6 +250,17 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                     assert_eq!(conn.hot == NIL, idle, "{id:?} in {phase:?}");
                     assert_eq!(conn.is(Flag::Finished), phase == Phase::Linger);
                 }
+            }
+        }
+    }
+
+    /// Whoever was answered or let in by the last turn has been idle since its end, not since its
+    /// beginning, if it was long or held up: the idle grace of a drain counts from the answer.
+    fn count_from_the_end(&mut self) {
+        let now = self.core.sys.now();
+        if now != self.turned {
+            for phase in [Phase::Idle, Phase::Fresh] {
+                self.tracker.restart(phase, self.turned, now);
             }
         }
     }

@@ -84,12 +84,15 @@ fn r11_a_slow_reader_gets_every_byte_before_it_ends() {
     let windows = total.div_ceil(256 << 10) as u32;
     // Its head was out before the signal and did not say close, so it has its grace; it is with the
     // kernel a window before it is with the peer.
-    let last = (windows - 1) * 100 + 25;
+    let last = (windows - 1) * 100 + GRACE;
     let report = lab.drains_at(last + 100);
     assert!(lab.got(peer) == ok(&pattern(LENGTH)), "every byte");
     lab.finished_at(peer, last + 100);
     assert_eq!((report.answered, report.undelivered), (1, 0));
 }
+
+/// The idle grace of 25 ms, waited out in full with moments that are cut to the millisecond.
+const GRACE: u32 = 26;
 
 /// The length of a Date line.
 const DATE: usize = 37;

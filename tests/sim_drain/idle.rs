@@ -2,7 +2,7 @@
 
 use ebbtide::Drain;
 use ebbtide::config::Config;
-use ebbtide::sys::sim::{Act, Manner, Pace, PeerId, Setup};
+use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
 use ebbtide::tracker::Phase;
 
 use crate::sim_support::wire::{GET, ok_close, post};
@@ -103,25 +103,50 @@ fn r2_a_request_that_crosses_the_fin_of_a_long_idle_connection() {
 fn r2_a_request_within_the_grace_of_one_that_was_answered_a_moment_ago() {
     for d in 1..=40 {
         let mut lab = Lab::new();
+        // The grace of 25 ms is waited out in full: moments are cut to the millisecond.
         lab.until(995);
         let peer = lab.connect_as(HESITANT);
         lab.send(peer, GET);
         lab.until(1_000);
         lab.signal();
         lab.sim().at(1_000 + d, Act::Send(peer, GET.into()));
-        if d <= 20 {
+        if d <= 21 {
             let report = lab.drains_at(1_100 + d);
             assert_eq!(lab.got_then(peer), ok_close("hello\n"), "{d} ms after");
             lab.finished_at(peer, 1_000 + d);
             assert_eq!((report.requests, report.closed_idle), (2, 0));
         } else {
-            let report = lab.drains_at(1_120);
+            let report = lab.drains_at(1_121);
             assert_eq!(lab.got_then(peer), "", "{d} ms after");
-            lab.finished_at(peer, 1_020);
+            lab.finished_at(peer, 1_021);
             assert_eq!((report.requests, report.closed_idle), (1, 1));
         }
         assert_eq!(lab.app().runs() as u64, lab.report().answered);
     }
+}
+
+#[test]
+fn r2_the_grace_counts_from_the_answer_also_in_a_turn_that_was_held_up() {
+    let faults = Faults {
+        held_up: 1,
+        ..Faults::default()
+    };
+    let mut lab = Lab::faulty(faults);
+    let peers = [lab.connect(), lab.connect(), lab.connect()];
+    for peer in peers {
+        lab.send(peer, GET);
+    }
+    // All three are asked for in one turn, and the last is answered 15 ms after its beginning.
+    for peer in peers {
+        lab.sim().at(995, Act::Send(peer, GET.into()));
+    }
+    lab.until(1_010);
+    lab.signal();
+    lab.until(1_034);
+    for peer in peers {
+        lab.still_open(peer);
+    }
+    lab.drains_at(1_036);
 }
 
 #[test]
@@ -170,10 +195,10 @@ fn a_long_grace_keeps_the_idle_but_not_the_fresh() {
     lab.until(100);
     lab.signal();
     lab.finished_at(fresh, 100);
-    lab.until(2_999);
+    lab.until(3_000);
     lab.still_open(idle);
-    lab.drains_at(3_000);
-    lab.finished_at(idle, 3_000);
+    lab.drains_at(3_001);
+    lab.finished_at(idle, 3_001);
 }
 
 #[test]

@@ -88,8 +88,8 @@ fn shutdown_from_a_handler_drains() {
     // Its answer was written before the loop heard of it.
     assert_eq!(lab.got(asking), ok("stopping\n"));
     lab.finished_at(idle, 1_000);
-    lab.until(1_025);
-    lab.finished_at(asking, 1_025);
+    lab.until(1_026);
+    lab.finished_at(asking, 1_026);
     lab.until(2_000);
     lab.answer("/later/x", Response::text(200, "x\n"));
     assert_eq!(lab.drains_at(2_000).drain_millis, 1_000);

@@ -178,8 +178,8 @@ fn an_answer_whose_head_is_out_before_the_signal_says_nothing_and_ends_all_the_s
         lab.got(peer) == ok(&body),
         "every byte, and no close in its head"
     );
-    lab.until(last + 25);
+    lab.until(last + 26);
     lab.sim().take(peer, EVERYTHING);
-    lab.drains_at(last + 25);
-    lab.finished_at(peer, last + 25);
+    lab.drains_at(last + 26);
+    lab.finished_at(peer, last + 26);
 }

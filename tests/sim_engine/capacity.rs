@@ -167,8 +167,8 @@ fn several_listeners_are_served_alike() {
     }
     let late: Vec<PeerId> = (0..9).map(|n| lab.sim().connect(n % 3)).collect();
     lab.signal();
-    lab.drains_at(25);
+    lab.drains_at(26);
     for peer in late {
-        lab.finished_at(peer, 25);
+        lab.finished_at(peer, 26);
     }
 }

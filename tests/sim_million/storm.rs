@@ -56,6 +56,7 @@ impl Storm {
             short_writes: chance(&[0, 0, 3, 10]),
             one_byte: false,
             interrupts: chance(&[0, 0, 5, 50]),
+            held_up: chance(&[0, 0, 100]),
             early_returns: chance(&[0, 0, 5]),
             spurious: chance(&[0, 0, 2, 10]),
             failed_accepts: chance(&[0, 0, 50]),

@@ -23,6 +23,9 @@ pub struct Faults {
     pub one_byte: bool,
     /// One in so many reads and writes is interrupted.
     pub interrupts: u32,
+    /// One in so many writes is held up by 5 ms before it happens, as when the process had to leave
+    /// the processor to another.
+    pub held_up: u32,
     /// One in so many waits returns early, with nothing.
     pub early_returns: u32,
     /// One in so many waits tells a connection that it is readable and writable, whether it is or
@@ -70,6 +73,9 @@ impl Faults {
         }
     }
 }
+
+/// How long a write is held up, in milliseconds.
+pub(super) const HELD_UP: u32 = 5;
 
 /// Chances from a seed: xorshift64*, which needs no state but a word.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::faults::HELD_UP;
 use super::row::{Heard, Told};
 use super::{Door, Ours, PeerId, Row, Sim, Source, Theirs, UNIX_START};
 use crate::peer::Peer;
@@ -120,6 +121,9 @@ impl Sys for Sim {
     }
 
     fn write(&mut self, io: &mut u32, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.dice.one_in(self.setup.faults.held_up) {
+            self.now += HELD_UP;
+        }
         if self.dice.sometimes(self.setup.faults.interrupts) {
             return Err(ErrorKind::Interrupted.into());
         }
