@@ -164,10 +164,8 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             handle: core.inbox.handle(),
         };
         let handler = &mut core.handler;
-        match catch_unwind(AssertUnwindSafe(|| handler.handle(&request))) {
-            Ok(reply) => self.reply(reply),
-            Err(_) => self.panicked(),
-        }
+        let reply = catch_unwind(AssertUnwindSafe(|| handler.handle(&request)));
+        self.reply(reply.ok());
     }
 
     /// Asks the sink that took the body.
@@ -185,36 +183,37 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         };
         let reply = catch_unwind(AssertUnwindSafe(|| sink.end(&request)));
         discard(sink);
-        match reply {
-            Ok(reply) => self.reply(reply),
-            Err(_) => self.panicked(),
-        }
+        self.reply(reply.ok());
     }
 
-    #[inline]
-    fn reply(&mut self, reply: Reply) {
-        match reply {
-            Reply::Now(response) => self.answer(response),
-            Reply::Later(later) if later.id == self.id && later.nth == self.conn.served => {
+    /// What the application says; nothing if it panicked. An answer is used where it lies: it is
+    /// large to move.
+    #[inline(always)]
+    fn reply(&mut self, mut reply: Option<Reply>) {
+        match &mut reply {
+            Some(Reply::Now(response)) => self.begin(response),
+            Some(Reply::Later(later)) if later.id == self.id && later.nth == self.conn.served => {
                 self.hot.doing = Doing::Asked;
                 self.restart = true;
             }
-            Reply::Later(_) => {
+            Some(Reply::Later(_)) => {
                 log::error!("a handler returned the Later of another request");
                 self.answer(Response::text(500, "the server made a mistake\n").close());
             }
+            None => self.panicked(),
         }
     }
 
     /// Begins an answer, and completes it unless a source makes its body.
-    pub(super) fn answer(&mut self, response: Response) {
-        let response = match response.mistake {
-            None => response,
-            Some(mistake) => {
-                log::error!("an answer cannot be written: {mistake}");
-                Response::text(500, "the server made a mistake\n")
-            }
-        };
+    pub(super) fn answer(&mut self, mut response: Response) {
+        self.begin(&mut response);
+    }
+
+    fn begin(&mut self, response: &mut Response) {
+        if let Some(mistake) = &response.mistake {
+            log::error!("an answer cannot be written: {mistake}");
+            *response = Response::text(500, "the server made a mistake\n");
+        }
         if response.close || !self.core.keep_alive {
             self.hot.codec.stop();
         }
@@ -228,7 +227,19 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         };
         self.hot.drop_sink();
         let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
-        match (framed, response.body) {
+        if let Body::Source(..) = response.body {
+            return self.begin_source(framed, mem::take(&mut response.body));
+        }
+        if framed != Framed::None {
+            self.hot.codec.sent(response.body.length().unwrap_or(0));
+            self.hot.out.body(&mut response.body);
+        }
+        self.complete();
+    }
+
+    #[inline(never)]
+    fn begin_source(&mut self, framed: Framed, body: Body) {
+        match (framed, body) {
             (Framed::None, body) => {
                 discard(body);
                 self.complete();
@@ -237,11 +248,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
                 self.hot.doing = Doing::Streaming(source);
                 self.restart = true;
             }
-            (_, body) => {
-                self.hot.codec.sent(body.length().unwrap_or(0));
-                self.hot.out.body(body);
-                self.complete();
-            }
+            (_, _) => self.complete(), // not called for these
         }
     }
 

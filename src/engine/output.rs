@@ -5,6 +5,7 @@
 //! gone. Knows no HTTP.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::sync::Arc;
 
 use super::hot::{KEEP_BYTES, trim};
@@ -71,19 +72,25 @@ impl Output {
         self.buffer.capacity() > KEEP_BYTES
     }
 
-    /// Adds a whole body: copies a small one, keeps a large one as it is.
-    pub(super) fn body(&mut self, body: Body) {
-        let tail = match body {
-            Body::Static(bytes) if bytes.len() > COPIED => Tail::Static(bytes),
-            Body::Bytes(bytes) if bytes.len() > COPIED => Tail::Owned(bytes),
-            Body::Shared(bytes) if bytes.len() > COPIED => Tail::Shared(bytes),
-            Body::Static(bytes) => return self.buffer.extend_from_slice(bytes),
-            Body::Bytes(bytes) => return self.buffer.extend_from_slice(&bytes),
-            Body::Shared(bytes) => return self.buffer.extend_from_slice(&bytes),
+    /// Adds a whole body: copies a small one, takes a large one as it is.
+    #[inline]
+    pub(super) fn body(&mut self, body: &mut Body) {
+        let bytes: &[u8] = match body {
+            Body::Static(bytes) => bytes,
+            Body::Bytes(bytes) => bytes,
+            Body::Shared(bytes) => bytes,
             Body::Empty | Body::Source(..) => return,
         };
+        if bytes.len() <= COPIED {
+            return self.buffer.extend_from_slice(bytes);
+        }
         debug_assert!(matches!(self.tail, Tail::None), "a body behind a tail");
-        self.tail = tail;
+        self.tail = match mem::take(body) {
+            Body::Static(bytes) => Tail::Static(bytes),
+            Body::Bytes(bytes) => Tail::Owned(bytes),
+            Body::Shared(bytes) => Tail::Shared(bytes),
+            Body::Empty | Body::Source(..) => Tail::None,
+        };
     }
 
     /// Writes until all is written, the socket is full, or it was asked often enough: a peer on a

@@ -210,7 +210,9 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                 self.core.report.bytes_in += n as u64;
                 if self.hot.input.is_empty() {
                     let used = self.feed(&scratch[..n]);
-                    self.hot.input.extend_from_slice(&scratch[used..n]);
+                    if used < n {
+                        self.hot.input.extend_from_slice(&scratch[used..n]);
+                    }
                 } else {
                     self.hot.input.extend_from_slice(&scratch[..n]);
                     self.hot.starved = false;
