@@ -20,6 +20,7 @@ use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Service<'_, S, H> {
     /// A head is complete; `raw` are its bytes, and `more` says that some follow.
+    #[inline]
     pub(super) fn head(&mut self, head: &Head<'_, '_>, raw: &[u8], more: bool) {
         self.conn.served = self.conn.served.wrapping_add(1);
         self.requests_left = self.requests_left.saturating_sub(1);
@@ -27,7 +28,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         if self.core.config.health.is_some() && self.check_health(head) {
             return;
         }
-        if self.is_late() && self.turn_away() {
+        if self.core.late_from.is_some() && self.is_late() && self.turn_away() {
             return;
         }
         let admit = catch_unwind(AssertUnwindSafe(|| self.core.handler.admit(head)));
@@ -59,14 +60,20 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             self.hot.drop_sink();
             return self.too_large(limit);
         }
+        self.expect_body(limit, raw, head.expects_continue && !more);
+    }
+
+    #[inline(never)]
+    fn expect_body(&mut self, limit: u64, raw: &[u8], says_continue: bool) {
         self.hot.body_limit = limit;
         self.hot.head.extend_from_slice(raw);
-        if head.expects_continue && !more {
+        if says_continue {
             self.hot.out.buffer.extend_from_slice(CONTINUE);
         }
     }
 
     /// Answers the readiness check, if that is what is asked for.
+    #[inline(never)]
     fn check_health(&mut self, head: &Head<'_, '_>) -> bool {
         let asked = Some(head.path()) == self.core.config.health.as_deref()
             && matches!(head.method, "GET" | "HEAD")
@@ -169,6 +176,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// Asks the sink that took the body.
+    #[inline(never)]
     fn ask_sink(&mut self, head: &Head<'_, '_>) {
         let Some(mut sink) = self.hot.sink.take() else {
             return;
@@ -210,9 +218,8 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     fn begin(&mut self, response: &mut Response) {
-        if let Some(mistake) = &response.mistake {
-            log::error!("an answer cannot be written: {mistake}");
-            *response = Response::text(500, "the server made a mistake\n");
+        if response.mistake.is_some() {
+            own_up(response);
         }
         if response.close || !self.core.keep_alive {
             self.hot.codec.stop();
@@ -326,6 +333,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// Answers a message that is no valid request, or over a limit, and closes.
+    #[cold]
     pub(super) fn refuse(&mut self, status: u16, why: impl Display) {
         log::debug!("{}: {status}: {why}", self.conn.peer);
         self.core.report.refused += 1;
@@ -333,15 +341,18 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.answer(Response::text(status, format!("{why}\n")).close());
     }
 
+    #[cold]
     fn too_large(&mut self, limit: u64) {
         self.refuse(413, format_args!("the body is longer than {limit} bytes"));
     }
 
+    #[cold]
     fn panicked(&mut self) {
         self.core.report.panics += 1;
         self.answer(Response::text(500, "the server made a mistake\n").close());
     }
 
+    #[cold]
     fn is_late(&self) -> bool {
         !matches!(self.core.config.late, Late::Serve)
             && self
@@ -351,6 +362,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// Rejects or drops a late request.
+    #[cold]
     fn turn_away(&mut self) -> bool {
         match &self.core.config.late {
             Late::Serve => return false,
@@ -367,6 +379,15 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
         true
     }
+}
+
+/// Makes an answer that cannot be written one that can.
+#[cold]
+fn own_up(response: &mut Response) {
+    if let Some(mistake) = &response.mistake {
+        log::error!("an answer cannot be written: {mistake}");
+    }
+    *response = Response::text(500, "the server made a mistake\n");
 }
 
 /// How often in a row a source may say that there is more and add nothing.

@@ -275,7 +275,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Whatever the bytes bring next; how many were used, and whether there may be more in them.
-    #[inline(never)] // it has room for a thousand fields on its stack, page by page
+    #[cold] // and it has room for a thousand fields on its stack, page by page
     fn feed_event(&mut self, bytes: &[u8]) -> (usize, Fed) {
         let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
         let limits = &self.core.config.limits.h1;
@@ -322,13 +322,9 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         if self.hot.out.is_empty() {
             return Flushed::All;
         }
-        let before = self.core.report.bytes_out;
-        let count = &mut self.core.report.bytes_out;
-        let flushed = self
-            .hot
-            .out
-            .flush(&mut self.core.sys, &mut self.conn.io, count);
-        let written = self.core.report.bytes_out - before;
+        let sys = &mut self.core.sys;
+        let (flushed, written) = self.hot.out.flush(sys, &mut self.conn.io);
+        self.core.report.bytes_out += written;
         self.hot.bytes_out += written;
         self.restart |= written > 0;
         if matches!(flushed, Flushed::All) {

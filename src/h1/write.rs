@@ -76,8 +76,7 @@ pub(super) fn head(
     match (framing, connection) {
         (FramingLine::None, _) => {}
         (FramingLine::Length(length), ConnectionLine::None) => {
-            out.extend_from_slice(b"Content-Length: ");
-            return number_line::<10>(out, length, b"\r\n\r\n");
+            return length_and_end(out, length);
         }
         (FramingLine::Length(length), _) => {
             out.extend_from_slice(b"Content-Length: ");
@@ -116,7 +115,6 @@ pub(super) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
 pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Writes a number and what ends its line.
-#[inline]
 fn number_line<const RADIX: u64>(out: &mut Vec<u8>, mut number: u64, end: &[u8]) {
     let mut digits = *b"00000000000000000000"; // as many as 64 bits have in tens
     let mut at = digits.len();
@@ -130,6 +128,21 @@ fn number_line<const RADIX: u64>(out: &mut Vec<u8>, mut number: u64, end: &[u8])
     }
     out.extend_from_slice(&digits[at..]);
     out.extend_from_slice(end);
+}
+
+/// Writes the length of a body, and the end of the head behind it: the usual end of a head.
+#[inline]
+fn length_and_end(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    let digit = |place: u64| b'0' + (length / place % 10) as u8;
+    match length {
+        10..100 => out.extend_from_slice(&[digit(10), digit(1), b'\r', b'\n', b'\r', b'\n']),
+        100..1000 => {
+            let (a, b, c) = (digit(100), digit(10), digit(1));
+            out.extend_from_slice(&[a, b, c, b'\r', b'\n', b'\r', b'\n']);
+        }
+        _ => number_line::<10>(out, length, b"\r\n\r\n"),
+    }
 }
 
 fn three_digits(status: u16) -> [u8; 3] {
@@ -235,6 +248,12 @@ mod tests {
             number_line::<10>(&mut out, number, b"\r\n");
             number_line::<16>(&mut out, number, b"\r\n");
             let expected = format!("{number}\r\n{number:x}\r\n");
+            assert_eq!(out, expected.as_bytes());
+        }
+        for length in (0..2000).chain([u64::MAX]) {
+            let mut out = Vec::new();
+            length_and_end(&mut out, length);
+            let expected = format!("Content-Length: {length}\r\n\r\n");
             assert_eq!(out, expected.as_bytes());
         }
     }
