@@ -285,7 +285,7 @@ fn ebbtide() -> impl Server {
     let signals = Signals::install(&STOP_SIGNALS).expect("signals can be caught");
     let real = Real::new(vec![listener], Some(signals)).expect("there are descriptors");
     let inbox = Inbox::new(real.waker());
-    let handler = |_: &Request<'_>| Response::new(200).content_type("text/plain").body(BODY);
+    let handler = |_: &Request<'_>| Response::text(200, BODY);
     Ebbtide {
         engine: Engine::new(real, handler, Config::default(), inbox),
         addr,
@@ -430,7 +430,7 @@ impl Server for Floor {
 /// What ebbtide answers, with the date of a moment.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
-    Content-Type: text/plain\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 13\r\n\
     \r\n\
     Hello, World!";

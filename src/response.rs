@@ -83,10 +83,11 @@ impl Response {
 
     /// An answer in plain text: `text/plain; charset=utf-8`.
     pub fn text(status: u16, body: impl Into<Body>) -> Self {
-        let mut response = Self::new(status);
-        response.content_type = Some(Cow::Borrowed("text/plain; charset=utf-8"));
-        response.body = body.into();
-        response
+        Self {
+            content_type: Some(Cow::Borrowed("text/plain; charset=utf-8")),
+            body: body.into(),
+            ..Self::new(status)
+        }
     }
 
     /// The status.

@@ -3,12 +3,14 @@
 //! Whatever the application does, exactly one answer begins for each request that was taken, or the
 //! connection ends. A panic is caught here. Knows no other connection.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::conn::Flag;
 use super::hot::{Doing, How, discard};
+use super::output::small;
 use super::serve::Service;
 use crate::config::Late;
 use crate::h1::{CONTINUE, Framed, Framing, Head, Header, MAX_FIELDS, ResponseHead};
@@ -217,7 +219,37 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.begin(&mut response);
     }
 
+    /// As [`answer`](Self::answer), with an answer that is used where it lies.
+    #[inline(always)]
     fn begin(&mut self, response: &mut Response) {
+        let content_type = match &response.content_type {
+            None => None,
+            Some(Cow::Borrowed(text)) => Some(*text),
+            Some(Cow::Owned(_)) => return self.begin_any(response),
+        };
+        let usual = response.mistake.is_none()
+            && response.fields.is_empty()
+            && !response.close
+            && self.core.keep_alive
+            && self.hot.codec.is_plain()
+            && self.hot.sink.is_none();
+        if let Some(body) = small(&response.body)
+            && usual
+            && let Some(head) =
+                self.core
+                    .kept
+                    .get(response.status, content_type, body.len(), self.now)
+        {
+            self.hot.out.buffer.extend_from_slice(head);
+            self.hot.out.buffer.extend_from_slice(body);
+            self.hot.codec.answered();
+            return self.complete();
+        }
+        self.begin_any(response);
+    }
+
+    #[inline(never)]
+    fn begin_any(&mut self, response: &mut Response) {
         if response.mistake.is_some() {
             own_up(response);
         }
@@ -225,23 +257,46 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             self.hot.codec.stop();
         }
         let date = self.core.date.line(self.now, || self.core.sys.unix_time());
+        let length = response.body.length();
         let head = ResponseHead {
             status: response.status,
             content_type: response.content_type.as_deref(),
             fields: &response.fields,
-            length: response.body.length(),
+            length,
             date,
         };
         self.hot.drop_sink();
+        let plain = self.hot.codec.is_plain();
+        let begin = self.hot.out.buffer.len();
         let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
         if let Body::Source(..) = response.body {
             return self.begin_source(framed, mem::take(&mut response.body));
         }
-        if framed != Framed::None {
-            self.hot.codec.sent(response.body.length().unwrap_or(0));
+        if framed == Framed::Length {
+            self.hot.codec.sent(length.unwrap_or(0));
+            if plain && response.fields.is_empty() {
+                self.keep_head(response, begin);
+            }
             self.hot.out.body(&mut response.body);
         }
         self.complete();
+    }
+
+    /// Keeps the head that was just written, for the next like it.
+    #[inline]
+    fn keep_head(&mut self, response: &Response, begin: usize) {
+        let content_type = match &response.content_type {
+            None => None,
+            Some(Cow::Borrowed(text)) => Some(*text),
+            Some(Cow::Owned(_)) => return,
+        };
+        if let (Some(body), Some(since)) = (small(&response.body), self.core.date.since()) {
+            let (status, bytes) = (response.status, &self.hot.out.buffer[begin..]);
+            let length = body.len();
+            self.core
+                .kept
+                .keep(status, content_type, length, since, bytes);
+        }
     }
 
     #[inline(never)]

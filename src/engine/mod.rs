@@ -12,6 +12,7 @@ mod ask;
 mod blockers;
 mod conn;
 mod hot;
+mod kept;
 mod leave;
 mod mail;
 mod output;
@@ -27,6 +28,7 @@ use std::mem;
 use self::accept::{Accepting, RETRY};
 use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
+use self::kept::Kept;
 use self::progress::Progress;
 use self::serve::{Service, Verdict};
 use self::stop::Ending;
@@ -80,6 +82,7 @@ struct Core<S, H> {
     config: Config,
     inbox: Inbox,
     date: Date,
+    kept: Kept,
     report: Report,
     /// Answers may leave the connection open.
     keep_alive: bool,
@@ -120,6 +123,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 config,
                 inbox,
                 date: Date::default(),
+                kept: Kept::default(),
                 report: Report::default(),
                 keep_alive: true,
                 late_from: None,

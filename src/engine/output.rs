@@ -43,6 +43,19 @@ impl Tail {
     }
 }
 
+/// The bytes of a body that is copied behind its head, being small.
+#[inline]
+pub(super) fn small(body: &Body) -> Option<&[u8]> {
+    let bytes: &[u8] = match body {
+        Body::Empty => &[],
+        Body::Static(bytes) => bytes,
+        Body::Bytes(bytes) => bytes,
+        Body::Shared(bytes) => bytes,
+        Body::Source(..) => return None,
+    };
+    (bytes.len() <= COPIED).then_some(bytes)
+}
+
 /// How a flush ended.
 pub(super) enum Flushed {
     /// Everything is with the kernel.
@@ -75,13 +88,7 @@ impl Output {
     /// Adds a whole body: copies a small one, takes a large one as it is.
     #[inline]
     pub(super) fn body(&mut self, body: &mut Body) {
-        let bytes: &[u8] = match body {
-            Body::Static(bytes) => bytes,
-            Body::Bytes(bytes) => bytes,
-            Body::Shared(bytes) => bytes,
-            Body::Empty | Body::Source(..) => return,
-        };
-        if bytes.len() <= COPIED {
+        if let Some(bytes) = small(body) {
             return self.buffer.extend_from_slice(bytes);
         }
         debug_assert!(matches!(self.tail, Tail::None), "a body behind a tail");

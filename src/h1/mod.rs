@@ -227,15 +227,16 @@ impl Codec {
         }
         let window = &bytes[..bytes.len().min(limits.head as usize)];
         let room = fields.len().min(usize::from(limits.fields));
-        let (head, len) = plain::parse(window, &mut fields[..room])?;
+        let parsed = plain::parse(window, &mut fields[..room])?;
         #[cfg(any(test, fuzzing, debug_assertions))]
         {
             let mut fields = [const { MaybeUninit::uninit() }; PLAIN_FIELDS];
             let received = { *self }.receive(bytes, &mut fields, limits);
+            let (len, head) = parsed;
             assert_eq!(received, Ok((len, Event::Head(head))), "not httparse's");
         }
-        self.accept(&head);
-        Some((len, head))
+        self.accept(&parsed.1);
+        Some(parsed)
     }
 
     #[inline]
@@ -381,6 +382,24 @@ impl Codec {
         }
         self.outbound = outbound;
         framed
+    }
+
+    /// Whether the answer to this request leaves no question: it is HTTP/1.1, was received in full,
+    /// is no HEAD, and not the last. Then all answers of the same status, type and length have the
+    /// same head, and one that was written before can be put out again, with all of its body; that
+    /// is then to be told with [`answered`](Self::answered).
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.inbound == Inbound::Done
+            && self.outbound == Outbound::Head
+            && !(self.last | self.http10 | self.head_request)
+    }
+
+    /// The whole response was put out.
+    #[inline]
+    pub fn answered(&mut self) {
+        debug_assert!(self.is_plain());
+        self.outbound = Outbound::Done;
     }
 
     #[cold]

@@ -19,7 +19,7 @@ use super::{Head, grammar};
 pub(super) fn parse<'h, 'b>(
     bytes: &'b [u8],
     fields: &'h mut [Header<'b>],
-) -> Option<(Head<'h, 'b>, usize)> {
+) -> Option<(usize, Head<'h, 'b>)> {
     let method = method(bytes)?;
     let mut at = method.len() + 1;
     let target = bytes.get(at..find(bytes, at, |word| ends_target(word))?)?;
@@ -85,7 +85,7 @@ pub(super) fn parse<'h, 'b>(
         keep_alive,
         expects_continue,
     };
-    Some((head, at + 2))
+    Some((at + 2, head))
 }
 
 /// The method, if it is one of those that are seen every day.
@@ -229,7 +229,7 @@ mod tests {
             "PUT /a HTTP/1.1\r\nHost: a\r\nX_.!: b\r\nTransfer-Encoding: chunked\r\n\r\n",
         ] {
             let mut fields = [httparse::EMPTY_HEADER; 3];
-            let whole = parse(head.as_bytes(), &mut fields).map(|(_, len)| len);
+            let whole = parse(head.as_bytes(), &mut fields).map(|(len, _)| len);
             assert_eq!(whole, Some(head.len()), "{head:?}");
             for cut in 0..head.len() {
                 assert_eq!(parse(&head.as_bytes()[..cut], &mut fields), None);
