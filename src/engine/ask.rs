@@ -22,7 +22,7 @@ use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Service<'_, S, H> {
     /// A head is complete; `raw` are its bytes, and `more` says that some follow.
-    #[inline]
+    #[inline(always)]
     pub(super) fn head(&mut self, head: &Head<'_, '_>, raw: &[u8], more: bool) {
         self.conn.served = self.conn.served.wrapping_add(1);
         self.requests_left = self.requests_left.saturating_sub(1);
@@ -161,7 +161,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// Asks the handler.
-    #[inline]
+    #[inline(always)]
     fn ask(&mut self, head: &Head<'_, '_>, body: &[u8]) {
         let core = &mut *self.core;
         let request = Request {

@@ -345,7 +345,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Files a connection after its service: in the phase that its state says.
-    #[inline]
+    #[inline(always)]
     fn settle(&mut self, id: ConnId, hot: Box<Hot>, verdict: Verdict, restart: bool, now: Tick) {
         if let Verdict::Leave(how) = verdict {
             self.pool.give_back(hot, false);

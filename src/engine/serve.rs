@@ -265,7 +265,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// The usual head, whole; returns how many bytes it has.
-    #[inline]
+    #[inline(always)]
     fn feed_plain(&mut self, bytes: &[u8]) -> Option<usize> {
         let limits = &self.core.config.limits.h1;
         let mut fields = [EMPTY_HEADER; PLAIN_FIELDS];

@@ -35,41 +35,48 @@ pub(super) fn parse<'h, 'b>(
     let mut gathered = Gathered::default();
     let mut count = 0;
     loop {
-        let end = find(bytes, at, |word| ends_name(word))?;
-        let name = bytes.get(at..end)?;
-        if name.is_empty() {
-            break;
-        }
-        if bytes.get(end) != Some(&b':') {
-            return None;
-        }
-        at = end + 1;
-        while bytes.get(at) == Some(&b' ') {
-            at += 1;
-        }
-        let end = find(bytes, at, |word| ends_value(word))?;
-        let mut value = bytes.get(at..end)?;
-        while let [before @ .., b' '] = value {
-            value = before;
-        }
+        let end = find(bytes, at, |word| ends_line(word))?;
+        let line = bytes.get(at..end)?;
         if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
             return None;
         }
         at = end + 2;
-        let name = match usual(name) {
-            Some(name) => name,
-            None if name.iter().all(|byte| grammar::is_tchar(*byte)) => {
-                str::from_utf8(name).ok()?
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_at_checked(colon(line)?)?;
+        let mut value = value.get(1..)?;
+        if let [b' ', rest @ ..] = value {
+            value = rest;
+        }
+        if let [b' ', ..] | [.., b' '] = value {
+            value = value.trim_ascii(); // there are no other blanks in it
+        }
+        // One length after the other, so that a comparison is one of words.
+        let name = match name.len() {
+            4 if name == b"Host" => {
+                gathered.host(value).ok()?;
+                "Host"
             }
-            None => return None,
+            6 if name == b"Accept" => "Accept",
+            6 if name == b"Cookie" => "Cookie",
+            7 if name == b"Referer" => "Referer",
+            8 if name == b"Priority" => "Priority",
+            10 if name == b"User-Agent" => "User-Agent",
+            10 if name == b"Connection" => {
+                gathered.connection(value).ok()?;
+                "Connection"
+            }
+            14 if name == b"Sec-Fetch-Dest" => "Sec-Fetch-Dest",
+            14 if name == b"Sec-Fetch-Mode" => "Sec-Fetch-Mode",
+            14 if name == b"Sec-Fetch-Site" => "Sec-Fetch-Site",
+            15 if name == b"Accept-Encoding" => "Accept-Encoding",
+            15 if name == b"Accept-Language" => "Accept-Language",
+            25 if name == b"Upgrade-Insecure-Requests" => "Upgrade-Insecure-Requests",
+            _ => other(name, value, &mut gathered)?,
         };
-        let field = Header { name, value };
-        gathered.take(&field).ok()?;
-        *fields.get_mut(count)? = field;
+        *fields.get_mut(count)? = Header { name, value };
         count += 1;
-    }
-    if bytes.get(at..)?.first_chunk() != Some(b"\r\n") {
-        return None;
     }
     let Conclusion {
         framing,
@@ -85,7 +92,7 @@ pub(super) fn parse<'h, 'b>(
         keep_alive,
         expects_continue,
     };
-    Some((at + 2, head))
+    Some((at, head))
 }
 
 /// The method, if it is one of those that are seen every day.
@@ -104,31 +111,30 @@ fn method(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The names that most requests have, as most write them: they need no look at each byte.
-#[inline]
-fn usual(name: &[u8]) -> Option<&'static str> {
-    let among = |names: &[&'static str]| {
-        let mut names = names.iter().copied();
-        names.find(|known| known.as_bytes() == name)
-    };
-    // One length after the other, so that a comparison is one of words.
-    match name.len() {
-        4 => among(&["Host"]),
-        6 => among(&["Accept", "Cookie"]),
-        7 => among(&["Referer"]),
-        8 => among(&["Priority"]),
-        10 => among(&["User-Agent", "Connection"]),
-        12 => among(&["Content-Type"]),
-        14 => among(&[
-            "Sec-Fetch-Dest",
-            "Sec-Fetch-Mode",
-            "Sec-Fetch-Site",
-            "Content-Length",
-        ]),
-        15 => among(&["Accept-Encoding", "Accept-Language"]),
-        25 => among(&["Upgrade-Insecure-Requests"]),
-        _ => None,
+/// Takes a field whose name is none that most requests have.
+#[inline(never)]
+fn other<'b>(name: &'b [u8], value: &'b [u8], gathered: &mut Gathered) -> Option<&'b str> {
+    if name.is_empty() || !name.iter().all(|byte| grammar::is_tchar(*byte)) {
+        return None;
     }
+    let name = str::from_utf8(name).ok()?;
+    gathered.take(&Header { name, value }).ok()?;
+    Some(name)
+}
+
+/// The place of the first colon.
+#[inline(always)]
+fn colon(line: &[u8]) -> Option<usize> {
+    let (words, rest) = line.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let marks = equal(u64::from_le_bytes(*word), b':') & HIGH; // a line is ASCII
+        if marks != 0 {
+            return Some(at + marks.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    Some(at + rest.iter().position(|byte| *byte == b':')?)
 }
 
 /// The place of the first byte from `at` on that `ends` marks by its high bit; of those above the
@@ -156,16 +162,10 @@ const fn ends_target(word: u64) -> u64 {
     below(word, b'!') | from_del_on(word) | equal(word, b'#')
 }
 
-/// Marks what a value of ASCII without tabs does not have.
+/// Marks what a line of ASCII without tabs does not have.
 #[inline(always)]
-const fn ends_value(word: u64) -> u64 {
+const fn ends_line(word: u64) -> u64 {
     below(word, b' ') | from_del_on(word)
-}
-
-/// Marks a colon, and some of what a name does not have.
-#[inline(always)]
-const fn ends_name(word: u64) -> u64 {
-    below(word, b'!') | from_del_on(word) | equal(word, b':')
 }
 
 // What these mark is right up to the first byte that any of them marks: none before it borrows or
@@ -214,10 +214,19 @@ mod tests {
         check(ends_target, b'!', |byte| {
             !byte.is_ascii_graphic() || byte == b'#'
         });
-        check(ends_value, b' ', |byte| !(b' '..0x7f).contains(&byte));
-        check(ends_name, b'!', |byte| {
-            !byte.is_ascii_graphic() || byte == b':'
-        });
+        check(ends_line, b' ', |byte| !(b' '..0x7f).contains(&byte));
+    }
+
+    #[test]
+    fn a_colon_is_found_wherever_it_is() {
+        for len in 0..30 {
+            let mut line = vec![b';'; len];
+            assert_eq!(colon(&line), None);
+            for at in (0..len).rev() {
+                line[at] = b':';
+                assert_eq!(colon(&line), Some(at));
+            }
+        }
     }
 
     #[test]
