@@ -315,7 +315,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// The answer is complete, in the output at least: what comes after it?
-    #[inline]
+    #[inline(always)]
     fn complete(&mut self) {
         self.hot.unsent_answers += 1;
         self.restart = true;

@@ -339,7 +339,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
-        let verdict = service.pass(&mut self.scratch);
+        let verdict = service.pass_inline(&mut self.scratch);
         let restart = service.restart;
         self.settle(id, hot, verdict, restart, now);
     }
@@ -426,15 +426,21 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 }
 
 /// The phase of a connection, from its state.
+#[inline]
 fn phase(hot: &Hot, served: u32) -> Phase {
+    if hot.is_blank() {
+        return if served == 0 {
+            Phase::Fresh
+        } else {
+            Phase::Idle
+        };
+    }
     if !hot.out.is_empty() {
         return Phase::Reply;
     }
     match hot.doing {
         Doing::Asked | Doing::Parked(_) | Doing::Paused => Phase::Handler,
         Doing::Streaming(_) => Phase::Reply,
-        Doing::Receiving if hot.is_blank() && served == 0 => Phase::Fresh,
-        Doing::Receiving if hot.is_blank() => Phase::Idle,
         Doing::Receiving if hot.codec.request_open() => Phase::Body,
         Doing::Receiving => Phase::Head,
     }

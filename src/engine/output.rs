@@ -77,8 +77,7 @@ impl Output {
     /// Whether it should be written before more is added.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.buffer.len() - self.sent.min(self.buffer.len()) >= FULL
-            || !matches!(self.tail, Tail::None)
+        self.buffer.len() >= self.sent.saturating_add(FULL) || !matches!(self.tail, Tail::None)
     }
 
     pub(super) fn is_large(&self) -> bool {
@@ -102,7 +101,7 @@ impl Output {
 
     /// Writes until all is written, the socket is full, or it was asked often enough: a peer on a
     /// fast line takes as quickly as we write. Returns how many bytes were written, too.
-    #[inline]
+    #[inline(always)]
     pub(super) fn flush<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> (Flushed, u64) {
         // As a rule it is one buffer, and goes out at once.
         if self.sent > 0 || !matches!(self.tail, Tail::None) {

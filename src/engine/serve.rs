@@ -79,17 +79,18 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Serves.
+    #[inline(never)]
     pub(super) fn pass(&mut self, scratch: &mut [u8]) -> Verdict {
-        if !self.hot.out.is_empty() {
-            if self.hot.out.blocked {
-                return Verdict::Wait;
-            }
-            match self.flush() {
-                Flushed::All => {}
-                Flushed::Blocked => return Verdict::Wait,
-                Flushed::Share => return Verdict::Again,
-                Flushed::Broken => return self.broken(),
-            }
+        self.pass_inline(scratch)
+    }
+
+    /// The same, for the one caller that is on every request's way.
+    #[inline(always)]
+    pub(super) fn pass_inline(&mut self, scratch: &mut [u8]) -> Verdict {
+        if !self.hot.out.is_empty()
+            && let Some(verdict) = self.flush_first()
+        {
+            return verdict;
         }
         let mut reads = READS;
         for _ in 0..ROUNDS {
@@ -115,6 +116,20 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         Verdict::Again
     }
 
+    /// Writes what an earlier pass has left; the verdict, if this one goes no further.
+    #[cold]
+    fn flush_first(&mut self) -> Option<Verdict> {
+        if self.hot.out.blocked {
+            return Some(Verdict::Wait);
+        }
+        match self.flush() {
+            Flushed::All => None,
+            Flushed::Blocked => Some(Verdict::Wait),
+            Flushed::Share => Some(Verdict::Again),
+            Flushed::Broken => Some(self.broken()),
+        }
+    }
+
     /// Goes on with a source or a sink that had asked to be left alone.
     pub(super) fn resume(&mut self) {
         match mem::take(&mut self.hot.doing) {
@@ -128,6 +143,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Reads, answers and fills until something stops it.
+    #[inline(always)]
     fn work(&mut self, scratch: &mut [u8], reads: &mut u32) -> Stopped {
         loop {
             if self.hot.leaving.is_some() {
@@ -136,15 +152,11 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             if self.hot.out.is_full() {
                 return Stopped::Full;
             }
-            match self.hot.doing {
-                Doing::Asked | Doing::Parked(_) | Doing::Paused => return Stopped::Dry,
-                Doing::Streaming(_) => {
-                    if !self.fill() {
-                        return Stopped::Share;
-                    }
-                    continue;
+            if !matches!(self.hot.doing, Doing::Receiving) {
+                if let Some(stopped) = self.go_on() {
+                    return stopped;
                 }
-                Doing::Receiving => {}
+                continue;
             }
             if !self.hot.input.is_empty() && !self.hot.starved {
                 if self.requests_left == 0 {
@@ -154,7 +166,9 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                 continue;
             }
             if !self.conn.is(Flag::Readable) {
-                self.at_rest();
+                if self.conn.is(Flag::Eof) || self.conn.is(Flag::LastLook) {
+                    self.at_rest();
+                }
                 return Stopped::Dry;
             }
             if *reads == 0 {
@@ -165,7 +179,18 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         }
     }
 
+    /// What there is to do while no request is received.
+    #[inline(never)]
+    fn go_on(&mut self) -> Option<Stopped> {
+        match self.hot.doing {
+            Doing::Asked | Doing::Parked(_) | Doing::Paused => Some(Stopped::Dry),
+            Doing::Streaming(_) => (!self.fill()).then_some(Stopped::Share),
+            Doing::Receiving => None,
+        }
+    }
+
     /// Nothing is left to read: may the connection leave, or did the peer?
+    #[inline(never)]
     fn at_rest(&mut self) {
         if self.conn.is(Flag::Eof) {
             self.ended();
@@ -183,6 +208,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// One read, into the loop's scratch, and what it gives is parsed where it lies.
+    #[inline(always)]
     fn read(&mut self, scratch: &mut [u8]) {
         let mut interrupted = 0;
         let read = loop {
@@ -230,6 +256,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Parses what was set aside.
+    #[inline(never)]
     fn feed_input(&mut self) {
         let mut input = mem::take(&mut self.hot.input);
         let used = self.feed(&input);
@@ -242,6 +269,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Parses and answers, as far as the bytes and this pass go; returns how many were used.
+    #[inline(always)]
     fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         loop {
@@ -317,7 +345,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Writes what is owed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn flush(&mut self) -> Flushed {
         if self.hot.out.is_empty() {
             return Flushed::All;
@@ -335,6 +363,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// The peer takes nothing more: what it has may be half an answer, and must not look whole.
+    #[inline(never)]
     const fn broken(&mut self) -> Verdict {
         self.core.report.left += 1;
         Verdict::Leave(How::Broken)

@@ -34,16 +34,13 @@ pub(super) fn parse<'h, 'b>(
     at += b" HTTP/1.1\r\n".len();
     let mut gathered = Gathered::default();
     let mut count = 0;
-    loop {
+    while bytes.get(at..)?.first_chunk() != Some(b"\r\n") {
         let end = find(bytes, at, |word| ends_line(word))?;
         let line = bytes.get(at..end)?;
         if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
             return None;
         }
         at = end + 2;
-        if line.is_empty() {
-            break;
-        }
         let (name, value) = line.split_at_checked(colon(line)?)?;
         let mut value = value.get(1..)?;
         if let [b' ', rest @ ..] = value {
@@ -92,7 +89,7 @@ pub(super) fn parse<'h, 'b>(
         keep_alive,
         expects_continue,
     };
-    Some((at, head))
+    Some((at + 2, head))
 }
 
 /// The method, if it is one of those that are seen every day.
