@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::conn::Flag;
 use super::hot::{Doing, How, discard};
+use super::kept::Like;
 use super::output::small;
 use super::serve::Service;
 use crate::config::Late;
@@ -233,17 +234,20 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             && self.core.keep_alive
             && self.hot.codec.is_plain()
             && self.hot.sink.is_none();
-        if let Some(body) = small(&response.body)
-            && usual
-            && let Some(head) =
-                self.core
-                    .kept
-                    .get(response.status, content_type, body.len(), self.now)
-        {
-            self.hot.out.buffer.extend_from_slice(head);
-            self.hot.out.buffer.extend_from_slice(body);
-            self.hot.codec.answered();
-            return self.complete();
+        if usual && let Some(body) = small(&response.body) {
+            let like = Like {
+                status: response.status,
+                length: body.len(),
+                content_type,
+            };
+            if let Some((head, body)) = self.core.kept.get(like, &response.body, self.now) {
+                self.hot.out.buffer.extend_from_slice(head);
+                if !body.is_empty() {
+                    self.hot.out.buffer.extend_from_slice(body);
+                }
+                self.hot.codec.answered();
+                return self.complete();
+            }
         }
         self.begin_any(response);
     }
@@ -291,11 +295,13 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             Some(Cow::Owned(_)) => return,
         };
         if let (Some(body), Some(since)) = (small(&response.body), self.core.date.since()) {
-            let (status, bytes) = (response.status, &self.hot.out.buffer[begin..]);
-            let length = body.len();
-            self.core
-                .kept
-                .keep(status, content_type, length, since, bytes);
+            let like = Like {
+                status: response.status,
+                length: body.len(),
+                content_type,
+            };
+            let head = &self.hot.out.buffer[begin..];
+            self.core.kept.keep(like, since, head, &response.body);
         }
     }
 

@@ -86,7 +86,7 @@ impl Hot {
 
     /// Forgets the request that was on it; what was read behind it and what is still to be
     /// written stays.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next_request(&mut self, now: Tick) {
         self.head.clear();
         self.body.clear();

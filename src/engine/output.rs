@@ -77,7 +77,8 @@ impl Output {
     /// Whether it should be written before more is added.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.buffer.len() >= self.sent.saturating_add(FULL) || !matches!(self.tail, Tail::None)
+        self.buffer.len() >= FULL && self.buffer.len() - self.sent.min(self.buffer.len()) >= FULL
+            || !matches!(self.tail, Tail::None)
     }
 
     pub(super) fn is_large(&self) -> bool {

@@ -280,10 +280,12 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                     (used, Fed::Dry) => return at + used,
                 },
             }
+            if at == bytes.len() && !self.hot.codec.request_open() {
+                return at;
+            }
             let go_on = matches!(self.hot.doing, Doing::Receiving)
                 && self.hot.leaving.is_none()
-                && !self.hot.out.is_full()
-                && (at < bytes.len() || self.hot.codec.request_open());
+                && !self.hot.out.is_full();
             // A request that has begun is received to its end, whatever this pass's share: what is
             // left of it may bring no further event.
             if !go_on || self.requests_left == 0 && !self.hot.codec.request_open() {
@@ -297,9 +299,12 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     fn feed_plain(&mut self, bytes: &[u8]) -> Option<usize> {
         let limits = &self.core.config.limits.h1;
         let mut fields = [EMPTY_HEADER; PLAIN_FIELDS];
-        let (used, head) = self.hot.codec.receive_plain(bytes, &mut fields, limits)?;
-        self.head(&head, &bytes[..used], used < bytes.len());
-        Some(used)
+        let received = self.hot.codec.receive_plain(bytes, &mut fields, limits);
+        let Some((used, head)) = &received else {
+            return None;
+        };
+        self.head(head, &bytes[..*used], *used < bytes.len());
+        Some(*used)
     }
 
     /// Whatever the bytes bring next; how many were used, and whether there may be more in them.
