@@ -8,7 +8,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ebbtide::{Context, Fill, Outcome, Response, Server, Source, Waker};
+use ebbtide::{Context, Fill, Handler, Outcome, Request, Response, Server, Source, Waker};
 
 /// One subscriber: an event a second, made when the ticker wakes it.
 struct Events {
@@ -55,8 +55,12 @@ fn ticker() -> Sender<Waker> {
 }
 
 fn main() -> std::io::Result<Outcome> {
+    Server::bind("127.0.0.1:8080")?.run(app())
+}
+
+pub(crate) fn app() -> impl Handler + Send {
     let ticker = ticker();
-    Server::bind("127.0.0.1:8080")?.serve(move |_| {
+    move |_: &Request<'_>| {
         let events = Events {
             ticker: ticker.clone(),
             next: 0,
@@ -65,5 +69,5 @@ fn main() -> std::io::Result<Outcome> {
             .content_type("text/event-stream")
             .field("Cache-Control", "no-store")
             .source(events)
-    })
+    }
 }

@@ -34,6 +34,11 @@ impl Handler for App {
 }
 
 fn main() -> std::io::Result<Outcome> {
+    // An `Outcome` is an exit code: a `main` may return it.
+    Server::bind("127.0.0.1:8080")?.run(app())
+}
+
+pub(crate) fn app() -> impl Handler + Send {
     let (jobs, queue) = channel::<(u32, Ticket)>();
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..4 {
@@ -47,8 +52,7 @@ fn main() -> std::io::Result<Outcome> {
             }
         });
     }
-    // An `Outcome` is an exit code: a `main` may return it.
-    Server::bind("127.0.0.1:8080")?.run(App { jobs, requests: 0 })
+    App { jobs, requests: 0 }
 }
 
 fn fibonacci(n: u32) -> u64 {

@@ -7,27 +7,32 @@
 
 use std::time::Duration;
 
-use ebbtide::{Outcome, Reply, Request, Response, Server};
+use ebbtide::{Handler, Outcome, Reply, Request, Response, Server};
+use tokio::runtime::Handle as Runtime;
 
 fn main() -> std::io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
         .build()?;
-    let spawner = runtime.handle().clone();
-    let outcome = Server::bind("127.0.0.1:8080")?.serve(move |request: &Request<'_>| {
+    let outcome = Server::bind("127.0.0.1:8080")?.run(app(runtime.handle()));
+    // Every request has been answered; what else runs there is given a moment.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+pub(crate) fn app(runtime: &Runtime) -> impl Handler + Send + use<> {
+    let runtime = runtime.clone();
+    move |request: &Request<'_>| {
         let millis = request.path().strip_prefix("/sleep/").map(str::parse);
         let Some(Ok(millis)) = millis else {
             return Reply::from(Response::text(404, "try /sleep/500\n"));
         };
         let (later, ticket) = request.later();
-        spawner.spawn(async move {
+        runtime.spawn(async move {
             tokio::time::sleep(Duration::from_millis(millis)).await;
             ticket.send(Response::text(200, format!("slept {millis} ms\n")));
         });
         later.into()
-    });
-    // Every request has been answered; what else runs there is given a moment.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    outcome
+    }
 }

@@ -17,6 +17,7 @@ pub struct Limits {
     pub(crate) body: u64,
     pub(crate) connections: usize,
     pub(crate) linger_bytes: u32,
+    pub(crate) progress: u32,
 }
 
 impl Limits {
@@ -65,6 +66,16 @@ impl Limits {
         self.linger_bytes = bytes;
         self
     }
+
+    /// What counts as progress, in bytes: 8 KiB of a body within [`Times::body`], and of an answer
+    /// within [`Times::write`], unless that is all of it. With their 30 s a least rate of 273 bytes
+    /// a second, which the worst of links has, and which a peer that dribbles bytes to hold a
+    /// connection for ever has not. 0 and 1 let any byte count.
+    #[must_use]
+    pub const fn progress(mut self, bytes: u32) -> Self {
+        self.progress = bytes;
+        self
+    }
 }
 
 impl Default for Limits {
@@ -74,6 +85,7 @@ impl Default for Limits {
             body: 1 << 20,
             connections: usize::MAX,
             linger_bytes: 16 << 20,
+            progress: 8 << 10,
         }
     }
 }
@@ -97,14 +109,14 @@ impl Times {
         self
     }
 
-    /// For each 8 KiB of a body: 30 s.
+    /// For each 8 KiB of a body ([`Limits::progress`]): 30 s.
     #[must_use]
     pub const fn body(mut self, limit: Duration) -> Self {
         self.0.body = millis(limit);
         self
     }
 
-    /// For the peer to take anything of what it is owed: 30 s.
+    /// For the peer to take all that it is owed, or 8 KiB of it ([`Limits::progress`]): 30 s.
     #[must_use]
     pub const fn write(mut self, limit: Duration) -> Self {
         self.0.reply = millis(limit);
@@ -266,6 +278,16 @@ pub struct Config {
     pub table_signal: Option<i32>,
     /// How often to log the counts of every phase, in milliseconds.
     pub log_connections: Option<u32>,
+}
+
+impl Config {
+    /// How many bytes a peer must acknowledge in the time of a linger to be waited for longer: the
+    /// least rate of an answer.
+    pub(crate) fn least_taken_in_a_linger(&self) -> u32 {
+        let (linger, reply) = (self.times.0.linger, self.times.0.reply.max(1));
+        let bytes = u64::from(self.limits.progress) * u64::from(linger) / u64::from(reply);
+        u32::try_from(bytes).unwrap_or(u32::MAX).max(1)
+    }
 }
 
 /// The shortest linger, in milliseconds.

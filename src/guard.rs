@@ -55,6 +55,33 @@ impl Guards {
     }
 }
 
+/// What is held for what, for a line that people read: each name once, and not too many of them.
+/// Empty if nothing is held.
+pub(crate) fn held_by(names: &[String]) -> String {
+    let mut groups: Vec<(&str, usize)> = Vec::new();
+    for name in names {
+        match groups.iter_mut().find(|(other, _)| other == name) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((name, 1)),
+        }
+    }
+    let mut text = String::new();
+    for (n, (name, count)) in groups.iter().take(SHOWN).enumerate() {
+        text += if n == 0 { "; held by " } else { ", " };
+        text += &format!("{name:?}");
+        if *count > 1 {
+            text += &format!(" ({count} times)");
+        }
+    }
+    match groups.len().saturating_sub(SHOWN) {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
+}
+
+/// How many names a line has room for.
+const SHOWN: usize = 5;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +96,18 @@ mod tests {
         assert!(!guards.release(one) && !guards.is_empty());
         assert_eq!(guards.names(), ["two"]);
         assert!(guards.release(two) && guards.is_empty());
+    }
+
+    #[test]
+    fn a_line_has_each_name_once_and_a_few_of_many() {
+        let held =
+            |names: &[&str]| held_by(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(held(&[]), "");
+        assert_eq!(held(&["flush"]), r#"; held by "flush""#);
+        let some = ["flush", "job", "flush", "flush"];
+        assert_eq!(held(&some), r#"; held by "flush" (3 times), "job""#);
+        let many = ["a", "b", "c", "d", "e", "f", "g", "a"];
+        let line = r#"; held by "a" (2 times), "b", "c", "d", "e" and 2 more"#;
+        assert_eq!(held(&many), line);
     }
 }

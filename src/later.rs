@@ -30,6 +30,8 @@ pub(crate) enum Message {
     },
     /// A source or sink can go on.
     Wake { id: ConnId, nth: u32 },
+    /// All of these can.
+    WakeAll(Box<[(ConnId, u32)]>),
     /// Drain.
     Shutdown,
     /// Cut.
@@ -123,6 +125,18 @@ impl Handle {
 
     pub(crate) fn hook_returned(&self, station: Station, well: bool) {
         self.post(Message::Hook { station, well });
+    }
+
+    /// Wakes many sources: one message for some thousand of them.
+    pub(crate) fn wake_all(&self, list: &[(ConnId, u32)]) {
+        for part in list.chunks(WOKEN_TOGETHER) {
+            self.post(Message::WakeAll(part.into()));
+        }
+    }
+
+    /// Whether it reaches the same loop.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     pub(crate) fn set_draining(&self) {
@@ -308,6 +322,9 @@ impl Waker {
         self.handle.draining()
     }
 }
+
+/// How many are woken by one message: about a thousandth of a second's work for the loop.
+const WOKEN_TOGETHER: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -35,6 +35,10 @@
 //!
 //! * `cli` (default): the command, `ebbtide serve`.
 //! * `json`: [`Outcome::to_json`], and `serde::Serialize` for [`Report`] and [`Status`].
+//! * `tls` (default): TLS 1.2 and 1.3 by `Server::tls`, with the cryptography of ring, which needs a
+//!   C compiler and no cmake.
+//! * `rustls`: the same, with a provider of cryptography of your own: one that the process has
+//!   installed, or that of the `rustls::ServerConfig` you give.
 //! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`] runs.
 //!
 //! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
@@ -44,8 +48,8 @@
 //! # The map
 //!
 //! ```text
-//! main ──► server ──► engine ──► sys (a trait) ◄── sys::real (mio), sys::sim (a table)
-//!                       │
+//! main ──► server ──► engine ──► sys (a trait) ◄── sys::real (mio), sys::sim (a table),
+//!                       │                          sys::tls (rustls, around either)
 //!       ┌───────────────┼───────────────┐
 //!       ▼               ▼               ▼
 //!      h1            tracker          drain
@@ -71,7 +75,13 @@
 //!   written half, and nothing panics; [`Response::try_field`] is for values from outside.
 //! * **The head's scan** is kept for heads that arrive in pieces; one that arrives whole goes
 //!   straight to httparse, and its line ends are then checked. Both ways give the same answer for
-//!   any cut.
+//!   any cut. A whole head as nearly everybody sends it is parsed eight bytes at a time instead,
+//!   which takes a part of what httparse takes and gives the same; debug builds compare.
+//! * **TLS is a system around another.** Decrypted bytes are never left behind, and a byte counts as
+//!   written when its record is with the kernel, so that limits, back-pressure and the drain are
+//!   those of plain TCP. The engine asks one thing more: whether a record or a handshake has begun
+//!   of which it has seen nothing ([`Sys::midway`](sys::Sys::midway)); such a connection is not
+//!   idle, and has the time of a head.
 //! * **Limits** are at most five days, because moments are 32-bit milliseconds and the age of
 //!   whoever waits without a limit is capped well below their wrap.
 
@@ -95,6 +105,7 @@ pub mod request;
 pub mod response;
 pub mod server;
 pub mod source;
+pub mod sse;
 pub mod status;
 pub mod sys;
 pub mod tick;
@@ -110,7 +121,11 @@ pub use pipe::{Pipe, PipeError, PipeWriter};
 pub use report::{End, Outcome, Report};
 pub use request::Request;
 pub use response::{Body, Mistake, Response};
+#[cfg(feature = "rustls")]
+pub use rustls;
 pub use server::{Builder, Running, Server};
-pub use source::{Context, Fill, Flow, Sink, Source};
+pub use source::{Context, Fill, Flow, Shared, Sink, Source};
 pub use status::{Connection, Query, Status};
+#[cfg(feature = "rustls")]
+pub use sys::tls::{Pem, TlsConfig};
 pub use trigger::Trigger;

@@ -112,7 +112,7 @@ impl Source for Pipe {
         if !state.pieces.is_empty() {
             return Fill::More;
         }
-        state.end.unwrap_or_else(|| {
+        state.end.clone().unwrap_or_else(|| {
             state.waiting = Some(context.waker());
             Fill::Pending
         })

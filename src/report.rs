@@ -191,6 +191,12 @@ mod tests {
         assert_eq!(outcome(End::Drained).code(), 0);
         assert_eq!(outcome(End::Deadline).code(), 1);
         assert_eq!(outcome(End::Cut).code(), 3);
+        assert_eq!(outcome(End::HookFailed).code(), 4);
+        for end in [End::Drained, End::Deadline, End::Cut, End::HookFailed] {
+            // What a `main` that returns it exits with. The type has no other way to be compared.
+            let code = format!("{:?}", Termination::report(outcome(end)));
+            assert_eq!(code, format!("{:?}", ExitCode::from(end.code() as u8)));
+        }
     }
 
     #[test]

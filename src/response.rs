@@ -123,7 +123,13 @@ impl Response {
     pub fn content_type(mut self, value: impl Into<Cow<'static, str>>) -> Self {
         let value = value.into();
         if h1::is_field_value(value.as_bytes()) {
-            self.content_type = Some(value);
+            // Blanks around a value are no part of it, and a value of blanks alone is none.
+            let bare = value.trim_matches([' ', '\t']);
+            self.content_type = Some(if bare.len() == value.len() {
+                value
+            } else {
+                Cow::Owned(bare.to_owned())
+            });
         } else {
             self.note(Mistake::Value("Content-Type".into()));
         }
@@ -308,6 +314,15 @@ mod tests {
         assert_eq!(response.fields, b"X-One: 1\r\n");
         assert_eq!(response.content_type.as_deref(), Some("text/css"));
         assert_eq!(response.mistake, None);
+    }
+
+    #[test]
+    fn blanks_around_a_content_type_are_not_sent() {
+        let response = Response::new(200).content_type(" text/css\t");
+        assert_eq!(response.content_type.as_deref(), Some("text/css"));
+        // What is left is none, and none is written.
+        let response = Response::new(200).content_type(" ");
+        assert_eq!(response.content_type.as_deref(), Some(""));
     }
 
     #[test]

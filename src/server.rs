@@ -20,6 +20,8 @@ use crate::sys::Sys;
 use crate::sys::listen::{Listener, Options, open_file_limit};
 use crate::sys::real::Real;
 use crate::sys::signals::{STOP_SIGNALS, Signals};
+#[cfg(feature = "rustls")]
+use crate::sys::tls::{Tls, TlsConfig};
 use crate::tick::millis;
 use crate::trigger::Trigger;
 
@@ -42,6 +44,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     signals: Option<Signals>,
     config: Config,
+    #[cfg(feature = "rustls")]
+    tls: Option<TlsConfig>,
 }
 
 /// How a server is bound, where [`Server::bind`] is not enough.
@@ -99,6 +103,8 @@ impl Builder {
             listeners,
             signals,
             config: Config::default(),
+            #[cfg(feature = "rustls")]
+            tls: None,
         })
     }
 }
@@ -160,6 +166,14 @@ impl Server {
     #[must_use]
     pub fn late(mut self, late: Late) -> Self {
         self.config.late = late;
+        self
+    }
+
+    /// Speaks TLS on every socket. To plain HTTP the answer is then 400.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -273,10 +287,10 @@ impl Server {
         if self.signals.is_none() {
             self.signals = Some(Signals::install(&STOP_SIGNALS)?);
         }
-        let (sys, config) = self.into_parts()?;
+        let (sys, parts) = self.into_parts()?;
         let inbox = Inbox::new(sys.waker());
         let handler = make(inbox.handle())?;
-        Engine::new(sys, handler, config, inbox).run()
+        parts.run(sys, handler, inbox)
     }
 
     /// Answers requests with a handler, on a thread of its own. Signals are left alone unless the
@@ -287,12 +301,12 @@ impl Server {
     /// The event loop could not be set up, or the thread not started.
     pub fn spawn(self, handler: impl Handler + Send + 'static) -> io::Result<Running> {
         let addrs = self.local_addrs();
-        let (sys, config) = self.into_parts()?;
+        let (sys, parts) = self.into_parts()?;
         let inbox = Inbox::new(sys.waker());
         let handle = inbox.handle().clone();
         let thread = thread::Builder::new()
             .name("ebbtide".into())
-            .spawn(move || Engine::new(sys, handler, config, inbox).run())?;
+            .spawn(move || parts.run(sys, handler, inbox))?;
         Ok(Running {
             handle,
             addrs,
@@ -300,7 +314,7 @@ impl Server {
         })
     }
 
-    fn into_parts(mut self) -> Result<(Real, Config), Error> {
+    fn into_parts(mut self) -> Result<(Real, Parts), Error> {
         if self.config.limits.connections == usize::MAX
             && let Some(files) = open_file_limit()
         {
@@ -308,7 +322,30 @@ impl Server {
             let connections = files.saturating_sub(RESERVED_FILES).max(RESERVED_FILES);
             self.config.limits = self.config.limits.connections(connections);
         }
-        Ok((Real::new(self.listeners, self.signals)?, self.config))
+        let parts = Parts {
+            config: self.config,
+            #[cfg(feature = "rustls")]
+            tls: self.tls,
+        };
+        Ok((Real::new(self.listeners, self.signals)?, parts))
+    }
+}
+
+/// What a server is, besides its sockets.
+struct Parts {
+    config: Config,
+    #[cfg(feature = "rustls")]
+    tls: Option<TlsConfig>,
+}
+
+impl Parts {
+    /// The loop.
+    fn run(self, sys: Real, handler: impl Handler, inbox: Inbox) -> io::Result<Outcome> {
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = self.tls {
+            return Engine::new(Tls::new(sys, tls), handler, self.config, inbox).run();
+        }
+        Engine::new(sys, handler, self.config, inbox).run()
     }
 }
 

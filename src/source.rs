@@ -5,6 +5,10 @@
 //! what it had, and a [`Sink`] that says [`Flow::Pause`] is given nothing until it is woken, while
 //! the kernel's window holds the peer. Knows no sockets.
 
+use std::fmt;
+use std::sync::Arc;
+
+use crate::h1;
 use crate::handler::Reply;
 use crate::later::{Handle, Waker};
 use crate::request::Request;
@@ -20,10 +24,12 @@ pub trait Source: Send {
 }
 
 /// What a [`Source`] has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fill {
     /// There is more: ask again when there is room.
     More,
+    /// These, behind what was appended, and maybe more: ask again when there is room.
+    Share(Shared),
     /// Nothing more for now: ask again after [`Waker::wake`]. What was appended is sent at once.
     Pending,
     /// That was all.
@@ -31,6 +37,40 @@ pub enum Fill {
     /// The rest cannot be made. The connection is reset, so that the peer does not take what it has
     /// for the whole.
     Failed,
+}
+
+/// Bytes that many answers send, and that are not copied for any: an event, to very many streams.
+///
+/// They are kept as the chunk that they are sent as, framed once for all.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shared(Arc<[u8]>);
+
+impl Shared {
+    /// Copies bytes, for the last time.
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut chunk = Vec::new();
+        if !bytes.is_empty() {
+            h1::write_chunk(&mut chunk, bytes); // an empty one would be the last
+        }
+        Self(chunk.into())
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        let line = self.0.iter().position(|byte| *byte == b'\n');
+        line.map_or(&[], |end| &self.0[end + 1..self.0.len() - 2])
+    }
+
+    /// The bytes as a chunk of the chunked coding; nothing if there are none.
+    pub(crate) fn chunk(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({} bytes)", self.bytes().len())
+    }
 }
 
 /// Takes the body of a request, a piece at a time, and answers at its end.
@@ -72,5 +112,23 @@ impl Context<'_> {
     /// What wakes this source or sink again, from any thread.
     pub fn waker(&self) -> Waker {
         Waker::new(self.id, self.nth, self.handle.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_bytes_are_a_chunk() {
+        for (bytes, chunk) in [
+            (&b""[..], &b""[..]),
+            (b"a", b"1\r\na\r\n"),
+            (b"\n\r\n", b"3\r\n\n\r\n\r\n"),
+            (b"0123456789abcdef", b"10\r\n0123456789abcdef\r\n"),
+        ] {
+            let shared = Shared::new(bytes);
+            assert_eq!((shared.bytes(), shared.chunk()), (bytes, chunk));
+        }
     }
 }

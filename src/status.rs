@@ -30,6 +30,8 @@ pub struct Status {
     pub stage: &'static str,
     /// Milliseconds until the deadline of the drain; none while serving.
     pub left_millis: Option<u32>,
+    /// How far the drain is; none while serving.
+    pub progress: Option<Progress>,
     /// How many connections are in each phase.
     pub phases: Phases,
     /// What the guards that are held are held for.
@@ -38,6 +40,21 @@ pub struct Status {
     pub report: Report,
     /// The connections that were asked for.
     pub connections: Vec<Connection>,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Progress {
+    /// Connections that were open when the server was told to stop, and those accepted since.
+    pub connections: u64,
+    /// How many of them have been closed.
+    pub gone: u64,
+    /// Milliseconds since the server was told to stop.
+    pub elapsed_millis: u32,
+    /// Milliseconds that it has in all: the one deadline, from that moment.
+    pub limit_millis: u32,
 }
 
 /// How many connections are in each phase.
@@ -68,6 +85,31 @@ impl From<Counts> for Phases {
             reply: of(Phase::Reply),
             linger: of(Phase::Linger),
             tunnel: of(Phase::Tunnel),
+        }
+    }
+}
+
+/// Only the phases that somebody is in: `5000 idle, 50 handler`, or `no connections`.
+impl fmt::Display for Phases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.fresh, Phase::Fresh),
+            (self.idle, Phase::Idle),
+            (self.head, Phase::Head),
+            (self.body, Phase::Body),
+            (self.handler, Phase::Handler),
+            (self.reply, Phase::Reply),
+            (self.linger, Phase::Linger),
+            (self.tunnel, Phase::Tunnel),
+        ];
+        let mut separator = "";
+        for (count, phase) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{separator}{count} {}", phase.name())?;
+            separator = ", ";
+        }
+        match separator {
+            "" => f.write_str("no connections"),
+            _ => Ok(()),
         }
     }
 }
@@ -124,7 +166,17 @@ mod tests {
             let text = format!("{:?}", Phases::from(counts));
             assert!(text.contains(&format!("{}: 7", phase.name())), "{text}");
             assert_eq!(text.matches('7').count(), 1, "{text}");
+            let line = Phases::from(counts).to_string();
+            assert_eq!(line, format!("7 {}", phase.name()));
         }
+    }
+
+    #[test]
+    fn only_phases_with_someone_in_them_are_named() {
+        let mut phases = Phases::default();
+        assert_eq!(phases.to_string(), "no connections");
+        (phases.idle, phases.handler) = (5_000, 50);
+        assert_eq!(phases.to_string(), "5000 idle, 50 handler");
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl<T> Tracker<T> {
     /// that phase already. Returns whether it is still here.
     ///
     /// `now` must not be earlier than at the last call: the lists are in order because time is.
-    #[inline(always)]
+    #[inline]
     pub fn enter(&mut self, id: ConnId, phase: Phase, now: Tick) -> bool {
         let key = id.key();
         let Some(entry) = self.slab.get_mut(key as usize) else {

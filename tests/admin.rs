@@ -583,6 +583,28 @@ fn ctl_has_an_exit_code_for_each_way_to_fail() {
     let served = served_on(&directory);
     let impatient = ["--admin", &admin, "wait", "--timeout", "50ms"];
     assert_fails(&ctl(&impatient), 1, "has not gone within 50ms");
+    // The word to stop arrives, but somebody is still there when patience ends.
+    let uploading = upload(&served, &directory);
+    let impatient = ["--admin", &admin, "shutdown", "--wait", "--timeout", "50ms"];
+    assert_fails(&ctl(&impatient), 1, "has not gone within 50ms");
+    assert_eq!(status(&directory)["stage"], "draining");
+    let progress = &status(&directory)["progress"];
+    assert_eq!(
+        (&progress["connections"], &progress["gone"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(progress["limit_millis"], 25_000);
+    let text = told(ctl(&["--admin", &admin, "status"]));
+    assert!(text.contains(" left; 0 of 1 connections gone\n"), "{text}");
+    drop(uploading);
+    served.wait_report(0);
+    assert_fails(
+        &ctl(&["--admin", &admin, "shutdown", "--timeout", "1s"]),
+        2,
+        "--wait",
+    );
+
+    let served = served_on(&directory);
     // The served port is no admin listener: what answers there is a 404.
     let wrong = served.addr().to_string();
     assert_fails(&ctl(&["--admin", &wrong, "status"]), 1, "404");
@@ -593,7 +615,9 @@ fn ctl_tells_it_to_stop_and_waits() {
     let directory = Directory::new();
     let served = served_on(&directory);
     let uploading = upload(&served, &directory);
-    let waiting = start_ctl(&["--admin", &directory.unix(), "shutdown", "--wait"]);
+    let admin = directory.unix();
+    let waiting = ["--admin", &admin, "shutdown", "--wait", "--timeout", "1m"];
+    let waiting = start_ctl(&waiting);
     served.wait_refused();
     uploading.send(b"cd");
     assert_eq!(uploading.response(0).body, b"abcd");

@@ -9,6 +9,7 @@ mod support;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -22,25 +23,34 @@ const FLAGS: &[&str] = &[
     "--listen",
     "--drain-timeout",
     "--drain-delay",
+    "--drain-quiet",
+    "--health-path",
     "--drain-head-timeout",
     "--late-requests",
     "--idle-grace",
     "--close-spread",
     "--linger",
     "--signals",
+    "--exit-delay",
     "--dev",
     "--reuse-port",
     "--head-timeout",
     "--body-timeout",
     "--write-timeout",
+    "--min-progress",
     "--idle-timeout",
     "--handler-timeout",
+    "--admin",
+    "--admin-token-file",
     "--max-head",
     "--max-headers",
     "--max-body",
     "--max-connections",
     "--log-connections",
     "--report",
+    "--root",
+    "--symlinks",
+    "--dot-files",
 ];
 
 #[test]
@@ -91,6 +101,17 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         (&["serve", "--max-body", "64XB"], "--max-body"),
         (&["serve", "--report", "verse"], "verse"),
         (&["serve", "--drain-timeout"], "--drain-timeout"),
+        (&["serve", "--exit-delay", "26s"], "--exit-delay"),
+        (&["serve", "--admin", "0.0.0.0:1"], "--admin-token-file"),
+        (&["serve", "--admin-token-file", "/x"], "--admin"),
+        (&["ctl", "shutdown", "--timeout", "1s"], "--wait"),
+        (&["serve", "--root", "/no/such"], "--root: /no/such"),
+        (&["serve", "--root", "/dev/null"], "--root: /dev/null"),
+        (
+            &["serve", "--root", "/", "--symlinks", "some"],
+            "--symlinks",
+        ),
+        (&["serve", "--dot-files"], "--root"),
         (&["serve", "surplus"], "surplus"),
         (&["swerve"], "swerve"),
     ];
@@ -263,6 +284,37 @@ fn text_report_says_how_it_ended() {
 }
 
 #[test]
+fn an_exit_delay_comes_after_the_report_and_is_ended_by_a_second_signal() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let served = Served::start(&["--report", "json", "--exit-delay", "300ms"]);
+    let start = Instant::now();
+    served.terminate();
+    served.log().wait_line("\"exit_code\":0", PATIENCE);
+    let reported = Instant::now();
+    let (exit, report) = served.wait_report(0);
+    assert!(exit.at - start >= DELAY, "after {:?}", exit.at - start);
+    assert!(exit.at > reported);
+    assert!(report.drain_millis() < 300, "{report:?}");
+
+    let served = Served::start(&["--report", "json", "--exit-delay", "20s"]);
+    served.terminate();
+    served.log().wait_line("\"exit_code\":0", PATIENCE);
+    served.terminate();
+    assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
+
+    // What was cut is over; and the deadline covers the delay.
+    let served = Served::start(&["--exit-delay", "20s", "--dev"]);
+    served.terminate();
+    assert_eq!(served.wait_exit(PATIENCE).code, Some(3));
+    let served = Served::start(&["--exit-delay", "1s", "--drain-timeout", "1s"]);
+    let client = Client::connect(served.addr());
+    client.send(&get("/delay/20000"));
+    served.settle();
+    served.terminate();
+    assert_eq!(served.wait_exit(PATIENCE).code, Some(1));
+}
+
+#[test]
 fn no_report_prints_none() {
     let quiet = Served::start(&["--report", "none"]);
     let loud = Served::start(&["--report", "json"]);
@@ -297,6 +349,68 @@ fn connections_are_counted_in_the_log() {
     // It comes again, with what is true then.
     drop(idle);
     served.log().wait_line(": 1 handler", PATIENCE);
+}
+
+#[test]
+fn a_signal_shows_what_the_oldest_wait_for_and_how_many_more() {
+    let served = Served::start(&[]);
+    let waiting: Vec<_> = (0..23)
+        .map(|n| {
+            let client = Client::connect(served.addr());
+            client.send(&get(&format!("/delay/{}", 60_000 + n)));
+            client
+        })
+        .collect();
+    let idle = Client::connect(served.addr());
+    idle.exchange(0, GET);
+    served.signal(Signal::SIGUSR1);
+    served.log().wait_line("  and 3 more", PATIENCE);
+    let log = served.log().lines();
+    assert!(
+        log.iter()
+            .any(|line| line.contains("connections: 1 idle, 23 handler")),
+        "{log:#?}"
+    );
+    let rows = log.iter().filter(|line| line.contains(" (handler for "));
+    let paths = rows.filter_map(|line| line.split(" GET ").nth(1)?.split(' ').next());
+    let expected: Vec<_> = (0..20).map(|n| format!("/delay/{}", 60_000 + n)).collect();
+    assert_eq!(paths.collect::<Vec<_>>(), expected);
+    // It goes on.
+    assert_eq!(idle.exchange(1, GET).body, HELLO);
+    drop((waiting, idle));
+}
+
+#[test]
+fn the_environment_says_how_much_is_logged() {
+    let logged = |level| {
+        let mut command = Command::new(command());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--report", "none"]);
+        let mut child = command
+            .env("RUST_LOG", level)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        // It may not listen yet, and then the signal ends it: until it has heard one.
+        let pid = Pid::from_raw(child.id() as i32);
+        while caught(pid) & (1 << (Signal::SIGTERM as u32 - 1)) == 0 {
+            std::thread::yield_now();
+        }
+        kill(pid, Signal::SIGTERM).expect("it is there");
+        assert_eq!(child.wait().expect("it ends").code(), Some(0));
+        std::io::read_to_string(child.stderr.take().expect("a pipe")).expect("text")
+    };
+    assert_eq!(logged("error"), "");
+    assert!(!logged("info").contains(" DEBUG "));
+    let debug = logged("ebbtide=debug");
+    let line = " DEBUG ebbtide::engine::stop: the listeners are closed\n";
+    assert!(debug.contains(line), "{debug}");
+}
+
+/// The signals that a process catches, as the kernel tells: a bit each.
+fn caught(pid: Pid) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("a number")
 }
 
 #[test]

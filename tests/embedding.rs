@@ -199,42 +199,6 @@ fn a_hook_that_panics_is_exit_code_4_and_the_others_run() {
     assert_eq!(*exit.lock().unwrap(), Some(4));
 }
 
-#[test]
-fn no_hook_holds_the_exit_beyond_the_deadline() {
-    let limit = Duration::from_millis(300);
-    let hang = || {
-        // Never returns while the test runs.
-        let (_held, never) = channel::<()>();
-        let _ = never.recv_timeout(PATIENCE);
-    };
-    let hung = |server: Server| server.drain(Drain::new().limit(limit));
-    let cases: [(&str, Server); 4] = [
-        ("on_trigger", hung(server()).on_trigger(move |_| hang())),
-        (
-            "on_listener_closed",
-            hung(server()).on_listener_closed(hang),
-        ),
-        ("on_drained", hung(server()).on_drained(move |_| hang())),
-        ("on_exit", hung(server()).on_exit(move |_| hang())),
-    ];
-    for (hook, server) in cases {
-        let running = server.spawn(hello).unwrap();
-        let start = Instant::now();
-        let outcome = running.shutdown().unwrap();
-        let took = start.elapsed();
-        assert_eq!(
-            (outcome.end, outcome.code()),
-            (End::HookFailed, 4),
-            "{hook}"
-        );
-        assert_eq!(outcome.report.failed_hooks.first().unwrap(), hook);
-        assert!(took >= limit, "{hook}: given up after {took:?}");
-        // 50 ms by the contract; these machines are shared.
-        assert!(took < limit + Duration::from_secs(1), "{hook}: {took:?}");
-        println!("{hook} hung: exit {:?} after the deadline", took - limit);
-    }
-}
-
 fn guarded(server: Server) -> (Running, ebbtide::Guard) {
     let running = server.spawn(hello).unwrap();
     let guard = running.handle().guard("flush queue");
@@ -320,6 +284,9 @@ fn the_loop_says_where_it_stands() {
     let draining = status(page);
     assert_eq!(draining.stage, "draining");
     assert!(draining.left_millis.is_some_and(|left| left <= 25_000));
+    let progress = draining.progress.unwrap();
+    // The default of a drain has an end.
+    assert_eq!((progress.connections, progress.limit_millis), (2, 25_000));
     ticket.send(Response::new(204));
     read_all(&mut client);
     drop(client);
@@ -360,4 +327,21 @@ fn readiness_is_answered_without_the_handler() {
     let outcome = running.wait().unwrap();
     assert_eq!(outcome.code(), 0);
     assert!(start.elapsed() < PATIENCE, "the notice did not end early");
+}
+
+#[test]
+#[cfg(unix)]
+fn the_signals_that_were_chosen_drain_it() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::getpid;
+
+    let builder = Server::builder().signals([Signal::SIGUSR2 as i32]);
+    let server = builder.bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let running = server.spawn(hello).unwrap();
+    kill(getpid(), Signal::SIGUSR2).unwrap();
+    let outcome = running.wait().unwrap();
+    assert_eq!(
+        (outcome.end, &*outcome.report.trigger),
+        (End::Drained, "SIGUSR2")
+    );
 }

@@ -39,6 +39,7 @@ const LAYERS: &[Layer] = &[
     layer("later", &[CORE, FACE], &["log"]),
     layer("source", &[CORE, FACE], &[]),
     layer("pipe", &[CORE, FACE], &[]),
+    layer("sse", &[CORE, FACE], &["slab"]),
     layer("upgrade", &[CORE, FACE], &[]),
     layer("config", &[CORE, FACE], &[]),
     layer("report", &[CORE, FACE], &["serde", "serde_json"]),

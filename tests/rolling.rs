@@ -1,8 +1,8 @@
 //! Restarts under load, and nothing is lost: in turn behind HAProxy, by socket activation, and on
-//! one shared port.
+//! one shared port. R32.
 //!
-//! No client tries anything twice, so every request that a restart costs is counted. Knows the
-//! command from outside.
+//! No client tries anything twice, so every request that a restart costs is counted. That it would
+//! be is shown by a server which is killed instead of told to stop. Knows the command from outside.
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
 

@@ -4,22 +4,25 @@
 //! on the same thread: the allocator counts by thread, so a figure holds all that the server did
 //! and nothing that another test does. A client here allocates nothing.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
 use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
 use nix::time::{ClockId, clock_gettime};
 
-use ebbtide::Response;
 use ebbtide::config::Config;
 use ebbtide::engine::Engine;
 use ebbtide::handler::Handler;
 use ebbtide::later::Inbox;
+use ebbtide::sse::{Event, Topic};
 use ebbtide::sys::Sys;
 use ebbtide::sys::listen::{Listener, Options};
 use ebbtide::sys::real::Real;
 use ebbtide::sys::sim::{PeerId, Setup, Sim};
+use ebbtide::{Request, Response};
 
 /// Requests by name, in the pieces in which they arrive, and how many answers they have.
 const REQUESTS: &[(&str, &[&str], u64)] = &[
@@ -188,6 +191,107 @@ fn an_idle_connection_costs_at_most_64_bytes_on_sockets() {
     assert!((32.0..=most).contains(&each), "{each} bytes");
 }
 
+/// What holds a request whose answer takes time: the working state of the connection, its request
+/// line, and the ticket. No buffer of the request's or of an answer's is kept.
+#[test]
+fn a_request_that_waits_for_its_ticket_costs_at_most_512_bytes() {
+    let memory = |connections: u32| {
+        let tickets = Rc::new(RefCell::new(Vec::new()));
+        let sim = Sim::new(quiet());
+        let inbox = Inbox::new(sim.waker());
+        let later = {
+            let tickets = Rc::clone(&tickets);
+            move |request: &Request<'_>| {
+                let (later, ticket) = request.later();
+                tickets.borrow_mut().push(ticket);
+                later
+            }
+        };
+        let mut engine = Engine::new(sim, later, Config::default(), inbox);
+        let bytes = waiting(&mut engine, connections);
+        let mut tickets = tickets.take();
+        assert_eq!(tickets.len(), connections as usize);
+        for ticket in tickets.drain(..) {
+            ticket.send(Response::new(204));
+        }
+        turn_until(&mut engine, |engine| idle(engine) == connections);
+        bytes
+    };
+    let each = (memory(1 << 13) - memory(1 << 12)) as f64 / f64::from(1 << 12);
+    println!("a request that waits for its ticket costs {each} bytes, with its connection");
+    assert!((64.0..=512.0).contains(&each), "{each} bytes");
+}
+
+/// The same of a stream of events between two of them.
+#[test]
+fn a_stream_between_two_events_costs_at_most_512_bytes() {
+    let memory = |connections: u32| {
+        let topic = Topic::new();
+        let mut engine = subscribed(&topic);
+        let bytes = waiting(&mut engine, connections);
+        assert_eq!(topic.numbers().subscribers, connections as usize);
+        bytes
+    };
+    let each = (memory(1 << 13) - memory(1 << 12)) as f64 / f64::from(1 << 12);
+    println!("a stream between two events costs {each} bytes, with its connection");
+    assert!((64.0..=512.0).contains(&each), "{each} bytes");
+}
+
+/// An event is copied once: what one more subscriber allocates is a place in the list of those who
+/// are woken, twice at most while that grows, and nothing of it stays.
+#[test]
+fn an_event_is_not_copied_for_its_subscribers() {
+    const SUBSCRIBERS: u32 = 2_000;
+    let topic = Topic::new();
+    let mut engine = subscribed(&topic);
+    waiting(&mut engine, SUBSCRIBERS);
+    let event = Event::new("x".repeat(100_000));
+    let mut fan_out = || {
+        let before = engine.report().bytes_out;
+        topic.publish(&event);
+        let all = before + u64::from(SUBSCRIBERS) * 100_000;
+        turn_until(&mut engine, |engine| engine.report().bytes_out >= all);
+    };
+    fan_out();
+    let cost = measure(fan_out);
+    let alone = measure(|| assert_eq!(Topic::new().publish(&event), 0));
+    let each = (cost.bytes_total - alone.bytes_total) as f64 / f64::from(SUBSCRIBERS);
+    println!("an event of 100 kB allocates {each} bytes for each subscriber, besides itself");
+    assert!(each <= 64.0, "{each} bytes");
+    assert!(cost.count_total < 100, "{cost:?}");
+}
+
+/// An engine on the simulator whose peers all subscribe to a topic.
+fn subscribed(topic: &Topic) -> Engine<Sim, impl Handler> {
+    let sim = Sim::new(quiet());
+    let inbox = Inbox::new(sim.waker());
+    let topic = topic.clone();
+    let subscribe = move |request: &Request<'_>| topic.subscribe(request);
+    Engine::new(sim, subscribe, Config::default(), inbox)
+}
+
+/// Lets so many peers ask for what takes time, and says what that costs.
+fn waiting<H: Handler>(engine: &mut Engine<Sim, H>, connections: u32) -> i64 {
+    let handler = ebbtide::tracker::Phase::Handler as usize;
+    let mut bytes = 0;
+    for n in 1..=connections {
+        let peer = engine.sys().connect(0);
+        engine.sys().send(peer, BROWSER);
+        // What the simulator itself allocates, it allocates before.
+        bytes +=
+            measure(|| turn_until(engine, |engine| engine.counts()[handler] == n)).bytes_current;
+    }
+    bytes
+}
+
+/// A world that keeps nothing of what is sent, whose peers take as much as there is.
+fn quiet() -> Setup {
+    Setup {
+        record: false,
+        ..Setup::default()
+    }
+}
+
 /// The longest head there may be, a byte at a time: four times as many bytes cost four times as
 /// much, and would cost sixteen times as much if each began the search again.
 #[test]
@@ -228,11 +332,7 @@ fn a_head_that_drips_holds_its_own_length() {
 
 /// An engine on the simulator that answers everything, and peers that are connected.
 fn simulated(peers: usize) -> (Engine<Sim, impl Handler>, Vec<PeerId>) {
-    let sim = Sim::new(Setup {
-        record: false,
-        ..Setup::default()
-    });
-    let mut engine = engine(sim);
+    let mut engine = engine(Sim::new(quiet()));
     let peers = (0..peers).map(|_| engine.sys().connect(0)).collect();
     engine.turn().unwrap();
     engine.turn().unwrap(); // their first events
@@ -249,7 +349,7 @@ fn listening() -> (Engine<Real, impl Handler>, SocketAddr) {
 
 fn engine<S: Sys>(sys: S) -> Engine<S, impl Handler> {
     let inbox = Inbox::new(sys.waker());
-    let hello = |_: &ebbtide::Request<'_>| {
+    let hello = |_: &Request<'_>| {
         Response::new(200)
             .content_type("text/plain")
             .body("Hello, World!")

@@ -1,11 +1,12 @@
-//! A head never panics; whole or byte by byte it is the same; httparse agrees with what was made
-//! of it; and parsing it again gives it again.
+//! A head never panics; whole or byte by byte it is the same; a second parser, written from the
+//! RFC's grammar, takes the same heads and makes the same of them; and so does httparse.
 
 #![no_main]
 
 use std::mem::MaybeUninit;
 
-use ebbtide::h1::{Bad, Codec, Event, Head, Limits};
+use ebbtide::h1::{Bad, Codec, Event, Framing, Head, Limits};
+use ebbtide_fuzz::request::{self, Body, Verdict};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits {
@@ -19,23 +20,83 @@ fuzz_target!(|bytes: &[u8]| {
     let whole = receive(bytes, bytes.len());
     assert_eq!(whole, receive(bytes, 1));
 
-    if let Ok((end, Some(text))) = whole {
-        let bytes = &bytes[..end];
-        let mut room = [const { MaybeUninit::uninit() }; 8];
-        let head = Head::parse(bytes, &mut room).expect("it was good before");
-        assert_eq!(format!("{head:?}"), text);
-        let _ = (head.path(), head.query(), head.authority());
-
-        let mut room = [httparse::EMPTY_HEADER; 8];
-        let mut request = httparse::Request::new(&mut room);
-        let len = request.parse(bytes).expect("httparse takes it");
-        assert_eq!(len, httparse::Status::Complete(bytes.len()));
-        assert_eq!(request.headers, head.fields);
-        // httparse skips empty lines and takes other line ends; we have none but CRLF.
-        let lf = (0..bytes.len()).filter(|at| bytes[*at] == b'\n');
-        assert!(lf.into_iter().all(|at| bytes[at - 1] == b'\r'));
+    match (request::read(bytes), &whole) {
+        (Verdict::Good(theirs), Ok((end, Some(text)))) => {
+            let bytes = &bytes[..*end];
+            assert_eq!(theirs.skipped + theirs.len, *end, "another end");
+            let mut room = [const { MaybeUninit::uninit() }; 8];
+            let head = Head::parse(bytes, &mut room).expect("it was good before");
+            assert_eq!(format!("{head:?}"), *text);
+            same(&head, &theirs);
+            httparse_agrees(bytes, &head);
+        }
+        // What is only too large is good.
+        (Verdict::Good(theirs), Err(Bad::TargetTooLong | Bad::HeadTooLarge)) => {
+            assert!(theirs.len > LIMITS.head as usize);
+        }
+        (Verdict::Good(theirs), Err(Bad::TooManyFields)) => {
+            assert!(theirs.fields.len() > usize::from(LIMITS.fields));
+        }
+        (Verdict::Good(theirs), ours) => panic!("{ours:?} of {theirs:?}"),
+        (theirs, Ok((_, Some(text)))) => panic!("{text} is {theirs:?}"),
+        // A head that is whole is judged, and what was refused before can become no good one.
+        (Verdict::Bad, Ok((at, None))) => {
+            let ends = bytes[*at..].windows(4).any(|four| four == b"\r\n\r\n");
+            assert!(!ends, "it waits for the end of what has ended");
+        }
+        (Verdict::Partial, Err(bad)) if !is_limit(*bad) => {
+            for rest in ["\r\n\r\n", "\n\r\n", " / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+                let whole = [bytes, rest.as_bytes()].concat();
+                let then = request::read(&whole);
+                assert!(!matches!(then, Verdict::Good(_)), "{bad:?} too early");
+            }
+        }
+        (Verdict::Bad, Err(_)) | (Verdict::Partial, _) => {}
     }
 });
+
+fn is_limit(bad: Bad) -> bool {
+    matches!(
+        bad,
+        Bad::TargetTooLong | Bad::HeadTooLarge | Bad::TooManyFields
+    )
+}
+
+/// Both make the same of it.
+fn same(head: &Head<'_, '_>, theirs: &request::Head<'_>) {
+    assert_eq!(head.method.as_bytes(), theirs.method);
+    assert_eq!(head.target.as_bytes(), theirs.target);
+    assert_eq!(head.minor, theirs.minor);
+    let fields: Vec<_> = head
+        .fields
+        .iter()
+        .map(|field| (field.name.as_bytes(), field.value))
+        .collect();
+    assert_eq!(fields, theirs.fields);
+    let body = match head.framing {
+        Framing::None => Body::None,
+        Framing::Length(length) => Body::Length(length),
+        Framing::Chunked => Body::Chunked,
+    };
+    assert_eq!(body, theirs.body);
+    assert_eq!(head.keep_alive, theirs.keep_alive);
+    assert_eq!(head.expects_continue, theirs.expects_continue);
+    // The parts of a target are in it, and make it up.
+    let path = head.path();
+    assert!(path == "/" || head.target.contains(path));
+    if let Some(query) = head.query() {
+        assert!(head.target.ends_with(&format!("?{query}")));
+    }
+    assert!(head.authority().is_some() || head.minor == 0);
+}
+
+fn httparse_agrees(bytes: &[u8], head: &Head<'_, '_>) {
+    let mut room = [httparse::EMPTY_HEADER; 8];
+    let mut request = httparse::Request::new(&mut room);
+    let len = request.parse(bytes).expect("httparse takes it");
+    assert_eq!(len, httparse::Status::Complete(bytes.len()));
+    assert_eq!(request.headers, head.fields);
+}
 
 /// What comes out of bytes that come so many at a time: how many were consumed, and the head.
 fn receive(bytes: &[u8], step: usize) -> Result<(usize, Option<String>), Bad> {

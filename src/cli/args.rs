@@ -15,7 +15,12 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cli::admin::args::Flags as AdminFlags;
 use crate::cli::ctl::args::Ctl;
+use crate::cli::exit::{self, Flags as ExitFlags};
+use crate::cli::files::args::FileFlags;
+use crate::cli::pace::Pace;
+use crate::cli::tls::TlsFlags;
 use crate::cli::values;
+pub use crate::cli::values::{LateRequests, Maybe};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -30,7 +35,8 @@ pub enum Command {
 
 /// Serve the demo routes until a signal, then drain.
 ///
-/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /health.
+/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /health; and with --root
+/// the files below it.
 ///
 /// Durations are written 250ms, 2s or 1m; sizes 64KiB, 64MiB or 1000 (bytes).
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -51,11 +57,14 @@ pub struct Serve {
     )]
     pub listen: Vec<SocketAddr>,
 
-    /// Share the port with other processes that ask for the same (SO_REUSEPORT), such as a
-    /// successor. Off by default, so that a second server by mistake fails and does not take half
-    /// of the connections
+    /// Share the port with other processes that ask for the same (SO_REUSEPORT), as a successor. Off
+    /// by default, so that a second server by mistake fails and does not take half of the clients
     #[arg(long, help_heading = LISTENING)]
     pub reuse_port: bool,
+
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsFlags,
 
     /// The one deadline of a drain, from the signal on and over everything; what is left then is
     /// cut. Below the 30 s after which Kubernetes kills
@@ -176,6 +185,10 @@ pub struct Serve {
     )]
     pub signals: Vec<i32>,
 
+    /// When the process ends.
+    #[command(flatten)]
+    pub exit: ExitFlags,
+
     /// No drain: the first signal cuts. For development, where a restart should not wait
     #[arg(long, help_heading = STOPPING)]
     pub dev: bool,
@@ -192,28 +205,9 @@ pub struct Serve {
     )]
     pub head_timeout: Duration,
 
-    /// How long each 8 KiB of a request's body may take to arrive. Longer than a mobile link falls
-    /// silent
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "30s",
-        value_parser = values::positive_duration,
-        help_heading = TIMEOUTS,
-    )]
-    pub body_timeout: Duration,
-
-    /// How long a client may take none of the bytes it is owed. As long as an upload may pause
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "30s",
-        value_parser = values::positive_duration,
-        help_heading = TIMEOUTS,
-    )]
-    pub write_timeout: Duration,
+    /// How slow a client may be in the middle of something.
+    #[command(flatten)]
+    pub pace: Pace,
 
     /// How long a connection may wait for its next request. Longer than the 60 s after which load
     /// balancers close theirs, so that it is they who do
@@ -241,6 +235,10 @@ pub struct Serve {
     /// How it is watched and told to stop, besides by signals.
     #[command(flatten)]
     pub admin: AdminFlags,
+
+    /// Which files are served, besides the routes.
+    #[command(flatten)]
+    pub files: FileFlags,
 
     /// The longest head of a request, in bytes. Room for large cookies
     #[arg(
@@ -306,21 +304,6 @@ pub struct Serve {
     pub report: Report,
 }
 
-/// An option for which no value is one of the values. Under its own name clap would take it for a
-/// flag that may be left out.
-pub type Maybe<T> = Option<T>;
-
-/// What becomes of requests whose first byte comes after the signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LateRequests {
-    /// They are served like any other.
-    Serve,
-    /// They are answered with this status.
-    Reject(u16),
-    /// Their connection is closed without an answer.
-    Drop,
-}
-
 /// How the outcome of a drain is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Report {
@@ -364,11 +347,10 @@ where
         None => return Err(Exit::Told(Cli::command().render_help().to_string())),
     };
     serve.admin.check().map_err(|why| mistake(&why))?;
-    if serve.drain_delay > serve.drain_timeout {
-        return Err(mistake(
-            "--drain-delay: is longer than --drain-timeout, which covers it; lengthen that one too",
-        ));
-    }
+    exit::check(&serve).map_err(|why| mistake(&why))?;
+    serve.files.check().map_err(|why| mistake(&why))?;
+    let tls = serve.tls.check(&serve.signals);
+    tls.map_err(|why| mistake(&why))?;
     serve.signals.sort_unstable();
     serve.signals.dedup();
     Ok(Command::Serve(serve))
@@ -477,28 +459,14 @@ const TIMEOUTS: &str = "Timeouts";
 const LIMITS: &str = "Limits";
 const OUTPUT: &str = "Output";
 
-const AFTER_HELP: &str = "\
-Examples:
-  ebbtide serve --listen 0.0.0.0:8080 --drain-delay 5s
-      Behind a load balancer that checks /health every few seconds
-  ebbtide serve --listen 127.0.0.1:0 --dev
-      On a free port, without a drain
-
-Exit codes:
-  0  drained: nothing was cut
-  1  the deadline, or another limit during the drain, cut connections
-  2  bad usage, or could not start
-  3  cut by a second signal (by the third at the latest, whatever the server is doing)
-  4  a hook failed
-
-SIGUSR1 logs what every connection is waiting for, unless --signals names it.
-RUST_LOG sets what is logged to stderr: error, warn, info (the default), debug or trace.";
+const AFTER_HELP: &str = include_str!("after-help.txt");
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::admin::args::Place;
     use crate::cli::ctl::args::Ask;
+    use crate::cli::files::args::Symlinks;
 
     fn parse_line(line: &str) -> Result<Command, Exit> {
         let words = line.split_whitespace().map(OsString::from);
@@ -539,6 +507,7 @@ mod tests {
         let expected = Serve {
             listen: Vec::new(),
             reuse_port: false,
+            tls: TlsFlags::default(),
             drain_timeout: secs(25),
             drain_delay: secs(0),
             drain_quiet: None,
@@ -549,13 +518,18 @@ mod tests {
             close_spread: secs(0),
             linger: millis(250),
             signals: vec![2, 15],
+            exit: ExitFlags::default(),
             dev: false,
             head_timeout: secs(10),
-            body_timeout: secs(30),
-            write_timeout: secs(30),
+            pace: Pace {
+                body_timeout: secs(30),
+                write_timeout: secs(30),
+                min_progress: 8 << 10,
+            },
             idle_timeout: secs(75),
             handler_timeout: None,
             admin: AdminFlags::default(),
+            files: FileFlags::default(),
             max_head: 64 << 10,
             max_headers: 100,
             max_body: 64 << 20,
@@ -571,6 +545,7 @@ mod tests {
         let expected = Serve {
             listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()],
             reuse_port: true,
+            tls: TlsFlags::default(),
             drain_timeout: secs(60),
             drain_delay: secs(5),
             drain_quiet: Some(secs(1)),
@@ -581,15 +556,26 @@ mod tests {
             close_spread: millis(3),
             linger: millis(4),
             signals: vec![1, 2, 3],
+            exit: ExitFlags {
+                exit_delay: millis(15),
+            },
             dev: true,
             head_timeout: millis(5),
-            body_timeout: millis(6),
-            write_timeout: millis(7),
+            pace: Pace {
+                body_timeout: millis(6),
+                write_timeout: millis(7),
+                min_progress: 15 << 10,
+            },
             idle_timeout: millis(8),
             handler_timeout: Some(millis(9)),
             admin: AdminFlags {
                 admin: Some(Place::Unix("/a".into())),
                 admin_token_file: Some("/b".into()),
+            },
+            files: FileFlags {
+                root: Some("/c".into()),
+                symlinks: Some(Symlinks::Any),
+                dot_files: true,
             },
             max_head: 1 << 10,
             max_headers: 11,
@@ -601,9 +587,10 @@ mod tests {
         let heard = serve(
             "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
              --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
-             --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --dev \
-             --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --idle-timeout 8ms \
-             --handler-timeout 9ms --admin unix:/a --admin-token-file /b --max-head 1KiB --max-headers 11 --max-body 12 \
+             --idle-grace 2ms --close-spread 3ms --linger 4ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
+             --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --min-progress 15KiB --idle-timeout 8ms \
+             --handler-timeout 9ms --admin unix:/a --admin-token-file /b \
+             --root /c --symlinks any --dot-files --max-head 1KiB --max-headers 11 --max-body 12 \
              --max-connections 13 --log-connections 14s --report json",
         );
         assert_eq!(heard, expected);
@@ -753,6 +740,11 @@ mod tests {
             (
                 "serve --drain-timeout 5s --drain-delay 6s",
                 "--drain-delay: is longer than --drain-timeout, which covers it; \
+                 lengthen that one too",
+            ),
+            (
+                "serve --drain-timeout 5s --exit-delay 6s",
+                "--exit-delay: is longer than --drain-timeout, which covers it; \
                  lengthen that one too",
             ),
         ];

@@ -4,9 +4,11 @@
 //! pieces of a known and of an unknown length.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::files::Files;
 use super::timer::Timer;
+use crate::sse::{Event, Topic};
 use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Source, Waker};
 
 /// Answers the demo's routes.
@@ -14,12 +16,21 @@ use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Sourc
 pub(super) struct Demo {
     timer: Timer,
     max_body: u64,
+    files: Option<Files>,
+    /// An event a second, from the first subscriber on.
+    ticks: Option<Topic>,
 }
 
 impl Demo {
-    /// The demo, which buffers bodies up to `max_body` bytes for `/echo`.
-    pub(super) const fn new(timer: Timer, max_body: u64) -> Self {
-        Self { timer, max_body }
+    /// The demo, which buffers bodies up to `max_body` bytes for `/echo`, and has files at the
+    /// paths that are none of its routes.
+    pub(super) const fn new(timer: Timer, max_body: u64, files: Option<Files>) -> Self {
+        Self {
+            timer,
+            max_body,
+            files,
+            ticks: None,
+        }
     }
 }
 
@@ -32,6 +43,7 @@ enum Route {
     Delay { millis: u32 },
     Bytes { length: u64 },
     Stream { chunks: u64, millis: u32 },
+    Events,
     Health,
 }
 
@@ -42,6 +54,7 @@ impl Route {
             ("plaintext", None, None) => Self::Plaintext,
             ("json", None, None) => Self::Json,
             ("echo", None, None) => Self::Echo,
+            ("events", None, None) => Self::Events,
             ("health", None, None) => Self::Health,
             ("delay", Some(millis), None) => Self::Delay {
                 millis: number(millis)?,
@@ -82,12 +95,11 @@ fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
 impl Handler for Demo {
     fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
         match Route::of(head.path()) {
-            None => Admit::Refuse(Response::text(404, "not here\n")),
-            Some(route) if !route.allows(head.method) => Admit::Refuse(
-                Response::text(405, "not with this method\n").field("Allow", route.allow()),
-            ),
+            None if self.files.is_none() => Admit::Refuse(not_here()),
+            None if !matches!(head.method, "GET" | "HEAD") => not_allowed("GET, HEAD"),
+            Some(route) if !route.allows(head.method) => not_allowed(route.allow()),
             Some(Route::Echo) => Admit::Buffer(self.max_body),
-            Some(_) => Admit::Take,
+            Some(_) | None => Admit::Take,
         }
     }
 
@@ -113,14 +125,26 @@ impl Handler for Demo {
                 };
                 Response::new(200).content_type("text/plain").source(stream)
             }
-            // `admit` has refused the one already, and the server itself answers the other.
-            Some(Route::Health) | None => Response::text(404, "not here\n"),
+            Some(Route::Events) => self.ticks().subscribe(request),
+            None => match &self.files {
+                Some(files) => files.answer(request),
+                None => not_here(), // `admit` has refused it already
+            },
+            Some(Route::Health) => not_here(), // the server itself answers it
         };
         response.into()
     }
 }
 
 impl Demo {
+    fn ticks(&mut self) -> &Topic {
+        self.ticks.get_or_insert_with(|| {
+            let topic = Topic::new();
+            tick(topic.clone(), self.timer.clone(), Instant::now(), 0);
+            topic
+        })
+    }
+
     /// Answers that much later, by the timer's thread.
     fn delay(&self, request: &Request<'_>, millis: u32) -> Reply {
         let (later, ticket) = request.later();
@@ -130,6 +154,24 @@ impl Demo {
         });
         later.into()
     }
+}
+
+fn not_here() -> Response {
+    Response::text(404, "not here\n")
+}
+
+fn not_allowed(allow: &'static str) -> Admit {
+    Admit::Refuse(Response::text(405, "not with this method\n").field("Allow", allow))
+}
+
+/// Publishes a tick, and sees to the next.
+fn tick(topic: Topic, timer: Timer, time: Instant, n: u64) {
+    let sent = SystemTime::now().duration_since(UNIX_EPOCH);
+    let sent = sent.unwrap_or_default().as_micros();
+    topic.publish(&Event::new(format!(r#"{{"tick":{n},"sent_us":{sent}}}"#)));
+    let next = time + TICK;
+    let again = timer.clone();
+    timer.at(next, move || tick(topic, again, next, n + 1));
 }
 
 /// The request's body and its type.
@@ -197,6 +239,9 @@ impl Source for Chunks {
     }
 }
 
+/// How often there is an event.
+const TICK: Duration = Duration::from_secs(1);
+
 const HELLO: &str = "Hello, World!";
 const BINARY: &str = "application/octet-stream";
 
@@ -226,6 +271,7 @@ mod tests {
         let cases: &[(&str, Option<Route>)] = &[
             ("/plaintext", Some(Route::Plaintext)),
             ("/delay/250", Some(Route::Delay { millis: 250 })),
+            ("/events", Some(Route::Events)),
             ("/bytes/0", Some(Route::Bytes { length: 0 })),
             ("/stream/3/20", Some(stream)),
             ("/", None),

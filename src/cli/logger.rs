@@ -3,30 +3,62 @@
 //! At a terminal a line is short, `12:34:56.789Z INFO  listening on …`, with the time in UTC.
 //! Elsewhere, where lines are kept, it carries the date as well. Records of `debug` and `trace`
 //! name the module that wrote them; those above are for whoever runs the server, who need not know.
+//! Where a drain is watched in a line of its own, the lines that would say the same are left out.
 //!
 //! Knows nothing of what is logged.
 
 use std::borrow::Cow;
+use std::env;
 use std::io::{self, IsTerminal, Write};
 
-use env_logger::{Builder, Env};
+use anstream::AutoStream;
+use env_logger::{Builder, Env, Target};
 use log::{Level, Record};
 
+use super::screen;
+use crate::engine::PROGRESS_LINE;
+
 /// Starts logging: `info` and above, unless the environment variable `RUST_LOG` says otherwise.
-/// If there is a logger already, it stays.
-pub fn init() {
+/// `watched` is whether a line is rewritten below the log. If there is a logger already, it stays.
+pub fn init(watched: bool) {
     let short = io::stderr().is_terminal();
-    let started = Builder::from_env(Env::default().default_filter_or("info"))
-        .format(move |out, record| {
-            let time = out.timestamp_millis().to_string();
-            let time = if short { time_of_day(&time) } else { &time };
-            let style = out.default_level_style(record.level());
-            let level = format!("{style}{:<5}{style:#}", record.level());
-            write_line(out, time, &level, record)
-        })
-        .try_init();
-    if let Err(error) = started {
+    let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
+    builder.format(move |out, record| {
+        if watched && record.target() == PROGRESS_LINE {
+            return Ok(());
+        }
+        let time = out.timestamp_millis().to_string();
+        let time = if short { time_of_day(&time) } else { &time };
+        let style = out.default_level_style(record.level());
+        let level = format!("{style}{:<5}{style:#}", record.level());
+        write_line(out, time, &level, record)
+    });
+    if watched {
+        builder.target(Target::Pipe(Box::new(ToScreen)));
+        if !matches!(
+            env::var("RUST_LOG_STYLE").as_deref(),
+            Ok("always" | "never")
+        ) {
+            // As it would be without the pipe: by the terminal, NO_COLOR and the like.
+            builder.write_style(AutoStream::choice(&io::stderr()).into());
+        }
+    }
+    if let Err(error) = builder.try_init() {
         log::debug!("{error}");
+    }
+}
+
+/// Takes records, each whole.
+struct ToScreen;
+
+impl Write for ToScreen {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        screen::write(record);
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -7,16 +7,24 @@ pub mod admin;
 pub mod args;
 pub mod ctl;
 mod demo;
+pub mod exit;
+pub mod files;
+mod live;
 pub mod logger;
 mod notify;
+pub mod pace;
+mod screen;
 mod serve;
 mod timer;
+pub mod tls;
 mod token;
 mod values;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+use signal_hook::low_level;
 
 use self::args::{Command, Exit};
 
@@ -48,5 +56,15 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Writes a line to stderr. Where nobody reads it any more, the exit code still tells.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    screen::write(format!("{line}\n").as_bytes());
+}
+
+/// Signals by their names.
+fn names(signals: &[i32]) -> String {
+    let name = |signal: &i32| match low_level::signal_name(*signal) {
+        Some(name) => name.to_owned(),
+        None => format!("signal {signal}"),
+    };
+    let names: Vec<_> = signals.iter().map(name).collect();
+    names.join(" or ")
 }

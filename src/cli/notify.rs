@@ -241,35 +241,11 @@ fn extend(left: Duration) -> String {
 
 /// A drain in one line: `draining: 3 handler, 1 reply; 24 s left`.
 fn describe(status: &Status) -> String {
-    let Phases {
-        fresh,
-        idle,
-        head,
-        body,
-        handler,
-        reply,
-        linger,
-        tunnel,
-    } = status.phases;
-    let counts = [
-        (fresh, "fresh"),
-        (idle, "idle"),
-        (head, "head"),
-        (body, "body"),
-        (handler, "handler"),
-        (reply, "reply"),
-        (linger, "linger"),
-        (tunnel, "tunnel"),
-    ];
-    let mut waits: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, phase)| format!("{count} {phase}"))
-        .collect();
-    waits.extend(status.guards.iter().map(|guard| format!("{guard:?}")));
-    if waits.is_empty() {
-        waits.push("no connections".into());
+    let mut waits = Vec::new();
+    if status.phases != Phases::default() || status.guards.is_empty() {
+        waits.push(status.phases.to_string());
     }
+    waits.extend(status.guards.iter().map(|guard| format!("{guard:?}")));
     let left = status.left_millis.unwrap_or(0).div_ceil(1000);
     format!("{}: {}; {left} s left", status.stage, waits.join(", "))
 }
@@ -313,6 +289,7 @@ mod tests {
         let mut status = Status {
             stage: "draining",
             left_millis: Some(23_001),
+            progress: None,
             phases: Phases {
                 handler: 3,
                 reply: 1,

@@ -5,22 +5,23 @@
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::thread;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use signal_hook::consts::SIGUSR1;
-use signal_hook::iterator::Signals;
-use signal_hook::low_level;
 
 use super::admin::{self, Admin};
 use super::args::{DEFAULT_LISTEN, LateRequests, Report, Serve};
 use super::demo::Demo;
-use super::logger;
+use super::exit::Ears;
+use super::files::Files;
+use super::live::Live;
 use super::notify::Supervisor;
 use super::timer::Timer;
-use super::{activation, say};
+#[cfg(feature = "rustls")]
+use super::tls;
+use super::{activation, logger, names, say, screen};
 use crate::sys::listen::{Listener, Options};
-use crate::{Builder, Drain, End, Late, Limits, Response, Server, Times};
+use crate::{Builder, Drain, Late, Limits, Response, Server, Times};
 
 /// Serves until a signal, drains, and reports.
 ///
@@ -28,19 +29,37 @@ use crate::{Builder, Drain, End, Late, Limits, Response, Server, Times};
 ///
 /// The server could not start, or could not go on.
 pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    logger::init();
+    let watched = screen::open();
+    logger::init(watched);
     let inherited = activation::take()?; // while there is no other thread
+    let files = Files::from_flags(&args.files)?;
+    #[cfg(feature = "rustls")]
+    let tls = args.tls.load()?;
     let mut server = bind(args, inherited)?;
+    #[cfg_attr(
+        not(feature = "rustls"),
+        expect(unused_mut, reason = "there is but one")
+    )]
+    let mut scheme = "http";
+    #[cfg(feature = "rustls")]
+    if let Some(pairs) = &tls {
+        server = server.tls(pairs.config());
+        scheme = "https";
+    }
     let admin = Admin::bind(&args.admin)?;
-    let (timer, supervisor) = spawn_deaf(|| {
-        force_exit_on_the_third(&args.signals)?;
-        Ok((Timer::start()?, Supervisor::from_env(args.drain_timeout)?))
+    let (ears, timer, supervisor, live) = spawn_deaf(|| {
+        let ears = Ears::start(&args.signals)?;
+        #[cfg(feature = "rustls")]
+        tls.map_or(Ok(()), tls::Files::reload_at_hangup)?;
+        let supervisor = Supervisor::from_env(args.drain_timeout)?;
+        let live = watched.then(Live::start).transpose()?;
+        Ok((ears, Timer::start()?, supervisor, live))
     })?;
     if let Some(admin) = &admin {
         log::info!("admin on {}", admin.place());
     }
     for addr in server.local_addrs() {
-        log::info!("listening on http://{addr}");
+        log::info!("listening on {scheme}://{addr}");
     }
     let (pid, signals) = (std::process::id(), names(&args.signals));
     if args.dev {
@@ -49,9 +68,14 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         let limit = humantime::format_duration(args.drain_timeout);
         log::info!("pid {pid}; {signals} drains in at most {limit}, a second signal cuts");
     }
-    let demo = Demo::new(timer, args.max_body);
-    if let Some(supervisor) = &supervisor {
-        server = server.on_trigger(supervisor.on_trigger());
+    let demo = Demo::new(timer, args.max_body, files);
+    if supervisor.is_some() || live.is_some() {
+        let tell_supervisor = supervisor.as_ref().map(Supervisor::on_trigger);
+        let tell_live = live.as_ref().map(Live::on_trigger);
+        server = server.on_trigger(move |trigger| {
+            tell_supervisor.into_iter().for_each(|tell| tell(trigger));
+            tell_live.into_iter().for_each(|tell| tell(trigger));
+        });
     }
     let serving = serving(&server.local_addrs());
     let mut answering = None;
@@ -59,11 +83,15 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         if let Some(supervisor) = &supervisor {
             supervisor.ready(serving, handle.clone());
         }
+        if let Some(live) = &live {
+            live.running(handle.clone());
+        }
         if let Some(admin) = admin {
             answering = Some(spawn_deaf(|| admin.start(handle))?);
         }
         Ok(demo)
     })?;
+    drop(live);
     if let Some(answering) = answering {
         admin::end(answering);
     }
@@ -76,6 +104,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         Report::Json => say(&outcome.to_json()),
         Report::None => {}
     }
+    ears.delay(&args.exit, args.drain_timeout, &outcome);
     Ok(ExitCode::from(outcome.code() as u8)) // 0 to 4
 }
 
@@ -105,10 +134,9 @@ fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, crate::Error> 
     }
     let times = Times::new()
         .head(args.head_timeout)
-        .body(args.body_timeout)
-        .write(args.write_timeout)
         .idle(args.idle_timeout)
         .handler(args.handler_timeout);
+    let (limits, times) = (args.pace.limit(limits), args.pace.time(times));
     let mut drain = Drain::new()
         .limit(args.drain_timeout)
         .notice(args.drain_delay)
@@ -147,35 +175,8 @@ fn spawn_deaf<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     started
 }
 
-/// The loop hears the first signal and the second. Should it not hear, because a handler holds it,
-/// the third ends the process all the same, with the exit code of a cut.
-fn force_exit_on_the_third(signals: &[i32]) -> io::Result<()> {
-    let mut heard = Signals::new(signals)?;
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            if let Some(signal) = heard.forever().nth(2) {
-                say(&format!("ebbtide: {}: exits at once", names(&[signal])));
-                low_level::exit(CUT);
-            }
-        })?;
-    Ok(())
-}
-
-/// The exit code of [`End::Cut`].
-const CUT: i32 = End::Cut.code();
-
 /// What a supervisor shows of a server that runs: `serving on 127.0.0.1:8080, [::1]:8080`.
 fn serving(addrs: &[SocketAddr]) -> String {
     let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
     format!("serving on {}", addrs.join(", "))
-}
-
-fn names(signals: &[i32]) -> String {
-    let name = |signal: &i32| match low_level::signal_name(*signal) {
-        Some(name) => name.to_owned(),
-        None => format!("signal {signal}"),
-    };
-    let names: Vec<_> = signals.iter().map(name).collect();
-    names.join(" or ")
 }

@@ -11,8 +11,22 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 
-use crate::cli::args::LateRequests;
 use crate::h1::MAX_FIELDS;
+
+/// An option for which no value is one of the values. Under its own name clap would take it for a
+/// flag that may be left out.
+pub type Maybe<T> = Option<T>;
+
+/// What becomes of requests whose first byte comes after the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateRequests {
+    /// They are served like any other.
+    Serve,
+    /// They are answered with this status.
+    Reject(u16),
+    /// Their connection is closed without an answer.
+    Drop,
+}
 
 /// An address with its port. Names are not looked up: a server should not wait for DNS to start.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {

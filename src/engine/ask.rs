@@ -9,7 +9,7 @@ use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::conn::Flag;
-use super::hot::{Doing, How, discard};
+use super::hot::{Doing, Hot, How, NOTED, discard};
 use super::kept::Like;
 use super::output::small;
 use super::serve::Service;
@@ -18,7 +18,7 @@ use crate::h1::{CONTINUE, Framed, Framing, Head, Header, MAX_FIELDS, ResponseHea
 use crate::handler::{Admit, Handler, Reply};
 use crate::request::Request;
 use crate::response::{Body, Response};
-use crate::source::{Context, Fill, Flow};
+use crate::source::{Context, Fill, Flow, Shared};
 use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Service<'_, S, H> {
@@ -106,7 +106,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.hot.bytes_in += data.len() as u64;
         let progress = self.hot.progress.saturating_add(data.len() as u32);
         self.hot.progress = progress;
-        if progress >= PROGRESS {
+        if progress >= self.core.config.limits.progress {
             self.hot.progress = 0;
             self.restart = true;
         }
@@ -363,6 +363,10 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             None => hot.chunk(out, piece),
         }
         super::hot::trim(piece);
+        let fill = match fill {
+            Ok(Fill::Share(bytes)) if bytes.bytes().is_empty() => Ok(Fill::More),
+            fill => fill,
+        };
         match fill {
             _ if hot.response_done() => self.complete(),
             Ok(Fill::More) if empty && self.hot.empty_fills >= EMPTY_FILLS => {
@@ -373,6 +377,15 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
                 self.hot.empty_fills = if empty { self.hot.empty_fills + 1 } else { 0 };
                 self.hot.doing = Doing::Streaming(source);
                 return !empty;
+            }
+            Ok(Fill::Share(bytes)) => {
+                self.hot.empty_fills = 0;
+                self.share(bytes);
+                if !self.hot.codec.response_done() {
+                    self.hot.doing = Doing::Streaming(source);
+                    return true;
+                }
+                self.complete();
             }
             Ok(Fill::Pending) => {
                 self.hot.doing = Doing::Parked(source);
@@ -391,6 +404,18 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
         discard(source);
         true
+    }
+
+    /// Puts a piece into the output that other answers send as well.
+    fn share(&mut self, bytes: Shared) {
+        let Hot { codec, out, .. } = &mut *self.hot;
+        let Some(left) = codec.remaining() else {
+            return out.share(bytes, codec.is_chunked());
+        };
+        let bytes = bytes.bytes();
+        let fits = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        out.buffer.extend_from_slice(&bytes[..fits]);
+        codec.sent(fits as u64);
     }
 
     /// Answers a message that is no valid request, or over a limit, and closes.
@@ -453,9 +478,3 @@ fn own_up(response: &mut Response) {
 
 /// How often in a row a source may say that there is more and add nothing.
 const EMPTY_FILLS: u32 = 64;
-
-/// How much of a head is kept while its answer takes time, in bytes.
-const NOTED: usize = 200;
-
-/// A body's clock restarts for every so many bytes, not for every byte.
-const PROGRESS: u32 = 8 * 1024;

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use super::Engine;
 use crate::drain::Stage;
 use crate::handler::Handler;
-use crate::status::{Connection, Query, Status};
+use crate::status::{Connection, Progress, Query, Status};
 use crate::sys::Sys;
 use crate::tracker::Phase;
 
@@ -63,6 +63,12 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         Status {
             stage,
             left_millis: since.map(|since| limit.saturating_sub(now.since(since))),
+            progress: self.stopped_at.map(|since| Progress {
+                connections: self.core.report.opened - self.closed_before,
+                gone: self.core.report.closed - self.closed_before,
+                elapsed_millis: now.since(since),
+                limit_millis: limit,
+            }),
             phases: self.tracker.counts().into(),
             guards: self.handle().guards().names(),
             report: self.core.report.clone(),
@@ -70,10 +76,15 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
-    /// Logs the oldest, a line each.
+    /// Logs the oldest, a line each, and how many more there are.
     pub(super) fn log_blockers(&self, count: usize) {
         for blocker in self.blockers(count) {
             log::info!("  {blocker}");
+        }
+        let counts = self.tracker.counts();
+        let all: u32 = BUSY.iter().map(|phase| counts[*phase as usize]).sum();
+        if let more @ 1.. = (all as usize).saturating_sub(count) {
+            log::info!("  and {more} more");
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Hot {
     pub(super) bytes_out: u64,
     /// Bytes of a body since its clock was last restarted.
     pub(super) progress: u32,
+    /// Bytes that the peer has taken since the clock of the answer was last restarted.
+    pub(super) taken: u32,
     /// Answers that are complete in `out` but not yet with the kernel.
     pub(super) unsent_answers: u32,
 }
@@ -112,6 +114,26 @@ impl Hot {
         if !matches!(self.doing, Doing::Receiving) {
             discard(mem::take(&mut self.doing));
         }
+    }
+
+    /// Gives up all that it does not need while the application works on the answer, or has no
+    /// more of it yet: that may take hours, and there may be very many such.
+    pub(super) fn rest(&mut self) {
+        if !matches!(self.doing, Doing::Asked | Doing::Parked(_)) {
+            return; // an upload that is paused still needs its head
+        }
+        for buffer in [&mut self.input, &mut self.body, &mut self.out.buffer] {
+            if buffer.is_empty() {
+                *buffer = Vec::new();
+            }
+        }
+        // The request line is enough to say what is waited for.
+        let is_text = |byte: &u8| !byte.is_ascii_whitespace();
+        let begin = self.head.iter().position(is_text).unwrap_or(0);
+        let line = self.head[begin..].iter().position(|byte| *byte == b'\n');
+        let end = line.map_or(self.head.len(), |length| begin + length);
+        self.head.truncate(end.min(NOTED));
+        self.head.shrink_to_fit();
     }
 
     #[inline(never)]
@@ -221,6 +243,7 @@ impl Hot {
         self.leaving.is_some()
             || self.starved
             || self.progress != 0
+            || self.taken != 0
             || self.unsent_answers != 0
             || self.body_limit != 0
             || !self.head.is_empty()
@@ -236,6 +259,9 @@ impl Hot {
 /// A spare's buffers beyond this are given back, in bytes: it holds the usual requests, and 256 of
 /// them four times over are 16 MiB at the very most.
 pub(super) const KEEP_BYTES: usize = 16 * 1024;
+
+/// How much of a head is kept while its answer takes time, in bytes.
+pub(super) const NOTED: usize = 200;
 
 /// How many blank ones are kept: those of one pass over a full batch of events, as a rule only a
 /// few at a time.

@@ -28,6 +28,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             if conn.is(Flag::Finished) || self.core.sys.finish(&mut conn.io).is_ok() {
                 conn.set(Flag::Finished);
                 conn.clear(Flag::LastLook);
+                conn.owed = 0;
                 self.tracker.enter(id, Phase::Linger, now);
                 return self.linger(id, now);
             }
@@ -109,8 +110,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let owed = self.core.sys.unacknowledged(&conn.io);
         let owed = owed.filter(|owed| *owed >= ANSWER).unwrap_or(0);
         // While the server runs, the kernel goes on delivering for a peer that has stopped
-        // taking; only an exit must not come before the last byte.
-        let going_on = conn.owed == 0 || owed < conn.owed || draining;
+        // taking, or all but; only an exit must not come before the last byte.
+        let least = self.core.config.least_taken_in_a_linger();
+        let going_on = conn.owed == 0 || owed.saturating_add(least) <= conn.owed || draining;
         if owed == 0 || !going_on {
             return self.leave(id, How::Gone, now);
         }
@@ -153,11 +155,33 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.core.report.timed_out += 1;
                 self.force(id, UNAVAILABLE, now);
             }
+            Phase::Reply if self.goes_on_taking(id) => {
+                self.tracker.enter(id, phase, now);
+            }
             Phase::Reply | Phase::Tunnel => {
                 self.core.report.timed_out += 1;
                 self.leave(id, How::Abort, now);
             }
         }
+    }
+
+    /// Whether a peer that we could write nothing to takes what the kernel holds for it. Linux says
+    /// that there is room only once a third of the buffer is empty, which may be a megabyte: to a
+    /// slow link, minutes.
+    fn goes_on_taking(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return false;
+        };
+        let (Some(hot), Some(owed)) = (
+            self.pool.get_mut(conn.hot),
+            self.core.sys.unacknowledged(&conn.io),
+        ) else {
+            return false;
+        };
+        let before = conn.owed.saturating_add(hot.taken);
+        let taken = before.saturating_sub(owed);
+        (conn.owed, hot.taken) = (owed.max(1), 0);
+        taken > 0 && taken >= self.core.config.limits.progress
     }
 
     /// Answers a request that may not go on, if its answer has not begun; else resets.

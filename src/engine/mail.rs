@@ -23,13 +23,21 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if !self.core.inbox.open() {
             return;
         }
-        for _ in 0..MESSAGES {
+        let mut left = MESSAGES;
+        while left > 0 {
+            left -= 1;
             let Some(message) = self.core.inbox.next() else {
                 return;
             };
             match message {
                 Message::Answer { id, nth, response } => self.answer(id, nth, response, now),
                 Message::Wake { id, nth } => self.wake(id, nth, now),
+                Message::WakeAll(list) => {
+                    left = left.saturating_sub(list.len() as u32); // some hundred
+                    for (id, nth) in list {
+                        self.wake(id, nth, now);
+                    }
+                }
                 Message::Shutdown if self.stage == Stage::Serving => {
                     self.stop(Trigger::Shutdown, now);
                 }
@@ -87,5 +95,5 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 }
 
-/// Messages heard in a turn.
+/// Messages heard in a turn, or those that they wake.
 const MESSAGES: u32 = 4_096;

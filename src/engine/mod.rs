@@ -5,7 +5,14 @@
 //! of the same batch are served, so their answers say close; but it is acted on after them, so that
 //! a request which is readable when the signal comes is served as what it is. The drain's plan is
 //! obeyed at the end, so that it acts in the turn that changed it. Generic over [`Sys`]: a turn
-//! is a function of what the system answers. Knows no mio, no rustls, no clock.
+//! is a function of what the system answers.
+//!
+//! Where the instructions of a small GET go (`benches/instructions.rs`, 64 ready connections a
+//! turn): 780 of 1,620 into its head, 106 into its event, 65 into the tracker's lists, and 550 into
+//! `serve`, which is one function as far as the usual request goes: the read, the handler, the kept
+//! head, the write, the phase. What is rare is out of line, marked so.
+//!
+//! Knows no mio, no rustls, no clock.
 
 mod accept;
 mod ask;
@@ -29,6 +36,7 @@ use self::accept::{Accepting, RETRY};
 use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
 use self::kept::Kept;
+pub use self::progress::PROGRESS_LINE;
 use self::progress::Progress;
 use self::serve::{Service, Verdict};
 use self::stop::Ending;
@@ -61,6 +69,8 @@ pub struct Engine<S: Sys, H> {
     stopped_at: Option<Tick>,
     /// Answers that had been broken off before.
     aborted_before: u64,
+    /// Connections that had been closed before.
+    closed_before: u64,
     /// A signal was obeyed.
     signalled: bool,
     /// When new handshakes were turned away.
@@ -138,6 +148,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             started: false,
             stopped_at: None,
             aborted_before: 0,
+            closed_before: 0,
             signalled: false,
             last_call: None,
             hooks: Runner::default(),
@@ -312,7 +323,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         if conn.hot == NIL {
             if conn.is(Flag::Readable) {
-                self.serve_inline(id, now);
+                self.serve(id, now);
             }
             return;
         }
@@ -330,14 +341,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Serves a connection once, and files it.
-    #[inline(never)]
     fn serve(&mut self, id: ConnId, now: Tick) {
-        self.serve_inline(id, now);
-    }
-
-    /// The same, for the one caller that is on every request's way.
-    #[inline(always)]
-    fn serve_inline(&mut self, id: ConnId, now: Tick) {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
@@ -353,7 +357,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// Files a connection after its service: in the phase that its state says.
     #[inline(always)]
-    fn settle(&mut self, id: ConnId, hot: Box<Hot>, verdict: Verdict, restart: bool, now: Tick) {
+    fn settle(
+        &mut self,
+        id: ConnId,
+        mut hot: Box<Hot>,
+        verdict: Verdict,
+        restart: bool,
+        now: Tick,
+    ) {
         if let Verdict::Leave(how) = verdict {
             self.pool.give_back(hot, false);
             return self.leave(id, how, now);
@@ -361,10 +372,17 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        let phase = phase(&hot, conn.served);
+        let mut phase = phase(&hot, conn.served);
+        // A record of which a part has arrived is a request that has begun, and a handshake too.
+        if matches!(phase, Phase::Fresh | Phase::Idle) && self.core.sys.midway(&conn.io) {
+            phase = Phase::Head;
+        }
         if matches!(phase, Phase::Fresh | Phase::Idle) {
             self.pool.give_back(hot, true);
         } else {
+            if phase == Phase::Handler {
+                hot.rest();
+            }
             conn.hot = self.pool.keep(hot);
         }
         if restart || self.tracker.phase(id) != Some(phase) {

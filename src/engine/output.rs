@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::hot::{KEEP_BYTES, trim};
 use crate::response::Body;
+use crate::source::Shared;
 use crate::sys::Sys;
 
 /// What a connection owes.
@@ -30,6 +31,9 @@ enum Tail {
     Static(&'static [u8]),
     Owned(Vec<u8>),
     Shared(Arc<[u8]>),
+    /// A piece of a stream, with its framing and without.
+    Chunk(Shared),
+    Bare(Shared),
 }
 
 impl Tail {
@@ -39,6 +43,8 @@ impl Tail {
             Self::Static(bytes) => bytes,
             Self::Owned(bytes) => bytes,
             Self::Shared(bytes) => bytes,
+            Self::Chunk(shared) => shared.chunk(),
+            Self::Bare(shared) => shared.bytes(),
         }
     }
 }
@@ -97,6 +103,16 @@ impl Output {
             Body::Bytes(bytes) => Tail::Owned(bytes),
             Body::Shared(bytes) => Tail::Shared(bytes),
             Body::Empty | Body::Source(..) => Tail::None,
+        };
+    }
+
+    /// Adds a piece of a stream, as a chunk or as it is.
+    pub(super) fn share(&mut self, bytes: Shared, chunked: bool) {
+        debug_assert!(matches!(self.tail, Tail::None), "a piece behind a tail");
+        self.tail = if chunked {
+            Tail::Chunk(bytes)
+        } else {
+            Tail::Bare(bytes)
         };
     }
 

@@ -2,14 +2,14 @@
 //!
 //! By the `log` facade, at `info`, with the counts of every phase that has any. Knows no sockets.
 
-use std::fmt;
-
 use super::Engine;
 use crate::drain::{Policy, Stage};
+use crate::guard::held_by;
 use crate::handler::Handler;
+use crate::status::Phases;
 use crate::sys::Sys;
 use crate::tick::Tick;
-use crate::tracker::{Counts, Phase};
+use crate::tracker::Phase;
 use crate::trigger::Trigger;
 
 /// When the next line is due.
@@ -26,18 +26,21 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// Says that there is a reason to stop, and what it means.
     pub(super) fn log_trigger(&mut self, trigger: &Trigger, now: Tick) {
-        let counts = Phases(self.tracker.counts());
+        let counts = Phases::from(self.tracker.counts());
         let policy = &self.core.config.drain.0;
         match self.stage {
             Stage::Serving => return,
-            Stage::Noticed { .. } => log::info!(
-                "{trigger}: draining in {} s, still accepting: {counts}; at most {} s in all",
+            Stage::Noticed { .. } if policy.notice > 0 => log::info!(
+                "{trigger}: draining in {} s, still accepting: {counts}; at most {} s in all{}",
                 seconds(policy.notice),
-                seconds(policy.limit)
+                seconds(policy.limit),
+                self.waiting()
             ),
-            Stage::Draining { since, .. } => log::info!(
-                "{trigger}: draining: {counts}; at most {} s",
-                seconds(time_left(policy, since, now))
+            // Until a hook returns, the first is the second.
+            Stage::Noticed { since } | Stage::Draining { since, .. } => log::info!(
+                "{trigger}: draining: {counts}; at most {} s{}",
+                seconds(time_left(policy, since, now)),
+                self.waiting()
             ),
             Stage::Cutting => {
                 log::warn!("{trigger}: cutting: {counts}");
@@ -55,7 +58,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if !now.reached(next) {
             return;
         }
-        let counts = Phases(self.tracker.counts());
+        let counts = Phases::from(self.tracker.counts());
         self.progress.next = match self.stage {
             Stage::Serving => {
                 log::info!("connections: {counts}");
@@ -64,7 +67,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             Stage::Noticed { since } | Stage::Draining { since, .. } => {
                 let left = seconds(time_left(&self.core.config.drain.0, since, now));
                 let waiting = self.waiting();
-                log::info!("draining: {counts}; {left} s left{waiting}");
+                log::info!(target: PROGRESS_LINE, "draining: {counts}; {left} s left{waiting}");
                 // In step with the signal, however late a turn was.
                 Some(now.after(SECOND - now.since(since) % SECOND))
             }
@@ -78,16 +81,37 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if let Some(oldest) = self.blockers(1).first() {
             text += &format!("; oldest: {oldest}");
         }
-        for name in self.handle().guards().names() {
-            text += &format!("; held by {name:?}");
-        }
-        text
+        text + &self.held()
     }
 
-    /// Logs the counts and the oldest connections: what the table signal asks for.
+    fn held(&self) -> String {
+        held_by(&self.handle().guards().names())
+    }
+
+    /// Logs where the server stands and the oldest connections: what the table signal asks for.
     pub(super) fn log_table(&self) {
-        log::info!("connections: {}", Phases(self.tracker.counts()));
+        let (counts, held) = (Phases::from(self.tracker.counts()), self.held());
+        match self.stage.since() {
+            None => log::info!("connections: {counts}{held}"),
+            Some(since) => {
+                let now = self.core.sys.now();
+                let left = seconds(time_left(&self.core.config.drain.0, since, now));
+                log::info!("draining: {counts}; {left} s left{held}");
+            }
+        }
         self.log_blockers(LISTED);
+    }
+
+    /// Says what the deadline found. Those who had nothing to lose are not worth a warning.
+    pub(super) fn log_deadline(&self) {
+        let counts = self.tracker.counts();
+        let harmless = [Phase::Fresh, Phase::Idle, Phase::Linger];
+        let harmless: u32 = harmless.map(|phase| counts[phase as usize]).iter().sum();
+        let held = self.held();
+        if self.tracker.len() > harmless as usize || !held.is_empty() {
+            log::warn!("the deadline: {}{held}", Phases::from(counts));
+            self.log_blockers(LISTED);
+        }
     }
 
     /// When the next line is due.
@@ -104,25 +128,9 @@ fn seconds(millis: u32) -> f32 {
     (millis as f32 / 100.0).round() / 10.0
 }
 
-/// Counts as a person reads them: `5000 idle, 50 handler`.
-struct Phases(Counts);
-
-impl fmt::Display for Phases {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for phase in Phase::ALL {
-            let count = self.0[phase as usize];
-            if count > 0 {
-                write!(f, "{separator}{count} {}", phase.name())?;
-                separator = ", ";
-            }
-        }
-        if separator.is_empty() {
-            f.write_str("no connections")?;
-        }
-        Ok(())
-    }
-}
+/// The target of the lines that a drain logs each second: a program that shows its progress in
+/// another way, by [`Handle::status`](crate::Handle::status), leaves them out by it.
+pub const PROGRESS_LINE: &str = "ebbtide::progress";
 
 const SECOND: u32 = 1_000;
 
@@ -132,15 +140,6 @@ const LISTED: usize = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_phases_with_someone_in_them_are_named() {
-        let mut counts = [0; Phase::COUNT];
-        assert_eq!(Phases(counts).to_string(), "no connections");
-        counts[Phase::Idle as usize] = 5_000;
-        counts[Phase::Handler as usize] = 50;
-        assert_eq!(Phases(counts).to_string(), "5000 idle, 50 handler");
-    }
 
     #[test]
     fn seconds_have_one_decimal() {

@@ -96,6 +96,11 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         for _ in 0..ROUNDS {
             let stopped = self.work(scratch, &mut reads);
             if self.hot.leaving == Some(How::Abort) {
+                if self.hot.unsent_answers > 0 {
+                    // Those before it on a pipeline are whole. What the peer does not take at once
+                    // is lost with the reset.
+                    self.flush();
+                }
                 return Verdict::Leave(How::Abort);
             }
             match self.flush() {
@@ -195,7 +200,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         if self.conn.is(Flag::Eof) {
             self.ended();
         } else if self.conn.is(Flag::LastLook) && self.hot.input.is_empty() {
-            if self.hot.codec.is_blank() {
+            if self.hot.codec.is_blank() && !self.core.sys.midway(&self.conn.io) {
                 // At once: a request that arrives between this look and the FIN is lost.
                 if self.hot.out.is_empty() && self.core.sys.finish(&mut self.conn.io).is_ok() {
                     self.conn.set(Flag::Finished);
@@ -247,6 +252,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.conn.clear(Flag::Readable);
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.refuse(400, error),
             Err(_) => {
                 self.core.report.left += 1;
                 self.hot.leaving = Some(How::Gone);
@@ -359,12 +365,30 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         let (flushed, written) = self.hot.out.flush(sys, &mut self.conn.io);
         self.core.report.bytes_out += written;
         self.hot.bytes_out += written;
-        self.restart |= written > 0;
         if matches!(flushed, Flushed::All) {
+            self.restart |= written > 0;
+            (self.hot.taken, self.conn.owed) = (0, 0);
             self.core.report.answered += u64::from(self.hot.unsent_answers);
             self.hot.unsent_answers = 0;
+        } else {
+            self.note_progress(written as u32);
         }
         flushed
+    }
+
+    /// The peer has room for so much and no more: is that progress? A byte now and then is none, or
+    /// it would stay for ever.
+    #[cold]
+    fn note_progress(&mut self, written: u32) {
+        self.hot.taken = self.hot.taken.saturating_add(written);
+        let first = self.conn.owed == 0;
+        if first || self.hot.taken >= self.core.config.limits.progress {
+            self.restart |= written > 0;
+            self.hot.taken = 0;
+            // From here on it counts what it acknowledges, see `time_up`.
+            let owed = self.core.sys.unacknowledged(&self.conn.io);
+            self.conn.owed = owed.unwrap_or_default().max(1);
+        }
     }
 
     /// The peer takes nothing more: what it has may be half an answer, and must not look whole.

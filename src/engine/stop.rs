@@ -80,6 +80,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if first {
             self.stopped_at = Some(now);
             self.aborted_before = self.core.report.aborted;
+            self.closed_before = self.core.report.closed;
             self.core.report.trigger = trigger.to_string();
             if let Some(hook) = self.core.config.hooks.trigger.take() {
                 let told = trigger.clone();
@@ -172,6 +173,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if doors == Doors::Shut || close && self.accepting.emptied() {
             self.core.sys.stop_listening();
             self.accepting.open = false;
+            log::debug!("the listeners are closed");
             if let Some(hook) = self.core.config.hooks.listener_closed.take() {
                 self.run_hook(Station::ListenerClosed, hook);
             }
@@ -181,7 +183,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     /// Cuts whatever is left; hooks have a moment more.
     fn cut_all(&mut self, end: End, now: Tick) {
         if end == End::Deadline {
-            self.log_blockers(BLOCKERS);
+            self.log_deadline();
         }
         for phase in Phase::ALL {
             while let Some((id, _)) = self.tracker.oldest(phase) {
@@ -216,6 +218,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 ending.closed = true;
                 let took = self.stopped_at.map_or(0, |since| now.since(since));
                 self.core.report.drain_millis = took;
+                log::debug!("every connection is closed, after {took} ms");
             }
             if let Some(hook) = self.core.config.hooks.drained.take() {
                 let report = self.core.report.clone();
@@ -255,6 +258,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     fn run_hook(&mut self, station: Station, hook: Job) {
+        log::debug!("runs {}", station.hook());
         let handle = self.core.inbox.handle().clone();
         self.hooks.run(station, &handle, hook);
     }
@@ -262,6 +266,3 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
 /// How long hooks may still run once the deadline, or a second signal, has cut, in milliseconds.
 pub const HOOK_GRACE: u32 = 20;
-
-/// How many of the oldest connections are named when the deadline cuts them.
-const BLOCKERS: usize = 10;

@@ -33,6 +33,8 @@ pub use self::bad::Bad;
 pub use self::framing::Framing;
 pub use self::grammar::{is_field_name, is_field_value};
 pub use self::head::Head;
+pub use self::plain::PLAIN_FIELDS;
+pub(crate) use self::write::chunk as write_chunk;
 pub use self::write::{CONTINUE, ResponseHead, reason};
 
 use self::chunked::{Chunked, Step};
@@ -41,10 +43,6 @@ use self::write::{ConnectionLine, FramingLine};
 
 /// The most that [`Limits::fields`] may say: callers keep room for so many on the stack.
 pub const MAX_FIELDS: usize = 1024;
-
-/// Room for the fields of the usual request, for [`Codec::receive_plain`]: browsers send up to
-/// fifteen.
-pub const PLAIN_FIELDS: usize = 16;
 
 /// What a peer may send before it is refused. A body's size is for whoever takes it to limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,35 +208,6 @@ impl Codec {
             Inbound::Done => Ok((0, Event::Paused)),
             Inbound::Refused(bad) => Err(*bad),
         }
-    }
-
-    /// The quick way for the usual request: if `bytes` begin with a whole head of a plain form, it
-    /// is what [`receive`](Self::receive) would say of it. `None` says nothing, and changes
-    /// nothing: `receive` is then to be asked.
-    #[inline]
-    pub fn receive_plain<'h, 'b>(
-        &mut self,
-        bytes: &'b [u8],
-        fields: &'h mut [Header<'b>; PLAIN_FIELDS],
-        limits: &Limits,
-    ) -> Option<(usize, Head<'h, 'b>)> {
-        if !matches!(self.inbound, Inbound::Head(scan) if scan.is_fresh()) {
-            return None;
-        }
-        let window = &bytes[..bytes.len().min(limits.head as usize)];
-        let room = fields.len().min(usize::from(limits.fields));
-        let parsed = plain::parse(window, &mut fields[..room]);
-        if let Some((_, head)) = &parsed {
-            #[cfg(any(test, fuzzing, debug_assertions))]
-            {
-                let mut fields = [const { MaybeUninit::uninit() }; PLAIN_FIELDS];
-                let received = { *self }.receive(bytes, &mut fields, limits);
-                let same = parsed.map(|(len, head)| Ok((len, Event::Head(head))));
-                assert_eq!(Some(received), same, "not httparse's");
-            }
-            self.accept(head);
-        }
-        parsed // where it lies: it is large to move
     }
 
     #[inline]
@@ -438,6 +407,12 @@ impl Codec {
             Outbound::UntilClose => out.extend_from_slice(data),
             _ => {}
         }
+    }
+
+    /// Whether a body is under way that is sent in chunks.
+    #[inline]
+    pub const fn is_chunked(&self) -> bool {
+        matches!(self.outbound, Outbound::Chunked)
     }
 
     /// Ends the body, and writes what says so. Returns whether the response is complete: not if

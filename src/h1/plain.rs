@@ -10,16 +10,49 @@
 use httparse::Header;
 
 use super::framing::{Conclusion, Gathered};
-use super::{Head, grammar};
+use super::{Codec, Head, Inbound, Limits, grammar};
+
+/// Room for the fields of the usual request, for [`Codec::receive_plain`]: browsers send up to
+/// fifteen.
+pub const PLAIN_FIELDS: usize = 16;
+
+impl Codec {
+    /// The quick way for the usual request: if `bytes` begin with a whole head of a plain form, it
+    /// is what [`receive`](Self::receive) would say of it. `None` says nothing, and changes
+    /// nothing: `receive` is then to be asked.
+    #[inline]
+    pub fn receive_plain<'h, 'b>(
+        &mut self,
+        bytes: &'b [u8],
+        fields: &'h mut [Header<'b>; PLAIN_FIELDS],
+        limits: &Limits,
+    ) -> Option<(usize, Head<'h, 'b>)> {
+        if !matches!(self.inbound, Inbound::Head(scan) if scan.is_fresh()) {
+            return None;
+        }
+        let window = &bytes[..bytes.len().min(limits.head as usize)];
+        let room = fields.len().min(usize::from(limits.fields));
+        let parsed = parse(window, &mut fields[..room]);
+        if let Some((_, head)) = &parsed {
+            #[cfg(any(test, fuzzing, debug_assertions))]
+            {
+                use super::Event;
+                let mut fields = [const { std::mem::MaybeUninit::uninit() }; PLAIN_FIELDS];
+                let received = { *self }.receive(bytes, &mut fields, limits);
+                let same = parsed.map(|(len, head)| Ok((len, Event::Head(head))));
+                assert_eq!(Some(received), same, "not httparse's");
+            }
+            self.accept(head);
+        }
+        parsed // where it lies: it is large to move
+    }
+}
 
 /// The head that `bytes` begin with, and its length, if it is plain: one of the usual methods, a
 /// path, HTTP/1.1, all of it ASCII without tabs, no more fields than there is room for, and
 /// nothing amiss.
 #[inline(never)] // it needs every register there is
-pub(super) fn parse<'h, 'b>(
-    bytes: &'b [u8],
-    fields: &'h mut [Header<'b>],
-) -> Option<(usize, Head<'h, 'b>)> {
+fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize, Head<'h, 'b>)> {
     let method = method(bytes)?;
     let mut at = method.len() + 1;
     let target = bytes.get(at..find(bytes, at, |word| ends_target(word))?)?;

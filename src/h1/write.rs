@@ -104,7 +104,7 @@ fn put_status_line(out: &mut Vec<u8>, status: u16) {
 }
 
 /// Writes one chunk of the chunked coding; data must not be empty, or it would be the last.
-pub(super) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
+pub(crate) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
     out.reserve(20 + data.len());
     number_line::<16>(out, data.len() as u64, b"\r\n");
     out.extend_from_slice(data);

@@ -11,6 +11,8 @@ mod delivered;
 pub mod listen;
 pub mod real;
 pub mod signals;
+#[cfg(feature = "rustls")]
+pub mod tls;
 mod unix;
 
 use std::io;
@@ -116,15 +118,24 @@ pub trait Sys {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, `Interrupted`, and those of a broken connection.
+    /// `WouldBlock`, `Interrupted`, `InvalidData` for a peer that does not speak what is spoken here
+    /// and can be told so, and those of a broken connection.
     fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes the slices in order, as far as there is room.
+    /// Writes the slices in order, as far as there is room. After `WouldBlock` or `Interrupted` the
+    /// next write begins with the same bytes.
     ///
     /// # Errors
     ///
     /// `WouldBlock`, `Interrupted`, and those of a broken connection.
     fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Whether the peer has begun something of which no read gives anything yet: a part of a TLS
+    /// record has arrived, or of a handshake. Such a connection is not idle.
+    fn midway(&self, io: &Self::Io) -> bool {
+        let _ = io;
+        false
+    }
 
     /// Says that we have written our last byte: FIN.
     ///

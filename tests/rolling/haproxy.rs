@@ -17,7 +17,7 @@ use super::{assert_nothing_lost, stop, stopped};
 const RESTARTS: usize = 4;
 
 #[test]
-fn servers_restarted_in_turn_behind_haproxy() {
+fn r32_servers_restarted_in_turn_behind_haproxy() {
     if !is_installed() {
         eprintln!("SKIPPED: there is no HAProxy here, and it cannot be installed");
         return;

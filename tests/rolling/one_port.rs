@@ -10,9 +10,11 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::panic;
 use std::process::Command;
 
 use command_fds::{CommandFdExt, FdMapping};
+use nix::sys::signal::Signal;
 
 use super::load::{Connections, Load};
 use super::support::served::{Served, command};
@@ -27,7 +29,7 @@ const ROUNDS: usize = 10;
 const BETWEEN: u64 = 500;
 
 #[test]
-fn a_successor_on_a_shared_port() {
+fn r32_a_successor_on_a_shared_port() {
     let start = |addr: &str| Served::start(&["--listen", addr, "--reuse-port", "--report", "json"]);
     let first = start("127.0.0.1:0");
     let addr = first.addr();
@@ -35,7 +37,7 @@ fn a_successor_on_a_shared_port() {
 }
 
 #[test]
-fn a_successor_on_a_socket_that_was_passed_on() {
+fn r32_a_successor_on_a_socket_that_was_passed_on() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = socket.local_addr().expect("an address");
     let start = || {
@@ -52,6 +54,33 @@ fn a_successor_on_a_socket_that_was_passed_on() {
     };
     let first = start();
     replace("socket activation", addr, first, start);
+}
+
+/// The control: all is as above, but the old process is killed. Its kept connections were there
+/// before the successor was, so that what they lose is certain.
+#[test]
+fn a_process_that_is_killed_is_counted_as_lost() {
+    let start = |addr: &str| Served::start(&["--listen", addr, "--reuse-port"]);
+    let first = start("127.0.0.1:0");
+    let load = Load::start(first.addr(), &CLIENTS);
+    load.wait_more(BETWEEN);
+    let successor = start(&first.addr().to_string());
+    first.signal(Signal::SIGKILL);
+    // Returns early when a request has failed.
+    load.wait_more(10 * BETWEEN);
+    let seen = load.stop();
+    println!(
+        "killed: {} answered, {} failed",
+        seen.answered,
+        seen.failed.len()
+    );
+    assert!(
+        !seen.failed.is_empty(),
+        "the counter counts nothing: {seen:?}"
+    );
+    let blind = panic::catch_unwind(|| assert_nothing_lost("killed", &seen, 0));
+    assert!(blind.is_err(), "the check lets a loss pass");
+    assert!(successor.is_running());
 }
 
 /// Replaces the process again and again under load.

@@ -1,5 +1,5 @@
 //! Those who are about to connect when the signal comes, and those who leave. R3, R13, R14, R19,
-//! R20.
+//! R20, R33.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -88,6 +88,30 @@ fn r14_with_a_delay_new_connections_are_answered_first() {
     assert_eq!(response.status, 200);
     response.assert_last();
     while knock(served.addr(), "/plaintext").is_some() {}
+    served.wait_report(0);
+}
+
+#[test]
+fn r33_a_check_of_health_fails_before_anyone_is_refused() {
+    let served = serve(&["--drain-delay", "300ms"]);
+    let check = || knock(served.addr(), "/health").map(|response| response.status);
+    assert_eq!(check(), Some(200));
+    // On its kept connection, a check is told as well.
+    let kept = Client::connect(served.addr());
+    assert_eq!(kept.exchange(0, &get("/health")).status, 200);
+    served.terminate_after(|| kept.send(&get("/health")));
+    let told = kept.response(1);
+    assert_eq!((told.status, &told.body[..]), (503, &b"draining"[..]));
+    told.assert_last();
+    kept.assert_ends(2);
+    drop(kept);
+    // As fast as it can, until it is refused: nobody who is let in goes without an answer.
+    let seen: Vec<u16> = std::iter::from_fn(check).collect();
+    println!("{} checks failed before the first was refused", seen.len());
+    assert!(
+        !seen.is_empty() && seen.iter().all(|status| *status == 503),
+        "{seen:?}"
+    );
     served.wait_report(0);
 }
 

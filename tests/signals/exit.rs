@@ -12,7 +12,7 @@ use super::support::served::Served;
 use super::support::{GET, PATIENCE, get};
 use super::{PROMPT, runs, serve};
 
-const R16_RUNS: usize = 15;
+const R16_RUNS: usize = 50;
 const R24_RUNS: u32 = 20;
 /// Up to so long after the start the signal comes.
 const R24_LATEST: Duration = Duration::from_millis(50);

@@ -1,6 +1,8 @@
 //! Who has no whole request with the server when the signal comes: fresh and idle connections, and
-//! half-sent heads. R1, R2, R4, R5, R6, R18, R25, R29.
+//! half-sent heads. R1, R2, R4, R5, R6, R18, R25, R29, R31.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::support::client::Client;
@@ -13,6 +15,7 @@ const R01_RUNS: usize = 5;
 const R02_CLIENTS: u32 = 100;
 const R02_STEP: Duration = Duration::from_micros(200);
 const R25_CLIENTS: usize = 100;
+const R31_CLIENTS: usize = 1_000;
 
 #[test]
 fn r01_unread_request_on_an_idle_socket() {
@@ -236,4 +239,68 @@ fn r29_linger_is_bounded() {
         "exit after {:?}",
         exit.at - signalled
     );
+}
+
+#[test]
+fn a_long_grace_leaves_the_idle_time_for_one_more_request() {
+    let served = serve(&["--idle-grace", "5s"]);
+    let [busy, silent] = [(); 2].map(|()| Client::connect(served.addr()));
+    busy.exchange(0, GET);
+    let fresh = Client::connect(served.addr());
+    silent.exchange(0, GET);
+    served.terminate();
+    served.wait_refused();
+    // Who has never asked goes at once all the same.
+    fresh.assert_ends(0);
+    assert_served(&busy.exchange(1, GET), HELLO);
+    busy.assert_ends(2);
+    let still_there = silent.look(|seen| seen.end.is_none());
+    assert!(still_there, "closed before its grace was over");
+    drop((busy, silent, fresh));
+    served.wait_report(0);
+}
+
+#[test]
+fn r31_idle_connections_are_closed_evenly_over_the_spread() {
+    // A machine that stands still for a while bunches what a while later is spread again. It does
+    // not do so three times, and a server that does not spread does so each time.
+    let usual = R31_CLIENTS / 10;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let tenths = closed_by_tenth_of_the_spread();
+        println!("closed in each tenth of a second: {tenths:?}");
+        if tenths.iter().all(|n| n.abs_diff(usual) <= usual / 2) {
+            return;
+        }
+        seen.push(tenths);
+    }
+    panic!("never evenly: {seen:?}");
+}
+
+/// How many of many idle connections see their end in each tenth of a second.
+fn closed_by_tenth_of_the_spread() -> [usize; 10] {
+    let served = serve(&["--close-spread", "1s"]);
+    let mut answer = [0; 1024];
+    let clients: Vec<_> = (0..R31_CLIENTS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(served.addr()).expect("connect");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            stream.write_all(GET).expect("write");
+            let length = stream.read(&mut answer).expect("an answer");
+            assert!(answer[..length].ends_with(HELLO));
+            stream
+        })
+        .collect();
+    served.terminate();
+    let signalled = Instant::now();
+    let mut tenths = [0; 10];
+    // Who has been idle for longest goes first: one after the other is in order of time.
+    for mut stream in clients {
+        assert_eq!(stream.read(&mut answer).expect("a clean end"), 0);
+        let tenth = signalled.elapsed().as_millis() as usize / 100;
+        tenths[tenth.min(9)] += 1;
+    }
+    let (_, report) = served.wait_report(0);
+    assert_eq!(report.opened(), R31_CLIENTS as i64);
+    tenths
 }

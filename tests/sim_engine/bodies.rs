@@ -5,7 +5,8 @@ use ebbtide::tracker::Phase;
 use ebbtide::{Fill, Limits};
 
 use crate::sim_support::wire::{
-    CHUNKED, GET, LAST_CHUNK, chunk, get, mistake_close, ok, pattern, post, post_head, text_close,
+    self, CHUNKED, GET, LAST_CHUNK, chunk, get, mistake_close, ok, pattern, post, post_head,
+    text_close,
 };
 use crate::sim_support::{EVERYTHING, Lab, reluctant};
 
@@ -231,6 +232,20 @@ fn a_body_of_known_length_is_as_long_as_it_said() {
     assert_eq!(lab.got(peer), format!("{head}0123"));
     lab.reset_at(peer, 5);
     assert_eq!(lab.open(), 0);
+}
+
+#[test]
+fn a_source_that_fails_does_not_take_the_answers_before_it() {
+    for failing in ["/panic/source", "/feed/x"] {
+        let mut lab = Lab::new();
+        lab.app().feed("/feed/x").end(Fill::Failed);
+        let peer = lab.ask(GET.to_owned() + GET + &get(failing));
+        let (whole, rest) = wire::answers(lab.sim().got(peer));
+        assert_eq!(whole.len(), 2, "{failing}: {rest:?}");
+        assert!(whole.iter().all(|answer| answer.text() == "hello\n"));
+        lab.reset_at(peer, 0);
+        assert_eq!((lab.report().answered, lab.report().aborted), (2, 1));
+    }
 }
 
 #[test]

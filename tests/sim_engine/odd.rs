@@ -31,12 +31,12 @@ impl Source for Saying {
     fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
         out.resize(self.1, b'z');
         self.1 = 0;
-        self.0
+        self.0.clone()
     }
 }
 
 fn says(fill: Fill, bytes: usize) -> impl Handler {
-    move |_: &Request<'_>| Response::new(200).source(Saying(fill, bytes))
+    move |_: &Request<'_>| Response::new(200).source(Saying(fill.clone(), bytes))
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use ebbtide::sys::sim::{Act, PeerId};
 use ebbtide::tracker::Phase;
-use ebbtide::{Response, Times};
+use ebbtide::{Limits, Response, Times};
 
 use crate::sim_support::wire::{
-    CHUNKED, GET, chunk, get, ok, ok_close, post_head, timed_out, unavailable,
+    self, CHUNKED, GET, chunk, get, ok, ok_close, post_head, timed_out, unavailable,
 };
 use crate::sim_support::{EVERYTHING, Lab, ms, reluctant, silent};
 
@@ -151,18 +151,49 @@ fn a_paused_sink_has_the_handlers_limit() {
 }
 
 #[test]
-fn a_peer_that_takes_nothing_is_reset_and_any_byte_counts() {
+fn a_peer_that_takes_a_byte_now_and_then_is_reset_in_time() {
     let mut lab = Lab::new();
     let peer = lab.connect_as(reluctant(1_000));
     lab.send(peer, get("/owned/100000"));
+    for second in 1..100 {
+        lab.sim().at(second * 1_000, Act::Take(peer, 100));
+    }
+    lives_until(&mut lab, peer, 30_000);
+    lab.reset_at(peer, 30_000);
+    assert_eq!(lab.report().timed_out, 1);
+}
+
+#[test]
+fn a_slow_peer_has_its_time_for_each_eight_kibibytes() {
+    let mut lab = Lab::new();
+    let peer = lab.connect_as(reluctant(1_000));
+    lab.send(peer, get("/owned/30000"));
+    // 290 bytes a second are enough, in the end for all of it.
+    for second in 1..=120 {
+        lab.sim().at(second * 1_000, Act::Take(peer, 290));
+    }
+    lab.until(120_000);
+    assert_eq!(lab.report().timed_out, 0);
+    let answers = wire::answers(lab.sim().got(peer)).0;
+    assert_eq!(answers[0].body.len(), 30_000);
+}
+
+#[test]
+fn what_progress_is_can_be_set() {
+    let mut lab = Lab::limited_by(Limits::new().progress(1));
+    let peer = lab.connect_as(reluctant(1_000));
+    lab.send(peer, get("/owned/100000"));
+    let upload = lab.ask(post_head("/echo", 100_000));
     for n in 1..=5 {
         lab.until(n * 29_000);
         lab.sim().take(peer, 1);
+        lab.sim().send(upload, "x");
     }
-    lab.now();
-    lives_until(&mut lab, peer, 5 * 29_000 + 30_000);
+    lab.until(174_999);
+    assert_eq!(lab.report().timed_out, 0);
+    lab.until(175_000);
     lab.reset_at(peer, 175_000);
-    assert_eq!(lab.report().timed_out, 1);
+    assert_eq!(lab.got(upload), timed_out());
 }
 
 #[test]
@@ -196,6 +227,26 @@ fn a_peer_that_goes_on_taking_is_waited_for_as_long_as_it_does() {
     lab.sim().take(peer, EVERYTHING);
     lab.now();
     assert_eq!(lab.seen(peer).fin, Some(40_000));
+}
+
+#[test]
+fn a_peer_that_takes_a_byte_now_and_then_after_our_end_is_left_to_the_kernel() {
+    let mut lab = Lab::new();
+    let peer = lab.connect_as(reluctant(256 << 10));
+    let request = get("/owned/100000").replace("Host: a", "Host: a\r\nConnection: close");
+    lab.send(peer, request);
+    for n in 1..=20 {
+        lab.sim().at(n * 1_500, Act::Take(peer, 100));
+    }
+    lab.until(3_999);
+    assert_eq!(lab.count(Phase::Linger), 1);
+    lab.until(4_000);
+    assert_eq!(lab.open(), 0);
+    // It is closed, not reset: the rest still arrives.
+    lab.sim().take(peer, EVERYTHING);
+    lab.now();
+    assert_eq!(lab.seen(peer).reset, None);
+    assert_eq!(lab.seen(peer).fin, Some(4_000));
 }
 
 #[test]

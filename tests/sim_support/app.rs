@@ -219,7 +219,7 @@ impl Source for Feed {
             out.extend_from_slice(piece.as_bytes());
             return Fill::Done;
         }
-        state.end.unwrap_or(Fill::Pending)
+        state.end.clone().unwrap_or(Fill::Pending)
     }
 }
 

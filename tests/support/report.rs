@@ -59,6 +59,11 @@ impl Report {
         self.number("aborted")
     }
 
+    /// How long the drain took.
+    pub(crate) fn drain_millis(&self) -> i64 {
+        self.number("drain_millis")
+    }
+
     fn number(&self, name: &str) -> i64 {
         let value = self.member(name);
         value

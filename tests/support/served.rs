@@ -25,7 +25,7 @@ use super::report::Report;
 const OTHER_BUILD: &str = "EBBTIDE_COMMAND";
 
 /// What the command says of each listener, before its address.
-const LISTENING: &str = "listening on http://";
+const LISTENING: &str = "listening on http";
 
 /// A running `ebbtide serve`. Killed, by its id, when dropped.
 #[derive(Debug)]
@@ -341,7 +341,7 @@ impl Log {
     fn wait_for(&self, count: usize, text: &str, within: Duration) -> Vec<SocketAddr> {
         let found = |state: &LogState| -> Vec<SocketAddr> {
             let after = |line: &String| {
-                let rest = line.split_once(text)?.1;
+                let rest = line.split_once(text)?.1.split_once("://")?.1;
                 rest.split_whitespace().next()?.parse().ok()
             };
             state.lines.iter().filter_map(after).collect()

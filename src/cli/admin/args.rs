@@ -10,6 +10,7 @@ use crate::cli::values;
 
 /// Where the server is asked how it is, and told to stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[group(skip)] // or no two of this name could be in one command
 pub struct Flags {
     /// Where `ebbtide ctl`, Prometheus and curl ask how the server is, and tell it to stop: a Unix
     /// socket that only this user can connect to, or an address and a port. Answers during a drain

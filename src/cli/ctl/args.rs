@@ -39,6 +39,23 @@ pub struct Ctl {
     pub ask: Ask,
 }
 
+impl Ctl {
+    /// Finds what does not go together.
+    ///
+    /// # Errors
+    ///
+    /// The flag and what is wrong with it.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.ask {
+            Ask::Shutdown {
+                wait: false,
+                timeout: Some(_),
+            } => Err("--timeout: is of no use without --wait".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What to ask a server, or to tell it.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Ask {
@@ -64,12 +81,17 @@ pub enum Ask {
         /// Come back when the server has gone
         #[arg(long)]
         wait: bool,
+        /// With --wait: for that long at most, then exit with 1; the drain goes on. No limit by
+        /// default, as the server has one
+        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+        timeout: Option<Duration>,
     },
     /// Cut what is left of a drain, as a second signal does; without a drain, cut at once
     Cut,
     /// Wait until the server has gone
     Wait {
-        /// For that long at most, then exit with 1. No limit by default
+        /// For that long at most, then exit with 1. No limit by default, as nothing says that the
+        /// server is about to go
         #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         timeout: Option<Duration>,
     },
@@ -78,7 +100,7 @@ pub enum Ask {
 const AFTER_HELP: &str = "\
 Examples:
   ebbtide ctl --admin unix:/run/ebbtide.sock status
-  EBBTIDE_ADMIN=127.0.0.1:9000 ebbtide ctl shutdown --wait
+  EBBTIDE_ADMIN=127.0.0.1:9000 ebbtide ctl shutdown --wait --timeout 30s
 
 Exit codes:
   0  done

@@ -85,6 +85,7 @@ impl fmt::Display for Failure {
 }
 
 fn carry_out(args: &Ctl) -> Result<String, Failure> {
+    args.check().map_err(Failure::Usage)?;
     let token = args.token_file.as_deref().map(Token::read).transpose();
     let client = Client {
         place: place(args)?,
@@ -110,12 +111,12 @@ fn carry_out(args: &Ctl) -> Result<String, Failure> {
                 false => understood(show::connections(&body, all)),
             }
         }
-        Ask::Shutdown { wait } => {
+        Ask::Shutdown { wait, timeout } => {
             // Before the word to stop, or the server may have gone before it was seen.
             let seen = wait.then(|| client.greet()).transpose()?;
             let body = client.post("/shutdown")?;
             if let Some(seen) = seen {
-                client.wait(seen, None)?;
+                client.wait(seen, *timeout)?;
             }
             Ok(match (args.json, wait) {
                 (true, _) => as_it_is(&body),

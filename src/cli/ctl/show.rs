@@ -15,10 +15,17 @@ struct Status {
     version: String,
     stage: String,
     left_millis: Option<u32>,
+    progress: Option<Progress>,
     phases: serde_json::Map<String, serde_json::Value>,
     guards: Vec<String>,
     report: Report,
     connections: Vec<Connection>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Progress {
+    connections: u64,
+    gone: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +62,12 @@ pub(super) fn status(body: &[u8]) -> serde_json::Result<String> {
     let left = status
         .left_millis
         .map_or_else(String::new, |millis| format!(", {} left", seconds(millis)));
+    let gone = status.progress.as_ref().map_or_else(String::new, |so_far| {
+        format!(
+            "; {} of {} connections gone",
+            so_far.gone, so_far.connections
+        )
+    });
     let report = &status.report;
     let guards: Vec<_> = status.guards.iter().map(|name| one_line(name)).collect();
     let guards = match guards.is_empty() {
@@ -63,7 +76,7 @@ pub(super) fn status(body: &[u8]) -> serde_json::Result<String> {
     };
     let mut text = format!(
         "server   ebbtide {}, pid {}\n\
-         stage    {}{left}\n\
+         stage    {}{left}{gone}\n\
          phases   {}\n\
          guards   {guards}\n\
          so far   {} connections, {} requests, {} answered\n",
@@ -157,6 +170,7 @@ mod tests {
     use super::*;
 
     const BODY: &[u8] = br#"{"pid":42,"version":"0.1.0","stage":"draining","left_millis":9250,
+        "progress":{"connections":5,"gone":2,"elapsed_millis":750,"limit_millis":10000},
         "phases":{"fresh":0,"idle":2,"handler":1},"guards":["flush"],
         "report":{"opened":3,"requests":7,"answered":6,"extra":1},
         "connections":[{"number":9,"peer":"127.0.0.1:4000","phase":"handler","age_millis":1260,
@@ -166,7 +180,7 @@ mod tests {
     fn a_status_is_a_line_for_each_thing() {
         let expected = [
             "server   ebbtide 0.1.0, pid 42",
-            "stage    draining, 9.2 s left",
+            "stage    draining, 9.2 s left; 2 of 5 connections gone",
             "phases   1 handler, 2 idle",
             "guards   flush",
             "so far   3 connections, 7 requests, 6 answered",

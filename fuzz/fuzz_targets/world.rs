@@ -1,0 +1,523 @@
+//! Whole worlds: peers of any behaviour, faults, an application that does everything, signals, and
+//! the laws that hold all the same. Opened is closed, handlers run are answers begun, nothing comes
+//! behind a close, nothing lives past the deadline, the counts are the slab's.
+
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::panic;
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+
+use ebbtide::config::Config;
+use ebbtide::engine::HOOK_GRACE;
+use ebbtide::report::{End, Outcome};
+use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, ResetAt, Setup};
+use ebbtide::{Drain, Fill, Limits, Response, Times};
+
+use sim_support::wire::{Answer, LAST_CHUNK, answers, chunk, get, pattern, post, post_head};
+use sim_support::{Lab, SIGTERM};
+
+#[path = "../../tests/sim_support/mod.rs"]
+mod sim_support;
+
+/// A world, and what happens in it.
+#[derive(Arbitrary, Debug)]
+struct World {
+    seed: u8,
+    chances: [u8; 6],
+    batch: u8,
+    max_open: Option<u8>,
+    exhausted: Option<(u8, u8)>,
+    reset: Option<(bool, u8)>,
+    no_filter: bool,
+    drain: [u8; 6],
+    times: Option<[u8; 6]>,
+    connections: Option<u8>,
+    peers: Vec<Script>,
+    /// When signals come, each so long after the last.
+    signals: Vec<u8>,
+}
+
+/// What a peer does.
+#[derive(Arbitrary, Debug)]
+struct Script {
+    manner: [u8; 3],
+    connects: u8,
+    steps: Vec<Step>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    /// A whole request, in up to three pieces so many milliseconds apart.
+    Ask {
+        what: What,
+        cuts: [u8; 2],
+        gap: u8,
+    },
+    /// The beginning of one, and nothing behind it.
+    Half {
+        what: What,
+        cut: u8,
+    },
+    /// Anything.
+    Say(Vec<u8>),
+    Wait(u8),
+    Fin,
+    Leave,
+    Reset,
+    Take(u16),
+    Behave([u8; 3]),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum What {
+    Say,
+    Close,
+    Empty,
+    Later,
+    Dropped,
+    Hoard,
+    Echo(u8),
+    EchoChunked(u8),
+    EchoExpecting(u8),
+    Sink(u16),
+    SinkRefuses,
+    SinkPanics,
+    TooLarge,
+    Feed(u8),
+    FeedFails,
+    Sized(u8),
+    Owned(u16),
+    Shared(u16),
+    Flood(u16),
+    Refused,
+    Missing,
+    Panics,
+    PanicsInAdmit,
+    PanicsInSource,
+    Mistaken,
+    Shutdown,
+    Cut,
+}
+
+fuzz_target!(
+    init: {
+        // A panic of the application is part of the script; any other is a finding.
+        let found = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let scripted = info
+                .location()
+                .is_some_and(|at| at.file().ends_with("sim_support/app.rs"));
+            if !scripted {
+                found(info);
+            }
+        }));
+    },
+    |world: World| {
+        let first = live(&world);
+        // The same script is the same world.
+        if world.seed.is_multiple_of(8) {
+            assert_eq!(first, live(&world));
+        }
+    }
+);
+
+/// Runs a world to its end, and holds it to the laws. What came of it.
+fn live(world: &World) -> (Outcome, u32, u64) {
+    let mut stage = Play::new(world);
+    for (n, script) in world.peers.iter().take(PEERS).enumerate() {
+        stage.add(n, script);
+    }
+    // A last signal comes in any case.
+    let waits = world.signals.iter().take(4).copied().chain([255]);
+    let signals: Vec<u32> = waits
+        .scan(0, |at, wait| {
+            *at += u32::from(wait) * 8;
+            Some(*at)
+        })
+        .collect();
+    for at in &signals {
+        stage.lab.sim().at(*at, Act::Signal(SIGTERM));
+    }
+    let last = signals[0] + limit(world) + HOOK_GRACE + SLACK;
+    stage.rage(last);
+    let (ended, outcome) = stage.lab.outcome().expect("it lives past its deadline");
+    assert!(ended <= last);
+    stage.lab.aftermath(1_000);
+    stage.laws(world, &outcome);
+    (outcome, ended, stage.lab.sim().digest())
+}
+
+struct Play {
+    lab: Lab,
+    peers: Vec<Character>,
+}
+
+/// A peer, as far as the laws ask.
+struct Character {
+    peer: PeerId,
+    /// The requests that it sends in full before anything else, and their answers.
+    asks: Vec<Expected>,
+    /// What it sends is not only requests; it breaks off; it does not read all that it is sent.
+    wild: bool,
+    unkind: bool,
+    /// A stream fails, or the application stops everything.
+    broken: bool,
+}
+
+enum Expected {
+    Body(String),
+    Status(u16),
+}
+
+impl Play {
+    fn new(world: &World) -> Self {
+        let chance = |n: usize| [0, 0, 1, 2, 5, 20][usize::from(world.chances[n]) % 6];
+        let faults = Faults {
+            seed: world.seed.into(),
+            short_reads: chance(0),
+            short_writes: chance(1),
+            one_byte: world.chances[0] == 255,
+            interrupts: chance(2),
+            early_returns: chance(3).max(u32::from(chance(3) > 0) * 2),
+            spurious: chance(4),
+            failed_accepts: chance(5),
+            failed_registrations: [0, 0, 0, 3][usize::from(world.chances[5]) % 4],
+            max_open: world.max_open.map(|max| u64::from(max % 8)),
+            exhausted: match world.exhausted {
+                Some((from, time)) => {
+                    let from = u32::from(from) * 8;
+                    from..from + u32::from(time) * 4
+                }
+                None => 0..0,
+            },
+            reset: world.reset.map(|(sent, at)| match sent {
+                true => ResetAt::Sent(at.into()),
+                false => ResetAt::Taken(at.into()),
+            }),
+        };
+        let setup = Setup {
+            listeners: 2,
+            batch: usize::from(world.batch % 8) + 1,
+            filter: !world.no_filter,
+            faults,
+            ..Setup::default()
+        };
+        let [notice, quiet, grace, head, spread, _] = world.drain.map(|n| ms(u64::from(n) * 4));
+        let mut drain = Drain::new()
+            .limit(ms(u64::from(limit(world))))
+            .notice(notice)
+            .idle_grace(grace)
+            .head(head)
+            .spread(spread);
+        if world.drain[1] > 0 {
+            drain = drain.quiet(quiet);
+        }
+        let mut times = Times::new();
+        if let Some([head, body, write, idle, handler, linger]) = world.times {
+            let millis = |n: u8| ms(u64::from(n) * 8);
+            times = times
+                .head(millis(head))
+                .body(millis(body))
+                .write(millis(write))
+                .idle(millis(idle))
+                .handler((handler > 0).then(|| millis(handler)))
+                .linger(millis(linger));
+        }
+        let mut limits = Limits::new().body(1_000);
+        if let Some(connections) = world.connections {
+            limits = limits.connections(usize::from(connections % 8) + 1);
+        }
+        let config = Config {
+            drain,
+            times,
+            limits,
+            ..Config::default()
+        };
+        let mut lab = Lab::with(setup, config);
+        lab.patience = 1_000_000;
+        Self {
+            lab,
+            peers: Vec::new(),
+        }
+    }
+
+    /// Puts one more peer into the script.
+    fn add(&mut self, n: usize, script: &Script) {
+        let peer = self.lab.sim().peer(n % 2);
+        let manner = manner_of(script.manner);
+        self.lab.sim().behave(peer, manner);
+        let mut at = u32::from(script.connects) * 4;
+        self.lab.sim().at(at, Act::Connect(peer));
+        let mut it = Character {
+            peer,
+            asks: Vec::new(),
+            wild: false,
+            unkind: manner.takes != Pace::AtOnce || manner.window < 1_000,
+            broken: false,
+        };
+        for (nth, step) in script.steps.iter().take(STEPS).enumerate() {
+            let act = match step {
+                Step::Ask { what, cuts, gap } => {
+                    let (text, expected) = self.request(*what, &format!("{n}-{nth}"));
+                    match expected {
+                        Some(expected) if !it.wild => it.asks.push(expected),
+                        Some(_) => {}
+                        None => it.broken = true,
+                    }
+                    let mut rest = text.as_str();
+                    for cut in cuts {
+                        let (one, more) = rest.split_at(usize::from(*cut).min(rest.len()));
+                        let act = Act::Send(peer, one.to_owned().into());
+                        self.lab.sim().at(at, act);
+                        at += u32::from(*gap);
+                        rest = more;
+                    }
+                    Act::Send(peer, rest.to_owned().into())
+                }
+                Step::Half { what, cut } => {
+                    let (text, _) = self.request(*what, &format!("{n}-{nth}"));
+                    it.unkind = true;
+                    it.wild = true;
+                    let cut = usize::from(*cut).min(text.len());
+                    Act::Send(peer, text[..cut].to_owned().into())
+                }
+                Step::Say(bytes) => {
+                    it.wild |= !bytes.is_empty();
+                    it.unkind = true;
+                    Act::Send(peer, bytes.clone().into())
+                }
+                Step::Wait(millis) => {
+                    at += u32::from(*millis) * 4;
+                    continue;
+                }
+                Step::Fin => Act::Fin(peer),
+                Step::Leave => {
+                    it.unkind = true;
+                    Act::Leave(peer)
+                }
+                Step::Reset => {
+                    it.unkind = true;
+                    Act::Reset(peer)
+                }
+                Step::Take(bytes) => Act::Take(peer, u64::from(*bytes)),
+                Step::Behave(how) => {
+                    it.unkind = true;
+                    let manner = manner_of(*how);
+                    self.lab.sim().behave(peer, manner);
+                    continue;
+                }
+            };
+            self.lab.sim().at(at, act);
+        }
+        self.peers.push(it);
+    }
+
+    /// A request and its answer; none where the application breaks it off, or everything.
+    fn request(&mut self, what: What, nonce: &str) -> (String, Option<Expected>) {
+        // Every target says whose it is, so that runs can be counted.
+        let to = |path: &str| format!("{path}?{nonce}");
+        let body = |body: String| Some(Expected::Body(body));
+        let status = |status| Some(Expected::Status(status));
+        let ok = |path: &str, text: &str| (get(&to(path)), body(text.to_owned()));
+        match what {
+            What::Say => ok(&format!("/say/{nonce}"), &format!("{nonce}\n")),
+            What::Close => ok("/close", "bye\n"),
+            What::Empty => (get(&to("/empty")), status(204)),
+            What::Later => ok("/later/x", &format!("{nonce}\n")),
+            What::Dropped => (get(&to("/dropped")), status(500)),
+            What::Hoard => ok("/hoard", "now\n"),
+            What::Echo(n) => {
+                let text = pattern(n.into());
+                (post(&to("/echo"), &text), body(text))
+            }
+            What::EchoChunked(n) => {
+                let text = pattern(usize::from(n) + 1);
+                let (one, two) = text.split_at(text.len() / 2);
+                let head = post_head(&to("/echo"), 0);
+                let mut all = head.replace("Content-Length: 0", "Transfer-Encoding: chunked");
+                for piece in [one, two] {
+                    if !piece.is_empty() {
+                        all += &chunk(piece);
+                    }
+                }
+                (all + LAST_CHUNK, body(text))
+            }
+            What::EchoExpecting(n) => {
+                let text = pattern(usize::from(n) + 1);
+                let request = post(&to("/echo"), &text);
+                let expect = "Expect: 100-continue\r\nContent-Length";
+                (request.replacen("Content-Length", expect, 1), body(text))
+            }
+            What::Sink(n) => {
+                let text = pattern(n.into());
+                (post(&to("/sink"), &text), body(format!("{n}\n")))
+            }
+            // Whether it gets that far depends on the cuts.
+            What::SinkRefuses => (post(&to("/sink/refuse"), "ab"), None),
+            What::SinkPanics => (post(&to("/sink/panic-end"), "ab"), status(500)),
+            What::TooLarge => (post(&to("/small"), "more than ten"), status(413)),
+            What::Feed(pieces) => {
+                let target = to("/feed/x");
+                let feed = self.lab.app().feed(&target);
+                for _ in 0..pieces % 8 {
+                    feed.push(nonce);
+                }
+                feed.end(Fill::Done);
+                (get(&target), body(nonce.repeat(usize::from(pieces % 8))))
+            }
+            What::FeedFails => {
+                let target = to("/feed/x");
+                self.lab.app().feed(&target).end(Fill::Failed);
+                (get(&target), None)
+            }
+            What::Sized(n) => {
+                let target = to("/sized/20");
+                let feed = self.lab.app().feed(&target);
+                feed.push(&"x".repeat(n.into()));
+                feed.end(Fill::Done);
+                (
+                    get(&target),
+                    (n >= 20).then(|| Expected::Body("x".repeat(20))),
+                )
+            }
+            What::Owned(n) => ok(&format!("/owned/{n}"), &pattern(n.into())),
+            What::Shared(n) => ok(&format!("/shared/{n}"), &pattern(n.into())),
+            What::Flood(n) => (get(&to(&format!("/flood/{n}"))), status(200)),
+            What::Refused => (get(&to("/refuse")), status(403)),
+            What::Missing => (get(&to("/missing")), status(404)),
+            What::Panics => (get(&to("/panic")), status(500)),
+            What::PanicsInAdmit => (get(&to("/panic/admit")), status(500)),
+            What::PanicsInSource => (get(&to("/panic/source")), None),
+            What::Mistaken => (get(&to("/mistaken")), status(500)),
+            What::Shutdown => ok("/shutdown", "stopping\n"),
+            What::Cut => ok("/cut", "cutting\n"),
+        }
+    }
+
+    /// Runs it to its end; tickets are answered some time after they were taken.
+    fn rage(&mut self, until: u32) {
+        let mut held = BTreeMap::new();
+        for millis in (0..=until).step_by(25) {
+            self.lab.until(millis);
+            held.append(&mut self.lab.app().tickets());
+            let due = held.extract_if(.., |target, _| {
+                (target.len() as u32 + millis / 25).is_multiple_of(3)
+            });
+            for (target, ticket) in due {
+                let nonce = target.split_once('?').map_or("", |(_, nonce)| nonce);
+                ticket.send(Response::text(200, format!("{nonce}\n")));
+            }
+            if self.lab.is_over() {
+                return;
+            }
+        }
+        self.lab.until(until);
+    }
+
+    fn laws(&mut self, world: &World, outcome: &Outcome) {
+        let report = outcome.report.clone();
+        let cut = outcome.end != End::Drained;
+        assert_eq!(cut, report.cut > 0 || outcome.end == End::Cut);
+        let ran = self.lab.app().ran.borrow().clone();
+        let heads = u64::from(self.lab.app().admitted);
+        assert!(heads <= report.requests && ran.len() <= heads as usize);
+        let mut runs = vec![0; self.peers.len()];
+        for target in &ran {
+            let whose = target.split_once('?').and_then(|(_, n)| n.split_once('-'));
+            let whose = whose.and_then(|(n, _)| n.parse::<usize>().ok());
+            if let Some(runs) = whose.and_then(|n| runs.get_mut(n)) {
+                *runs += 1;
+            }
+        }
+        // Handlers run and answers begun: where one is missing, a connection broke. (One that breaks
+        // may take several answers with it.)
+        let broke = report.left + report.timed_out + report.aborted + report.cut;
+        assert!(
+            ran.len() as u64 <= report.answered || broke > 0,
+            "a handler ran for nobody: {outcome}"
+        );
+        let faults = world.reset.is_some() || world.times.is_some();
+        for (n, runs) in runs.into_iter().enumerate() {
+            self.laws_of_a_peer(n, runs, cut, faults);
+        }
+    }
+
+    fn laws_of_a_peer(&mut self, n: usize, runs: usize, cut: bool, faults: bool) {
+        let it = &self.peers[n];
+        let seen = self.lab.sim().seen(it.peer);
+        let got = self.lab.sim().got(it.peer).to_vec();
+        let (answers, rest) = answers(&got);
+        let mut heard = 0;
+        for (nth, answer) in answers.iter().enumerate() {
+            let last = nth + 1 == answers.len();
+            assert!(
+                last && rest.is_empty() || !answer.close,
+                "bytes behind a close: {}",
+                got.escape_ascii()
+            );
+            match it.asks.get(nth) {
+                _ if it.broken => {}
+                // Its own, in order.
+                Some(expected) if is(answer, expected) => {
+                    heard += usize::from(!matches!(answer.status, 403 | 404 | 413));
+                }
+                // Or whatever comes of bytes that are not ours.
+                None if it.wild => {}
+                // Or the last word: by force, or for what was not finished.
+                _ => {
+                    let forced = matches!(answer.status, 400 | 408 | 503);
+                    assert!(answer.close && forced, "{answer:?} of {n}");
+                    heard += usize::from(answer.status == 503);
+                }
+            }
+        }
+        // Whoever saw a clean end has heard of every request of its that was run, whatever else
+        // went wrong. (More than that: a panic in the admission is answered and nothing ran.)
+        if seen.fin.is_some() && !it.wild && !it.broken {
+            assert!(heard >= runs, "an answer is lost: {heard} of {runs}");
+            assert_eq!(rest, b"", "half an answer before a clean end");
+        }
+        let kind = !it.wild && !it.unkind && !it.broken && !faults && !cut;
+        // Only those whom the system itself would not have are left without an end.
+        assert!(!kind || got.is_empty() || seen.fin.is_some(), "{seen:?}");
+    }
+}
+
+fn is(answer: &Answer, expected: &Expected) -> bool {
+    match expected {
+        Expected::Body(body) => answer.status == 200 && answer.body == body.as_bytes(),
+        Expected::Status(status) => answer.status == *status,
+    }
+}
+
+fn manner_of([takes, answers, window]: [u8; 3]) -> Manner {
+    let pace = |n: u8| match n % 4 {
+        0 | 1 => Pace::AtOnce,
+        2 => Pace::After(u32::from(n)),
+        _ => Pace::Never,
+    };
+    Manner {
+        takes: pace(takes),
+        answers: pace(answers),
+        window: [256 << 10, 20_000, 1_000, 1][usize::from(window) % 4],
+    }
+}
+
+fn limit(world: &World) -> u32 {
+    u32::from(world.drain[5]) * 8
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Of what is arbitrary, so much is played: a world of seconds.
+const PEERS: usize = 12;
+const STEPS: usize = 12;
+
+/// Milliseconds beyond the deadline in which the last turn comes.
+const SLACK: u32 = 5;

@@ -1,0 +1,210 @@
+//! The head of a request, read by the rules of RFC 9112 one after the other.
+//!
+//! Where a rule leaves a choice it takes the one that this crate documents: see README.md. Knows no
+//! limits and no halves: a head is whole, or it is not judged.
+
+use crate::grammar::{is_authority, is_text, is_token, line, trim};
+
+/// A good head.
+#[derive(Debug, PartialEq)]
+pub struct Head<'a> {
+    /// Bytes of the head alone.
+    pub len: usize,
+    /// Bytes of the empty lines before it.
+    pub skipped: usize,
+    pub method: &'a [u8],
+    pub target: &'a [u8],
+    pub minor: u8,
+    pub fields: Vec<(&'a [u8], &'a [u8])>,
+    pub body: Body,
+    pub keep_alive: bool,
+    pub expects_continue: bool,
+}
+
+/// How a body ends.
+#[derive(Debug, PartialEq)]
+pub enum Body {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// What bytes begin with.
+#[derive(Debug, PartialEq)]
+pub enum Verdict<'a> {
+    Good(Head<'a>),
+    /// It cannot be a head, whatever follows, or it is whole and wrong.
+    Bad,
+    /// It may yet be one.
+    Partial,
+}
+
+/// Reads a head.
+pub fn read(bytes: &[u8]) -> Verdict<'_> {
+    let mut lines = Vec::new();
+    let (mut rest, mut skipped) = (bytes, 0);
+    loop {
+        match line(rest) {
+            Err(()) => return Verdict::Bad,
+            Ok(None) => return Verdict::Partial,
+            Ok(Some(([], after))) if lines.is_empty() => {
+                // RFC 9112, section 2.2: at least one is ignored; we stop at two.
+                skipped += 2;
+                if skipped > 4 {
+                    return Verdict::Bad;
+                }
+                rest = after;
+            }
+            Ok(Some(([], after))) => {
+                let len = bytes.len() - after.len() - skipped;
+                return match good(&lines) {
+                    Some(head) => Verdict::Good(Head {
+                        len,
+                        skipped,
+                        ..head
+                    }),
+                    None => Verdict::Bad,
+                };
+            }
+            Ok(Some((text, after))) => {
+                lines.push(text);
+                rest = after;
+            }
+        }
+    }
+}
+
+fn good<'a>(lines: &[&'a [u8]]) -> Option<Head<'a>> {
+    let (first, others) = lines.split_first()?;
+    // RFC 9112, section 3: method SP request-target SP HTTP-version.
+    let mut words = first.split(|byte| *byte == b' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    let minor = match version {
+        b"HTTP/1.0" => 0,
+        b"HTTP/1.1" => 1,
+        _ => return None,
+    };
+    if words.next().is_some() || !is_token(method) || !is_target(method, target) {
+        return None;
+    }
+    let fields = others.iter().map(|line| field(line));
+    let fields: Vec<_> = fields.collect::<Option<_>>()?;
+    let named = |name: &str| -> Vec<&[u8]> {
+        let of = |(n, _): &&(&[u8], _)| n.eq_ignore_ascii_case(name.as_bytes());
+        fields.iter().filter(of).map(|(_, value)| *value).collect()
+    };
+    // Section 3.2: exactly one Host in HTTP/1.1, never two, and it must be good.
+    match named("host")[..] {
+        [] if minor == 0 => {}
+        [host] if is_authority(host) => {}
+        _ => return None,
+    }
+    let expects = named("expect");
+    let is_continue = |value: &&[u8]| value.eq_ignore_ascii_case(b"100-continue");
+    if minor == 1 && !expects.iter().all(is_continue) {
+        return None;
+    }
+    let body = body(minor, &named("content-length"), &named("transfer-encoding"))?;
+    let options: Vec<_> = named("connection")
+        .into_iter()
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(|option| trim(option).to_ascii_lowercase())
+        .collect();
+    let says = |option: &[u8]| options.iter().any(|said| said == option);
+    Some(Head {
+        len: 0,
+        skipped: 0,
+        method,
+        target,
+        minor,
+        // Section 9.3, in its order.
+        keep_alive: !says(b"close") && (minor == 1 || says(b"keep-alive")),
+        expects_continue: minor == 1 && !expects.is_empty() && body != Body::None,
+        body,
+        fields,
+    })
+}
+
+/// Section 5: field-name ":" OWS field-value OWS, on one line.
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    let good = is_token(name) && value.iter().copied().all(is_text);
+    good.then(|| (name, trim(value)))
+}
+
+/// Section 6.3, where every doubt is an error.
+fn body(minor: u8, lengths: &[&[u8]], codings: &[&[u8]]) -> Option<Body> {
+    match (lengths, codings) {
+        ([], []) => Some(Body::None),
+        ([digits], []) if digits.iter().all(u8::is_ascii_digit) => {
+            match str::from_utf8(digits).ok()?.parse().ok()? {
+                0 => Some(Body::None),
+                length => Some(Body::Length(length)),
+            }
+        }
+        ([], [coding]) if minor == 1 && coding.eq_ignore_ascii_case(b"chunked") => {
+            Some(Body::Chunked)
+        }
+        _ => None,
+    }
+}
+
+/// Section 3.2. Visible ASCII without a fragment; which of it belongs into a path is for whoever
+/// routes.
+fn is_target(method: &[u8], target: &[u8]) -> bool {
+    if method == b"CONNECT" || !target.iter().all(|byte| matches!(byte, b'!'..=b'~')) {
+        return false;
+    }
+    let absolute = |target: &[u8]| {
+        let lower = target.to_ascii_lowercase();
+        let skip = [&b"http://"[..], b"https://"]
+            .into_iter()
+            .find(|scheme| lower.starts_with(scheme))?
+            .len();
+        let end = target[skip..].iter().position(|byte| b"/?".contains(byte));
+        let end = end.map_or(target.len(), |end| skip + end);
+        Some(is_authority(&target[skip..end]))
+    };
+    let form = match target {
+        [b'/', ..] => true,
+        b"*" => method == b"OPTIONS",
+        _ => absolute(target) == Some(true),
+    };
+    form && !target.contains(&b'#')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_head_is_read() {
+        let bytes = b"\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length:  5 \r\n\r\nhello";
+        let Verdict::Good(head) = read(bytes) else {
+            panic!("it is good");
+        };
+        assert_eq!((head.skipped, head.len), (2, bytes.len() - 7));
+        assert_eq!((head.method, head.target), (&b"POST"[..], &b"/a?b"[..]));
+        assert_eq!(head.fields[1], (&b"Content-Length"[..], &b"5"[..]));
+        assert_eq!((head.body, head.keep_alive), (Body::Length(5), true));
+    }
+
+    #[test]
+    fn halves_are_not_judged_and_smugglers_are() {
+        assert_eq!(read(b"GET / HTTP/1.1\r\nHost: a\r\n"), Verdict::Partial);
+        for bad in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+            "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n",
+        ] {
+            assert_eq!(read(bad.as_bytes()), Verdict::Bad, "{bad:?}");
+        }
+    }
+}

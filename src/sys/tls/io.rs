@@ -1,0 +1,131 @@
+//! One connection as the engine holds it, and how its records get to the socket.
+//!
+//! Knows a system to write to; no bytes in the clear.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice};
+use std::num::NonZeroU64;
+
+use super::session::Session;
+use crate::sys::Sys;
+use crate::tracker::ConnId;
+
+/// A connection.
+pub struct Io<I> {
+    pub(super) inner: I,
+    pub(super) id: ConnId,
+    /// Its place in the queue of handshakes.
+    pub(super) ticket: Option<NonZeroU64>,
+    pub(super) state: State,
+}
+
+pub(super) enum State {
+    /// Nothing was read yet, and nothing is kept.
+    New,
+    /// It speaks TLS, or is about to.
+    Open(Box<Session>),
+    /// It speaks HTTP, is told so, and heard no further.
+    Plain,
+    /// We have written our last record, or given up. What comes is no longer decrypted.
+    Over(Box<Over>),
+}
+
+#[derive(Default)]
+pub(super) struct Over {
+    /// Records that the socket had no room for: our FIN comes behind them.
+    pub(super) rest: Vec<u8>,
+    /// Our FIN is sent.
+    pub(super) finished: bool,
+    /// Bytes of the close_notify, which nobody misses who has the answer.
+    pub(super) notify: u32,
+    /// The peer did not keep to the protocol, and has been told.
+    pub(super) failed: bool,
+}
+
+impl Over {
+    /// Writes what is left, and then the FIN.
+    pub(super) fn go_on<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> io::Result<()> {
+        if !self.rest.is_empty() {
+            match send(sys, io, &self.rest) {
+                Ok(sent) => drop(self.rest.drain(..sent)),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.rest.is_empty() && !self.finished {
+            sys.finish(io)?;
+            self.finished = true;
+            self.rest = Vec::new();
+        }
+        Ok(())
+    }
+}
+
+impl<I> Io<I> {
+    /// Whether its handshake is not complete, or not begun.
+    pub(super) fn is_shaking(&self) -> bool {
+        match &self.state {
+            State::New => true,
+            State::Open(session) => session.is_shaking(),
+            State::Plain | State::Over(_) => false,
+        }
+    }
+}
+
+/// Writes what a session has queued, as far as there is room.
+pub(super) fn flush<S: Sys>(sys: &mut S, io: &mut S::Io, session: &mut Session) -> io::Result<()> {
+    if session.queued() > 0 {
+        match send(sys, io, session.queue_bytes()) {
+            Ok(sent) => session.sent(sent),
+            Err(error) if is_passing(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes until everything is written or the socket says that it is full; returns how much was.
+pub(super) fn send<S: Sys>(sys: &mut S, io: &mut S::Io, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    let mut interrupted = 0;
+    while sent < bytes.len() {
+        match sys.write(io, &[IoSlice::new(&bytes[sent..])]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                sent += n;
+                interrupted = 0;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted && interrupted < RETRIES => {
+                interrupted += 1;
+            }
+            // What was taken is gone: the error comes again, by itself.
+            Err(_) if sent > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}
+
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+impl<I: fmt::Debug> fmt::Debug for Io<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::New => "new",
+            State::Open(session) if session.is_shaking() => "shaking",
+            State::Open(_) => "open",
+            State::Plain => "plain",
+            State::Over(_) => "over",
+        };
+        f.debug_struct("Io")
+            .field("inner", &self.inner)
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How often in a row a read or a write may be interrupted.
+pub(super) const RETRIES: u32 = 16;

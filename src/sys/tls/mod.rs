@@ -1,0 +1,439 @@
+//! TLS as a system around another: rustls between the engine and the sockets, and nothing of it in
+//! either.
+//!
+//! Two rules make it look like plain TCP to the engine. *Reading:* whatever a read takes from the
+//! socket is decrypted at once into the caller's buffer, which is always large enough, so that no
+//! decrypted byte is ever left behind without an event; only a part of a record is kept, and
+//! [`Sys::midway`] says so. *Writing:* a byte counts as written when the record it is in is with
+//! the kernel; until then the write is asked for again, with the same bytes, as of any full socket.
+//!
+//! A handshake costs a hundred times what a request does, so only so many are gone on with in a
+//! turn; the others wait in a queue, oldest first, and are told of in the next turn.
+//!
+//! Every buffer that an idle connection has is given back: what is left is what rustls keeps.
+//! Knows records and alerts; no HTTP but the first letter of a request on the wrong port.
+
+mod config;
+mod handshakes;
+mod io;
+mod pem;
+mod session;
+
+use std::fmt;
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use config::TlsConfig;
+pub use io::Io;
+pub use pem::Pem;
+
+use self::handshakes::Handshakes;
+use self::io::{Over, RETRIES, State, flush, is_passing, send};
+use self::session::{MAX_PARTIAL, Session};
+use crate::peer::Peer;
+use crate::sys::{AcceptError, Ready, Sys, Who};
+use crate::tick::Tick;
+use crate::tracker::ConnId;
+
+/// A system whose connections speak TLS.
+pub struct Tls<S> {
+    inner: S,
+    config: TlsConfig,
+    /// What is read from a socket, behind the part of a record that was kept.
+    cipher: Box<[u8]>,
+    /// What several slices are gathered in, so that they make as few records as they can.
+    plain: Vec<u8>,
+    /// Records on their way to a socket.
+    wire: Vec<u8>,
+    handshakes: Handshakes,
+    /// Connections that were read from, and may have more without a further event.
+    more: Vec<ConnId>,
+}
+
+impl<S: Sys> Tls<S> {
+    /// TLS on every connection of that system.
+    pub fn new(inner: S, config: TlsConfig) -> Self {
+        Self {
+            inner,
+            config,
+            cipher: vec![0; CIPHER].into_boxed_slice(),
+            plain: Vec::new(),
+            wire: Vec::new(),
+            handshakes: Handshakes::default(),
+            more: Vec::new(),
+        }
+    }
+
+    /// The system underneath, for tests that drive it.
+    pub const fn inner(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// One read of the socket, decrypted.
+    fn receive(&mut self, io: &mut Io<S::Io>, buf: &mut [u8]) -> Result<Received> {
+        let kept = match &io.state {
+            State::Open(session) => session.partial(),
+            _ => &[],
+        };
+        let start = kept.len();
+        self.cipher[..start].copy_from_slice(kept);
+        // Decrypted it is never longer, so that all of it fits.
+        let room = self.cipher.len().min(buf.len());
+        let n = self.read_inner(&mut io.inner, start..room)?;
+        if n == 0 {
+            return Ok(Received::End);
+        }
+        let full = n == room - start;
+        let records = &mut self.cipher[..start + n];
+        if let State::New = io.state {
+            if speaks_http(records) {
+                io.state = State::Plain;
+                return Err(Error::new(ErrorKind::InvalidData, WRONG_PORT));
+            }
+            let session = Session::new(self.config.current()).map_err(Error::other)?;
+            io.state = State::Open(Box::new(session));
+        }
+        let State::Open(session) = &mut io.state else {
+            return Ok(Received::End);
+        };
+        if session.is_shaking() {
+            self.handshakes.went_on();
+        }
+        self.wire.clear();
+        match session.receive(records, buf, &mut self.wire) {
+            Ok(given) => {
+                session.queue(&self.wire);
+                flush(&mut self.inner, &mut io.inner, session)?;
+                Ok(match given {
+                    0 if session.is_closed() => Received::End,
+                    0 => Received::Nothing,
+                    given => Received::Bytes(given, full || session.is_closed()),
+                })
+            }
+            Err(error) => {
+                log::debug!("TLS: {error}");
+                session.queue(&self.wire); // the alert
+                let rest = session.take_queue();
+                let mut over = Over {
+                    rest,
+                    failed: true,
+                    ..Over::default()
+                };
+                // Who is gone, or takes nothing, goes without.
+                let _ = over.go_on(&mut self.inner, &mut io.inner);
+                io.state = State::Over(Box::new(over));
+                Err(Error::new(ErrorKind::ConnectionAborted, error))
+            }
+        }
+    }
+
+    /// Reads the socket. An interruption does not count as a read: this may be one of many.
+    fn read_inner(&mut self, io: &mut S::Io, into: Range<usize>) -> Result<usize> {
+        let mut interrupted = 0;
+        loop {
+            match self.inner.read(io, &mut self.cipher[into.clone()]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted && interrupted < RETRIES => {
+                    interrupted += 1;
+                }
+                read => return read,
+            }
+        }
+    }
+
+    /// The bytes of the slices as records, behind what the session has to send by itself. Returns
+    /// how many bytes that is.
+    fn encrypt(&mut self, session: &mut Session, bufs: &[IoSlice<'_>]) -> Result<usize> {
+        self.wire.clear();
+        if let [buf] = bufs {
+            let taken = &buf[..buf.len().min(WRITE)];
+            return session.encrypt(taken, &mut self.wire);
+        }
+        self.plain.clear();
+        for buf in bufs {
+            let room = WRITE - self.plain.len();
+            self.plain.extend_from_slice(&buf[..buf.len().min(room)]);
+        }
+        session.encrypt(&self.plain, &mut self.wire)
+    }
+}
+
+/// What one read of a socket gave.
+enum Received {
+    /// Records, or parts of one, without bytes for the reader.
+    Nothing,
+    /// So many bytes, and whether there may be more without a further event.
+    Bytes(usize, bool),
+    /// The peer has said that it sends nothing more.
+    End,
+}
+
+impl<S: Sys> Sys for Tls<S> {
+    type Io = Io<S::Io>;
+
+    const SHORT_READ_DRAINS: bool = S::SHORT_READ_DRAINS;
+
+    fn now(&self) -> Tick {
+        self.inner.now()
+    }
+
+    fn unix_time(&self) -> u64 {
+        self.inner.unix_time()
+    }
+
+    /// A socket that has room again is told as readable too: a handshake, or a close, goes on by a
+    /// read.
+    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> Result<()> {
+        let begun = events.len();
+        events.extend(self.more.drain(..).map(readable));
+        events.extend(self.handshakes.turn().map(readable));
+        let at_once = events.len() > begun;
+        let waited = self
+            .inner
+            .wait(if at_once { Some(0) } else { timeout }, events);
+        for event in &mut events[begun..] {
+            event.readable |= event.writable && matches!(event.who, Who::Conn(_));
+        }
+        waited
+    }
+
+    fn listeners(&self) -> usize {
+        self.inner.listeners()
+    }
+
+    fn accept(&mut self, listener: usize) -> std::result::Result<(Self::Io, Peer), AcceptError> {
+        let (inner, peer) = self.inner.accept(listener)?;
+        let io = Io {
+            inner,
+            id: ConnId::from_bits(u64::MAX), // nobody's, until it is registered
+            ticket: None,
+            state: State::New,
+        };
+        Ok((io, peer))
+    }
+
+    fn register(&mut self, io: &mut Self::Io, id: ConnId) -> Result<()> {
+        io.id = id;
+        self.inner.register(&mut io.inner, id)
+    }
+
+    /// # Errors
+    ///
+    /// Those of the system underneath; `InvalidData` for a peer that speaks HTTP without TLS, which
+    /// can be answered; `ConnectionAborted` for one that does not keep to the protocol, which has
+    /// been sent an alert; `InvalidInput` for a buffer of less than 64 KiB.
+    fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> Result<usize> {
+        match &mut io.state {
+            State::Plain => return self.inner.read(&mut io.inner, buf),
+            State::Over(over) => {
+                over.go_on(&mut self.inner, &mut io.inner)?;
+                return self.inner.read(&mut io.inner, buf);
+            }
+            State::Open(session) => {
+                flush(&mut self.inner, &mut io.inner, session)?;
+                if session.is_closed() {
+                    return Ok(0);
+                }
+                if session.is_clogged() {
+                    return Err(ErrorKind::WouldBlock.into()); // its room is an event
+                }
+            }
+            State::New => {}
+        }
+        if buf.len() < 2 * MAX_PARTIAL {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        if io.is_shaking() && !self.handshakes.may_go_on(io.id, &mut io.ticket) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        for _ in 0..READS {
+            match self.receive(io, buf)? {
+                Received::End => return Ok(0),
+                // Without bytes to give, only the socket's own word that it is empty will do: it
+                // may hold the peer's FIN, of which no further event tells.
+                Received::Nothing => {}
+                Received::Bytes(n, more) => {
+                    if more {
+                        self.more.push(io.id);
+                    }
+                    return Ok(n);
+                }
+            }
+        }
+        self.more.push(io.id);
+        Err(ErrorKind::WouldBlock.into())
+    }
+
+    /// Must be called with the same bytes again, or more of them, until it has said how many it
+    /// took.
+    fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> Result<usize> {
+        // Taken out, for the buffers of the loop are borrowed too.
+        let mut session = match mem::replace(&mut io.state, State::New) {
+            State::Open(session) if !session.is_shaking() => session,
+            State::Plain => {
+                io.state = State::Plain;
+                return self.inner.write(&mut io.inner, bufs);
+            }
+            other => {
+                io.state = other;
+                return Err(ErrorKind::NotConnected.into());
+            }
+        };
+        let written = self.write_records(io, &mut session, bufs);
+        io.state = State::Open(session);
+        written
+    }
+
+    /// Whether a handshake or a record has begun to arrive and is not complete, or waits for its
+    /// turn.
+    fn midway(&self, io: &Self::Io) -> bool {
+        match &io.state {
+            State::New => io.ticket.is_some(),
+            State::Open(session) => session.is_shaking() || !session.partial().is_empty(),
+            State::Plain | State::Over(_) => false,
+        }
+    }
+
+    /// close_notify, then FIN. Where the socket has no room for the one, the other waits for it.
+    fn finish(&mut self, io: &mut Self::Io) -> Result<()> {
+        self.handshakes.forget(&mut io.ticket);
+        match &mut io.state {
+            State::New | State::Plain => self.inner.finish(&mut io.inner),
+            State::Open(session) => {
+                self.wire.clear();
+                session.notify(&mut self.wire);
+                session.queue(&self.wire);
+                let mut over = Over {
+                    rest: session.take_queue(),
+                    notify: self.wire.len() as u32, // an alert, of about 24 bytes
+                    ..Over::default()
+                };
+                let gone_on = over.go_on(&mut self.inner, &mut io.inner);
+                io.state = State::Over(Box::new(over));
+                gone_on
+            }
+            State::Over(over) => over.go_on(&mut self.inner, &mut io.inner),
+        }
+    }
+
+    fn unacknowledged(&mut self, io: &Self::Io) -> Option<u32> {
+        let owed = self.inner.unacknowledged(&io.inner)?;
+        Some(match &io.state {
+            State::New | State::Plain => owed,
+            State::Open(session) => owed.saturating_add(session.queued() as u32),
+            State::Over(over) => {
+                let unsent = over.rest.len() as u32 + u32::from(!over.finished);
+                let owed = owed.saturating_add(unsent);
+                // Of the last bytes, close_notify and FIN, the FIN stands for both.
+                owed.saturating_sub(over.notify).max(owed.min(1))
+            }
+        })
+    }
+
+    fn close(&mut self, mut io: Self::Io) {
+        self.handshakes.forget(&mut io.ticket);
+        if matches!(&io.state, State::Over(over) if over.failed) {
+            // What is unread would turn the close into a reset, and that would destroy the alert.
+            for _ in 0..READS {
+                if !matches!(self.inner.read(&mut io.inner, &mut self.cipher), Ok(1..)) {
+                    break;
+                }
+            }
+        }
+        self.inner.close(io.inner);
+    }
+
+    /// A reset, and no close_notify: what is cut short does not look whole on either layer.
+    fn abort(&mut self, mut io: Self::Io) {
+        self.handshakes.forget(&mut io.ticket);
+        self.inner.abort(io.inner);
+    }
+
+    fn stop_handshakes(&mut self) -> bool {
+        self.inner.stop_handshakes()
+    }
+
+    fn stop_listening(&mut self) {
+        self.inner.stop_listening();
+    }
+
+    fn signals(&mut self, numbers: &mut Vec<i32>) {
+        self.inner.signals(numbers);
+    }
+
+    fn signal_name(number: i32) -> String {
+        S::signal_name(number)
+    }
+
+    fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        self.inner.waker()
+    }
+}
+
+impl<S: Sys> Tls<S> {
+    fn write_records(
+        &mut self,
+        io: &mut Io<S::Io>,
+        session: &mut Session,
+        bufs: &[IoSlice<'_>],
+    ) -> Result<usize> {
+        flush(&mut self.inner, &mut io.inner, session)?;
+        if session.queued() > 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if let Some(taken) = session.take_owed() {
+            return Ok(taken); // they were encrypted when they were first asked for
+        }
+        let taken = self.encrypt(session, bufs)?;
+        match send(&mut self.inner, &mut io.inner, &self.wire) {
+            Ok(sent) if sent == self.wire.len() => Ok(taken),
+            stopped => {
+                let (sent, error) = match stopped {
+                    Ok(sent) => (sent, ErrorKind::WouldBlock.into()),
+                    Err(error) if is_passing(&error) => (0, error),
+                    Err(error) => return Err(error),
+                };
+                session.queue(&self.wire[sent..]);
+                session.owe(taken);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Whether the first byte of a connection is that of a method. A TLS record begins with 22.
+fn speaks_http(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(u8::is_ascii_uppercase)
+}
+
+const fn readable(id: ConnId) -> Ready {
+    Ready {
+        who: Who::Conn(id),
+        readable: true,
+        writable: false,
+        read_closed: false,
+        gone: false,
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Tls<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("inner", &self.inner)
+            .field("handshakes", &self.handshakes)
+            .finish_non_exhaustive()
+    }
+}
+
+const WRONG_PORT: &str = "this port speaks TLS: use https";
+
+/// The buffer of the loop for what is read, in bytes: as long as the engine's own, so that one read
+/// fits into the other.
+const CIPHER: usize = 64 * 1024;
+
+/// Bytes that one write encrypts: four full records.
+const WRITE: usize = 64 * 1024;
+
+/// Reads of the socket in one read that have nothing to give, as those of a handshake.
+const READS: u32 = 8;

@@ -1,0 +1,242 @@
+//! What very many streams of events cost the command as the kernel sees it, and requests that wait
+//! for their answer: memory each, and the time and the CPU of one event for all.
+//!
+//! The client is this process and the server another. Figures are printed; those of a release build
+//! are the ones that count.
+
+#![cfg(all(target_os = "linux", feature = "cli"))]
+
+mod support;
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use support::served::Served;
+use support::{PATIENCE, get};
+
+/// Subscribers of one event.
+const MANY: usize = 15_000;
+
+/// Connections before the counting, and those that are counted.
+const FEW: usize = 2_000;
+const COUNTED: usize = 10_000;
+
+/// See `tests/memory.rs`.
+const LISTENERS: usize = 8;
+
+/// What a stream between two events, or a request that waits, may add to the anonymous memory of
+/// the process, in bytes; `tests/sizes.rs` counts what is asked of the allocator.
+const MOST: f64 = 800.0;
+
+/// How many events are timed.
+const EVENTS: u64 = 5;
+
+#[test]
+fn fifteen_thousand_streams_cost_little_and_end_together() {
+    let _alone = alone();
+    let many = connections();
+    let served = serve(&["--report", "json"]);
+    let mut streams = Vec::with_capacity(many);
+    let mut memory = Vec::new();
+    for count in [FEW, FEW + COUNTED, many].map(|count| count.min(many)) {
+        while streams.len() < count {
+            let addr = served.addrs()[streams.len() % LISTENERS];
+            streams.push(Stream::new(connect(addr, &get("/events"))));
+        }
+        served.settle(); // they have arrived
+        memory.push((count, anonymous(served.pid())));
+    }
+    let [(few, least), (more, most), ..] = memory[..] else {
+        unreachable!("it was measured three times")
+    };
+    let each = (most as f64 - least as f64) / (more - few) as f64;
+    tell(&format!(
+        "{each:.0} bytes a stream between two events, from {few} to {more}"
+    ));
+    assert!(each <= MOST, "{each} bytes");
+
+    let begin = streams
+        .iter()
+        .map(|stream| stream.seen)
+        .max()
+        .expect("some")
+        + 2;
+    streams
+        .iter_mut()
+        .for_each(|stream| stream.read_until(begin));
+    let (mut times, before) = (Vec::new(), cpu(served.pid()));
+    for tick in begin + 1..=begin + EVENTS {
+        streams
+            .iter_mut()
+            .for_each(|stream| stream.read_until(tick));
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
+        let sent = streams
+            .iter()
+            .map(|stream| stream.sent)
+            .max()
+            .expect("some");
+        times.push(now.saturating_sub(Duration::from_micros(sent)));
+    }
+    let used = (cpu(served.pid()) - before) / EVENTS as u32;
+    times.sort_unstable();
+    tell(&format!(
+        "one event to {many}: {:?} until the last has read it (median of {EVENTS}, most {:?}); \
+         {used:?} of CPU, {:.1} µs each",
+        times[times.len() / 2],
+        times[times.len() - 1],
+        used.as_secs_f64() * 1e6 / many as f64,
+    ));
+
+    let signalled = Instant::now();
+    served.terminate();
+    for stream in &mut streams {
+        stream.read_to_end();
+    }
+    let ended = signalled.elapsed();
+    drop(streams);
+    let (exit, report) = served.wait_report(0);
+    tell(&format!(
+        "a drain of {many} streams: all had their end after {ended:?}, exit after {:?}",
+        exit.at - signalled
+    ));
+    assert_eq!(report.requests(), report.answered());
+    assert!(report.answered() >= many as i64);
+    assert_eq!(report.aborted(), 0);
+}
+
+#[test]
+fn ten_thousand_slow_handlers_cost_little() {
+    let _alone = alone();
+    let more = (FEW + COUNTED).min(connections());
+    let served = serve(&[]);
+    let mut waiting = Vec::with_capacity(more);
+    let mut memory = Vec::new();
+    for count in [FEW, more] {
+        while waiting.len() < count {
+            let addr = served.addrs()[waiting.len() % LISTENERS];
+            waiting.push(connect(addr, &get("/delay/3600000")));
+        }
+        served.settle(); // they have arrived
+        memory.push(anonymous(served.pid()));
+    }
+    let each = (memory[1] as f64 - memory[0] as f64) / (more - FEW) as f64;
+    tell(&format!(
+        "{each:.0} bytes a request that waits for its ticket, from {FEW} to {more}, the demo's timer included"
+    ));
+    assert!(each <= MOST, "{each} bytes");
+}
+
+/// A stream of events as its client reads it.
+struct Stream {
+    socket: TcpStream,
+    /// What came after the last whole event.
+    rest: Vec<u8>,
+    /// The latest tick, and when it was published, in microseconds since 1970.
+    seen: u64,
+    sent: u64,
+}
+
+impl Stream {
+    const fn new(socket: TcpStream) -> Self {
+        Self {
+            socket,
+            rest: Vec::new(),
+            seen: 0,
+            sent: 0,
+        }
+    }
+
+    /// Reads until a tick of that number or a later one came.
+    fn read_until(&mut self, tick: u64) {
+        let mut buffer = [0; 4096];
+        while self.seen < tick {
+            let n = self.socket.read(&mut buffer).expect("an event");
+            assert!(n > 0, "the stream ended");
+            self.rest.extend_from_slice(&buffer[..n]);
+            let Some(end) = self.rest.windows(2).rposition(|w| w == b"\n\n") else {
+                continue;
+            };
+            let text = std::str::from_utf8(&self.rest[..end]).expect("text");
+            if let Some((_, last)) = text.rsplit_once("{\"tick\":") {
+                let (tick, sent) = last.split_once(",\"sent_us\":").expect("its time");
+                self.seen = tick.parse().expect("a number");
+                self.sent = sent.trim_end_matches('}').parse().expect("a number");
+            }
+            self.rest.drain(..end + 2);
+        }
+        // A client holds nothing between two events.
+        self.rest = Vec::new();
+    }
+
+    /// Reads the end of a stream: when to come back, the last chunk, a FIN.
+    fn read_to_end(&mut self) {
+        let mut rest = String::new();
+        self.socket.read_to_string(&mut rest).expect("a clean end");
+        assert!(rest.contains("retry: "), "{rest:?}");
+        assert!(rest.ends_with("\n\n\r\n0\r\n\r\n"), "{rest:?}");
+    }
+}
+
+/// One test at a time: each needs the descriptors, and the machine to itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(flags: &[&str]) -> Served {
+    let listeners = ["--listen", "127.0.0.1:0"].repeat(LISTENERS);
+    Served::start(&[flags, &listeners].concat())
+}
+
+/// How many connections the limit on open files allows; see `tests/memory.rs`.
+fn connections() -> usize {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let files = soft.max(hard.min(20_000));
+    setrlimit(Resource::RLIMIT_NOFILE, files, hard).unwrap();
+    let room = usize::try_from(files).unwrap().saturating_sub(256);
+    if room < MANY {
+        tell(&format!(
+            "{room} connections instead of {MANY}: no more open files are allowed"
+        ));
+    }
+    room.min(MANY)
+}
+
+fn connect(addr: SocketAddr, request: &[u8]) -> TcpStream {
+    let mut socket = TcpStream::connect(addr).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(request).unwrap();
+    socket
+}
+
+/// The anonymous memory of a process that is resident, in bytes; see `tests/memory.rs`.
+fn anonymous(pid: i32) -> usize {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find_map(|l| l.strip_prefix("Anonymous:"));
+    let kib = line.and_then(|l| l.trim().strip_suffix(" kB")).unwrap();
+    kib.trim().parse::<usize>().unwrap() * 1024
+}
+
+/// The CPU time that the threads of a process have used.
+fn cpu(pid: i32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let nanos = threads.map(|thread| {
+        let times = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+        let first = times.split(' ').next().unwrap();
+        first.parse::<u64>().unwrap()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+/// Prints a figure, past the test harness: a figure is worth showing when the test passes.
+fn tell(line: &str) {
+    let line = format!("fanout: {line}\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
+}

@@ -1,0 +1,102 @@
+//! Those who break off: at every byte, and before they are accepted.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::support::{GET, get, post};
+use super::{Kind, connect, files_at_rest, reset, serve, stop, wait_for_files};
+
+#[test]
+fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
+    let served = serve(&[]);
+    let files = files_at_rest(&served) + 1; // the one that the kind one keeps
+    let mut kind = Kind::new(served.addr());
+    let requests = [
+        post("/echo", b"hello"),
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n\
+          0\r\nX: y\r\n\r\n"
+            .to_vec(),
+        GET.repeat(2),
+    ];
+    let mut connections = 0;
+    for request in &requests {
+        for at in 0..=request.len() {
+            let mut stream = connect(served.addr());
+            stream.write_all(&request[..at]).expect("write");
+            reset(stream);
+
+            // By a FIN instead, and then it listens: an answer, or none where nothing was asked.
+            let mut stream = connect(served.addr());
+            stream.write_all(&request[..at]).expect("write");
+            stream.shutdown(Shutdown::Write).expect("shutdown");
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).expect("no reset");
+            let said = answer.escape_ascii().to_string();
+            assert_eq!(answer.is_empty(), at == 0, "{at}: {said:?}");
+            connections += 2;
+        }
+        kind.is_served();
+    }
+    wait_for_files(served.pid(), files);
+    connections += kind.sum("aborts of requests") / 2 + 1;
+    assert_eq!(stop(&served), connections as i64 + 1);
+}
+
+#[test]
+fn who_breaks_off_in_an_answer_leaves_nothing_behind() {
+    let served = serve(&[]);
+    let files = files_at_rest(&served) + 1; // the one that the kind one keeps
+    let mut kind = Kind::new(served.addr());
+    for path in ["/bytes/300", "/stream/50/0", "/bytes/3000000"] {
+        for at in (0..400).step_by(3) {
+            let mut stream = connect(served.addr());
+            stream.write_all(&get(path)).expect("write");
+            stream.read_exact(&mut vec![0; at]).expect("an answer");
+            reset(stream);
+        }
+        kind.is_served();
+    }
+    wait_for_files(served.pid(), files);
+    drop(kind);
+    stop(&served);
+}
+
+#[test]
+fn a_storm_of_connects_and_resets_is_weathered() {
+    const THREADS: usize = 4;
+    const EACH: usize = 2_000;
+    let served = serve(&[]);
+    let mut kind = Kind::new(served.addr());
+    let addr = served.addr();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let storm: Vec<_> = (0..THREADS)
+            .map(|n| {
+                scope.spawn(move || {
+                    for _ in 0..EACH {
+                        let mut stream = connect(addr);
+                        if n % 2 == 0 {
+                            stream.write_all(b"GET / HT").expect("write");
+                        }
+                        reset(stream);
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            for thread in storm {
+                thread.join().expect("its connects succeed");
+            }
+            over.store(true, Ordering::Release);
+        });
+        while !over.load(Ordering::Acquire) {
+            kind.is_served();
+        }
+    });
+    kind.is_served();
+    let connections = kind.sum("a storm") / 2 + 1;
+    // Linux hands out also those who were reset in the backlog.
+    assert_eq!(stop(&served), (connections + THREADS * EACH) as i64);
+}

@@ -1,0 +1,156 @@
+//! Those who are slow on purpose: in a head, in a body, in reading.
+
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use super::support::PATIENCE;
+use super::support::{get, post_head};
+use super::{Kind, Stands, connect, read_some, serve, stop, write_some};
+
+/// How many of them.
+const CROWD: usize = 200;
+
+/// How often they do the little that they do. Here the pace itself is what is tried.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// One of a crowd.
+struct Slow {
+    stream: TcpStream,
+    got: Vec<u8>,
+    stands: Stands,
+}
+
+/// A crowd begins in that way and goes on in that way at every beat, until the server has ended
+/// all of them, and the kind are served all along. What became of each, how long it took, and how
+/// many were kind.
+fn outlast(
+    addr: SocketAddr,
+    begin: impl Fn(SocketAddr) -> TcpStream,
+    go_on: impl Fn(&mut TcpStream),
+    reads: usize,
+) -> (Vec<Slow>, Duration, Kind) {
+    let mut kind = Kind::new(addr);
+    let begun = Instant::now();
+    let mut crowd: Vec<_> = (0..CROWD)
+        .map(|_| Slow {
+            stream: begin(addr),
+            got: Vec::new(),
+            stands: Stands::Open,
+        })
+        .collect();
+    while crowd.iter().any(|slow| slow.stands == Stands::Open) {
+        assert!(begun.elapsed() < PATIENCE, "they hold on");
+        kind.is_served();
+        for slow in &mut crowd {
+            if slow.stands == Stands::Open {
+                go_on(&mut slow.stream);
+                slow.stands = read_some(&mut slow.stream, reads, &mut slow.got);
+            }
+        }
+        thread::park_timeout(BEAT);
+    }
+    (crowd, begun.elapsed(), kind)
+}
+
+fn drips(stream: &mut TcpStream) {
+    write_some(stream, b"x");
+}
+
+#[track_caller]
+fn all_hear_408(crowd: &[Slow]) {
+    for slow in crowd {
+        let got = slow.got.escape_ascii().to_string();
+        assert!(slow.got.starts_with(b"HTTP/1.1 408 "), "{got:?}");
+        assert_eq!(slow.stands, Stands::Finished, "{got:?}");
+    }
+}
+
+#[test]
+fn slow_heads_are_answered_408() {
+    let served = serve(&["--head-timeout", "1s"]);
+    let (crowd, took, kind) = outlast(
+        served.addr(),
+        |addr| {
+            let mut stream = connect(addr);
+            write_some(&mut stream, b"GET /plaintext HTTP/1.1\r\nHost: a\r\nX: ");
+            stream
+        },
+        drips,
+        4096,
+    );
+    all_hear_408(&crowd);
+    assert!(took >= Duration::from_secs(1), "too early: {took:?}");
+    let connections = kind.sum("slow heads") / 2 + 1 + CROWD;
+    drop(crowd);
+    assert_eq!(stop(&served), connections as i64);
+}
+
+#[test]
+fn slow_bodies_are_answered_408() {
+    let served = serve(&["--body-timeout", "1s"]);
+    let (crowd, took, _) = outlast(
+        served.addr(),
+        |addr| {
+            let mut stream = connect(addr);
+            write_some(&mut stream, &post_head("/echo", 100_000));
+            stream
+        },
+        drips,
+        4096,
+    );
+    all_hear_408(&crowd);
+    assert!(took >= Duration::from_secs(1), "too early: {took:?}");
+    drop(crowd);
+    stop(&served);
+}
+
+#[test]
+fn slow_readers_are_reset() {
+    let served = serve(&["--write-timeout", "1s"]);
+    let (crowd, took, _) = outlast(
+        served.addr(),
+        |addr| asks_through_a_straw(addr, "/bytes/50000000"),
+        |_| {},
+        100,
+    );
+    for slow in &crowd {
+        assert_eq!(slow.stands, Stands::Reset, "what came must not look whole");
+    }
+    assert!(took >= Duration::from_secs(1), "too early: {took:?}");
+    drop(crowd);
+    stop(&served);
+}
+
+#[test]
+fn a_reader_that_is_slow_but_goes_on_has_all_the_time_it_needs() {
+    const SIZE: usize = 8 << 20;
+    let served = serve(&["--write-timeout", "300ms"]);
+    let begun = Instant::now();
+    let mut reader = asks_through_a_straw(served.addr(), &format!("/bytes/{SIZE}"));
+    let mut got = Vec::new();
+    while got.len() < SIZE {
+        // 128 KiB at a beat: three seconds, ten times the limit, and far above the least rate.
+        let stands = read_some(&mut reader, 128 << 10, &mut got);
+        assert_eq!(stands, Stands::Open, "after {} bytes", got.len());
+        thread::park_timeout(BEAT);
+    }
+    assert!(
+        begun.elapsed() > Duration::from_secs(1),
+        "that was not slow"
+    );
+    drop(reader);
+    stop(&served);
+}
+
+/// A connection with the smallest buffer there is, and a request on it.
+fn asks_through_a_straw(addr: SocketAddr, path: &str) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(64 << 10).expect("a buffer");
+    socket.connect(&addr.into()).expect("connect");
+    let mut stream = TcpStream::from(socket);
+    write_some(&mut stream, &get(path));
+    stream
+}

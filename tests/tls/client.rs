@@ -1,0 +1,154 @@
+//! A client of rustls's on a blocking socket, which sees how a connection ends on both layers.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use crate::support::PATIENCE;
+
+/// A connection.
+pub(crate) struct Client {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// What was read behind the last answer.
+    ahead: Vec<u8>,
+}
+
+/// How the server ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// close_notify, and then a FIN.
+    Clean,
+    /// A FIN without a close_notify.
+    Torn,
+    /// A reset.
+    Reset,
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) close: bool,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    /// Connects, and leaves the handshake to the first exchange.
+    pub(crate) fn connect(addr: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        Self::asking_for(addr, config, "localhost")
+    }
+
+    pub(crate) fn asking_for(
+        addr: SocketAddr,
+        config: &Arc<ClientConfig>,
+        name: &'static str,
+    ) -> Self {
+        let socket = TcpStream::connect(addr).expect("connect");
+        socket.set_nodelay(true).expect("nodelay");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        let name = ServerName::try_from(name).expect("a name");
+        let connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
+        Self {
+            stream: StreamOwned::new(connection, socket),
+            ahead: Vec::new(),
+        }
+    }
+
+    pub(crate) fn tls(&mut self) -> &mut ClientConnection {
+        &mut self.stream.conn
+    }
+
+    /// The socket alone, of a connection that will say nothing more.
+    pub(crate) fn into_socket(self) -> TcpStream {
+        self.stream.sock
+    }
+
+    pub(crate) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.stream.sock
+    }
+
+    /// Completes the handshake, and then sends.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("write");
+    }
+
+    /// Bytes as records that can be sent in pieces, by hand.
+    pub(crate) fn records(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.tls().writer().write_all(bytes).expect("it is kept");
+        let mut records = Vec::new();
+        while self.tls().wants_write() {
+            self.tls().write_tls(&mut records).expect("into a vector");
+        }
+        records
+    }
+
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.socket().write_all(bytes).expect("write");
+    }
+
+    /// Reads one answer with a Content-Length.
+    #[track_caller]
+    pub(crate) fn answer(&mut self) -> Answer {
+        let end = loop {
+            if let Some(at) = self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.more();
+        };
+        let head: Vec<u8> = self.ahead.drain(..end).collect();
+        let head = String::from_utf8(head).expect("a head is text");
+        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let length = field("Content-Length: ").expect("a length").parse();
+        let length: usize = length.expect("a number");
+        while self.ahead.len() < length {
+            self.more();
+        }
+        Answer {
+            status: head[9..12].parse().expect("a status"),
+            close: field("Connection: ") == Some("close"),
+            body: self.ahead.drain(..length).collect(),
+        }
+    }
+
+    #[track_caller]
+    fn more(&mut self) {
+        let mut buffer = [0; 16 * 1024];
+        let n = self.stream.read(&mut buffer).expect("read");
+        assert!(n > 0, "the end in an answer: {:?}", self.ahead);
+        self.ahead.extend_from_slice(&buffer[..n]);
+    }
+
+    #[track_caller]
+    pub(crate) fn exchange(&mut self, request: &[u8]) -> Answer {
+        self.send(request);
+        self.answer()
+    }
+
+    /// Reads to the end: what came before it, and how it was.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> (Vec<u8>, End) {
+        let mut bytes = std::mem::take(&mut self.ahead);
+        let end = match self.stream.read_to_end(&mut bytes) {
+            Ok(_) => match self.socket().read(&mut [0; 1]) {
+                Ok(0) => End::Clean,
+                other => panic!("{other:?} behind the close_notify"),
+            },
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => End::Torn,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => End::Reset,
+            Err(error) => panic!("{error}"),
+        };
+        (bytes, end)
+    }
+
+    /// Demands that nothing more came but a close_notify and a FIN.
+    #[track_caller]
+    pub(crate) fn assert_ends(&mut self) {
+        assert_eq!(self.end(), (Vec::new(), End::Clean));
+    }
+}

@@ -1,0 +1,199 @@
+//! The files: wrong ones, several, and those that change while the server runs.
+
+use std::sync::Arc;
+
+use nix::sys::signal::Signal;
+use rustls::HandshakeKind;
+
+use super::certificates::{Folder, Identity, TLS12, TLS13, flag};
+use super::client::Client;
+use super::support::served::{Served, run};
+use super::support::{GET, HELLO, PATIENCE};
+use super::{IDENTITY, serve};
+
+const RELOADED: &str = "SIGHUP: the certificates were read again";
+
+/// A key with a passphrase, as PEM: what is in it does not matter.
+const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n\
+                         -----END ENCRYPTED PRIVATE KEY-----\n";
+
+#[test]
+fn a_wrong_file_is_named_with_the_reason_and_the_exit_code_is_2() {
+    let folder = Folder::new("tls-wrong");
+    let (cert, key) = folder.identity("right", &IDENTITY);
+    let (_, other) = folder.identity("other", &Identity::new(&["localhost"]));
+    let text = folder.write("text", "no PEM at all\n");
+    let torn = folder.write("torn", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+    let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let junk = folder.write("junk", junk);
+    let locked = folder.write("locked", ENCRYPTED);
+    let nowhere = folder.path("nowhere");
+    let folder_itself = folder.path(".");
+    for (cert, key, about, why) in [
+        (&nowhere, &key, &nowhere, "No such file"),
+        (&cert, &nowhere, &nowhere, "No such file"),
+        (&folder_itself, &key, &folder_itself, "directory"),
+        (&text, &key, &text, "no PEM in it, and so no certificate"),
+        (&cert, &text, &text, "no PEM in it, and so no private key"),
+        (&key, &cert, &key, "no certificate in it, but a PRIVATE KEY"),
+        (
+            &cert,
+            &cert,
+            &cert,
+            "no private key in it, but a CERTIFICATE",
+        ),
+        (&cert, &locked, &locked, "openssl pkey"),
+        (
+            &cert,
+            &other,
+            &other,
+            "not the key of the first certificate",
+        ),
+        (&torn, &key, &torn, "-----END CERTIFICATE----- is missing"),
+        (&junk, &key, &junk, "invalid peer certificate"),
+    ] {
+        let output = run(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--tls-cert",
+            flag(cert),
+            "--tls-key",
+            flag(key),
+        ]);
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        let line = stderr.trim_end();
+        assert!(!line.contains('\n'), "{stderr}");
+        assert!(line.contains(flag(about)), "not about {about:?}: {line}");
+        assert!(line.contains(why), "not {why:?}: {line}");
+    }
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_a_mistake() {
+    for (args, about) in [
+        (&["--tls-cert", "a"][..], "--tls-key"),
+        (&["--tls-key", "a"], "--tls-cert"),
+        (
+            &["--tls-cert", "a", "--tls-cert", "b", "--tls-key", "a"],
+            "--tls-key",
+        ),
+        (
+            &["--tls-cert", "a", "--tls-key", "a", "--signals", "HUP"],
+            "--signals",
+        ),
+    ] {
+        let output = run(&[&["serve"], args].concat());
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(about), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn hangup_reads_the_files_again_and_drops_nobody() {
+    let folder = Folder::new("tls-reload");
+    let served = serve(&folder, &[]);
+    let config = Arc::new(IDENTITY.client(&TLS13));
+    let mut before = Client::connect(served.addr(), &config);
+    assert_eq!(before.exchange(GET).body, HELLO);
+
+    let other = Identity::new(&["localhost"]);
+    folder.identity("localhost", &other);
+    served.signal(Signal::SIGHUP);
+    served.log().wait_line(RELOADED, PATIENCE);
+    let mut after = Client::connect(served.addr(), &Arc::new(other.client(&TLS13)));
+    assert_eq!(after.exchange(GET).body, HELLO);
+    assert_eq!(before.exchange(GET).body, HELLO);
+    // A session of before is still known, and no certificate is shown for it.
+    let mut resumed = Client::connect(served.addr(), &config);
+    assert_eq!(resumed.exchange(GET).body, HELLO);
+    assert_eq!(resumed.tls().handshake_kind(), Some(HandshakeKind::Resumed));
+
+    served.terminate();
+    for client in [&mut before, &mut after, &mut resumed] {
+        client.assert_ends();
+    }
+    drop((before, after, resumed));
+    let (_, report) = served.wait_report(0);
+    assert_eq!((report.requests(), report.answered()), (4, 4));
+}
+
+#[test]
+fn what_is_wrong_at_a_reload_is_logged_and_the_old_stays() {
+    let folder = Folder::new("tls-keep");
+    let served = serve(&folder, &[]);
+    let mut before = Client::connect(served.addr(), &Arc::new(IDENTITY.client(&TLS13)));
+    assert_eq!(before.exchange(GET).body, HELLO);
+
+    // The certificate has changed, and its key has not yet.
+    let other = Identity::new(&["localhost"]);
+    folder.write("localhost.pem", &other.cert_pem());
+    served.signal(Signal::SIGHUP);
+    let line = served
+        .log()
+        .wait_line("the old certificates stay", PATIENCE);
+    assert!(line.contains("localhost.key"), "{line}");
+    assert!(line.contains("not the key of"), "{line}");
+    let mut still = Client::connect(served.addr(), &Arc::new(IDENTITY.client(&TLS12)));
+    assert_eq!(still.exchange(GET).body, HELLO);
+    assert_eq!(before.exchange(GET).body, HELLO);
+
+    folder.write("localhost.key", &other.key_pem());
+    served.signal(Signal::SIGHUP);
+    served.log().wait_line(RELOADED, PATIENCE);
+    let mut after = Client::connect(served.addr(), &Arc::new(other.client(&TLS12)));
+    assert_eq!(after.exchange(GET).body, HELLO);
+    assert_eq!(before.exchange(GET).body, HELLO);
+}
+
+#[test]
+fn of_several_certificates_the_one_that_was_asked_for_is_shown() {
+    let folder = Folder::new("tls-names");
+    let names = [&["one.example"][..], &["two.example", "*.two.example"]];
+    let [one, two] = names.map(Identity::new);
+    let [(cert1, key1), (cert2, key2)] =
+        [("one", &one), ("two", &two)].map(|(name, identity)| folder.identity(name, identity));
+    let served = Served::start(&[
+        "--tls-cert",
+        flag(&cert1),
+        "--tls-key",
+        flag(&key1),
+        "--tls-cert",
+        flag(&cert2),
+        "--tls-key",
+        flag(&key2),
+    ]);
+    for (identity, name) in [
+        (&one, "one.example"),
+        (&two, "two.example"),
+        (&two, "www.two.example"),
+    ] {
+        let config = Arc::new(identity.client(&TLS13));
+        let mut client = Client::asking_for(served.addr(), &config, name);
+        assert_eq!(client.exchange(GET).body, HELLO, "{name}");
+    }
+    // For any other name, and for none, it is the first: see `others`.
+    let shown = super::others::subject(served.addr(), &["-servername", "six.example"]);
+    assert_eq!(shown, one.cert_pem());
+    let shown = super::others::subject(served.addr(), &["-noservername"]);
+    assert_eq!(shown, one.cert_pem());
+    let shown = super::others::subject(served.addr(), &["-servername", "a.two.example"]);
+    assert_eq!(shown, two.cert_pem());
+}
+
+#[test]
+fn every_listener_speaks_tls() {
+    let folder = Folder::new("tls-listeners");
+    let served = serve(
+        &folder,
+        &["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
+    );
+    let config = Arc::new(IDENTITY.client(&TLS13));
+    for addr in served.addrs() {
+        assert_eq!(Client::connect(*addr, &config).exchange(GET).body, HELLO);
+    }
+    assert_eq!(served.addrs().len(), 2);
+}
