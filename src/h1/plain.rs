@@ -55,7 +55,7 @@ impl Codec {
 fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize, Head<'h, 'b>)> {
     let method = method(bytes)?;
     let mut at = method.len() + 1;
-    let target = bytes.get(at..find(bytes, at, |word| ends_target(word))?)?;
+    let target = bytes.get(at..find(bytes, at, ends_target)?)?;
     if target.first() != Some(&b'/') {
         return None;
     }
@@ -68,7 +68,7 @@ fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize
     let mut gathered = Gathered::default();
     let mut count = 0;
     while bytes.get(at..)?.first_chunk() != Some(b"\r\n") {
-        let end = find(bytes, at, |word| ends_line(word))?;
+        let end = find(bytes, at, ends_line)?;
         let line = bytes.get(at..end)?;
         if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
             return None;
