@@ -59,6 +59,19 @@
 //! wait for what, and since when; [`mod@drain`] says what stopping asks for at a moment. None of
 //! the three knows a socket or a clock.
 //!
+//! # For fuzzers and benchmarks
+//!
+//! Both machines run without a socket, so that what is measured or broken is theirs alone.
+//!
+//! * The parser: feed bytes to an [`h1::Codec`], take [`h1::Event`]s, write answers into a `Vec`.
+//!   `examples/codec.rs` is a whole conversation in fifty lines; see [`h1`].
+//! * The server: an [`engine::Engine`] on a `sys::sim::Sim`, with the feature `sim`. Peers, faults,
+//!   signals and time are a script; [`engine::Engine::turn`] is one turn of the loop, and
+//!   [`engine::Engine::check`] asserts what must hold between two. `examples/simulated.rs` drains a
+//!   server after eleven minutes that take no time; see the docs of `sys::sim`.
+//!
+//! `fuzz/README.md` says what the fuzz targets hold, and how to add one.
+//!
 //! # Decisions worth knowing
 //!
 //! * **Delivered means acknowledged.** A FIN of the peer that crosses ours is no receipt. Before

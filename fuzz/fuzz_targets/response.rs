@@ -131,17 +131,18 @@ impl Handler for Scripted {
             Body::Empty => response,
             Body::Bytes(bytes) => response.body(bytes),
             Body::Shared(bytes) => response.body(std::sync::Arc::<[u8]>::from(bytes)),
-            Body::Pieces(pieces) => response.source(Pieces(pieces.into_iter(), Fill::Done)),
-            Body::Failing(pieces) => response.source(Pieces(pieces.into_iter(), Fill::Failed)),
+            Body::Pieces(pieces) => response.source(Pieces(pieces.into_iter(), true)),
+            Body::Failing(pieces) => response.source(Pieces(pieces.into_iter(), false)),
             Body::Sized(length, pieces) => {
-                response.sized_source(length.into(), Pieces(pieces.into_iter(), Fill::Done))
+                response.sized_source(length.into(), Pieces(pieces.into_iter(), true))
             }
         }
         .into()
     }
 }
 
-struct Pieces(std::vec::IntoIter<Vec<u8>>, Fill);
+/// Pieces, and whether they are all of it.
+struct Pieces(std::vec::IntoIter<Vec<u8>>, bool);
 
 impl Source for Pieces {
     fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
@@ -150,7 +151,8 @@ impl Source for Pieces {
                 out.extend_from_slice(&piece);
                 Fill::More
             }
-            None => self.1,
+            None if self.1 => Fill::Done,
+            None => Fill::Failed,
         }
     }
 }

@@ -198,6 +198,8 @@ impl Play {
                 true => ResetAt::Sent(at.into()),
                 false => ResetAt::Taken(at.into()),
             }),
+            // None is held up: the deadline is held to the millisecond.
+            held_up: 0,
         };
         let setup = Setup {
             listeners: 2,

@@ -16,8 +16,9 @@ pub(super) struct Conn<I> {
     pub(super) served: u32,
     /// Bytes read out and thrown away after our FIN.
     pub(super) lingered: u32,
-    /// Bytes that the peer had not acknowledged when that was last asked: when it took no more, and
-    /// after our FIN. 0 if it was not.
+    /// Bytes that the peer had not acknowledged when that was last asked, after our FIN. Before it,
+    /// with what was written since: what it would owe an acknowledgement for if it gave none. 0 if
+    /// it was not asked.
     pub(super) owed: u32,
     pub(super) peer: Peer,
     flags: u8,

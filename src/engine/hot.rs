@@ -42,7 +42,7 @@ pub(super) struct Hot {
     pub(super) bytes_out: u64,
     /// Bytes of a body since its clock was last restarted.
     pub(super) progress: u32,
-    /// Bytes that the peer has taken since the clock of the answer was last restarted.
+    /// Bytes that there was room for since the clock of the answer was last restarted.
     pub(super) taken: u32,
     /// Answers that are complete in `out` but not yet with the kernel.
     pub(super) unsent_answers: u32,

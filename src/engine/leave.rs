@@ -167,20 +167,16 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// Whether a peer that we could write nothing to takes what the kernel holds for it. Linux says
     /// that there is room only once a third of the buffer is empty, which may be a megabyte: to a
-    /// slow link, minutes.
+    /// slow link, minutes. What it took before its clock last began counts too, once.
     fn goes_on_taking(&mut self, id: ConnId) -> bool {
         let Some(conn) = self.tracker.get_mut(id) else {
             return false;
         };
-        let (Some(hot), Some(owed)) = (
-            self.pool.get_mut(conn.hot),
-            self.core.sys.unacknowledged(&conn.io),
-        ) else {
+        let Some(owed) = self.core.sys.unacknowledged(&conn.io) else {
             return false;
         };
-        let before = conn.owed.saturating_add(hot.taken);
-        let taken = before.saturating_sub(owed);
-        (conn.owed, hot.taken) = (owed.max(1), 0);
+        let taken = conn.owed.saturating_sub(owed);
+        conn.owed = owed.max(1);
         taken > 0 && taken >= self.core.config.limits.progress
     }
 

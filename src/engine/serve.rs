@@ -380,14 +380,19 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     /// it would stay for ever.
     #[cold]
     fn note_progress(&mut self, written: u32) {
-        self.hot.taken = self.hot.taken.saturating_add(written);
-        let first = self.conn.owed == 0;
-        if first || self.hot.taken >= self.core.config.limits.progress {
-            self.restart |= written > 0;
-            self.hot.taken = 0;
-            // From here on it counts what it acknowledges, see `time_up`.
+        if self.conn.owed == 0 {
+            // From here on it counts what it acknowledges, see `time_up`. Asked once an answer, for
+            // the question is four system calls.
             let owed = self.core.sys.unacknowledged(&self.conn.io);
             self.conn.owed = owed.unwrap_or_default().max(1);
+            self.restart |= written > 0;
+            return;
+        }
+        self.conn.owed = self.conn.owed.saturating_add(written);
+        self.hot.taken = self.hot.taken.saturating_add(written);
+        if self.hot.taken >= self.core.config.limits.progress {
+            self.restart |= written > 0;
+            self.hot.taken = 0;
         }
     }
 

@@ -13,6 +13,31 @@
 //! it is for every other cut. Heads are httparse's to parse, but for those as nearly everybody
 //! sends them, for which [`receive_plain`](Codec::receive_plain) is a quicker way to the same.
 //!
+//! ```
+//! use std::mem::MaybeUninit;
+//! use ebbtide::h1::{Codec, Event, Framing, Limits};
+//!
+//! let bytes = b"PUT /a?b HTTP/1.1\r\nHost: c\r\nContent-Length: 5\r\n\r\nhello";
+//! let (mut codec, mut at) = (Codec::default(), 0);
+//! let mut body = Vec::new();
+//! loop {
+//!     let mut fields = [const { MaybeUninit::uninit() }; 16];
+//!     let (used, event) = codec.receive(&bytes[at..], &mut fields, &Limits::default())?;
+//!     at += used;
+//!     match event {
+//!         Event::Head(head) => assert_eq!((head.path(), head.framing), ("/a", Framing::Length(5))),
+//!         Event::Body(data) => body.extend_from_slice(data),
+//!         Event::End => {}
+//!         Event::NeedMore => unreachable!("all is there"),
+//!         Event::Paused => break, // it is complete: answer it, then `next`
+//!     }
+//! }
+//! assert_eq!(body, b"hello");
+//! # Ok::<(), ebbtide::h1::Bad>(())
+//! ```
+//!
+//! `examples/codec.rs` answers as well.
+//!
 //! No sockets, no clock, no tracker.
 
 mod bad;

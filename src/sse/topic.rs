@@ -434,3 +434,154 @@ impl State {
 
 // What a subscriber costs the topic.
 const _: () = assert!(size_of::<Seat>() <= 16);
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::h1::Head;
+    use crate::later::{Inbox, Message};
+    use crate::peer::Peer;
+    use crate::response::Body;
+    use crate::source::{Context, Fill, Source};
+
+    /// A loop, and how often it was woken.
+    fn inbox() -> (Inbox, Arc<AtomicU32>) {
+        let wakes = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&wakes);
+        let wake = Arc::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        (Inbox::new(wake), wakes)
+    }
+
+    /// A subscriber of that number, which has been sent everything.
+    fn subscribe(topic: &Topic, inbox: &Inbox, number: u64) -> Box<dyn Source> {
+        let mut fields = [const { MaybeUninit::uninit() }; 4];
+        let head = Head::parse(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &mut fields).unwrap();
+        let request = Request {
+            head: &head,
+            body: &[],
+            peer: Peer::from("127.0.0.1:9".parse::<std::net::SocketAddr>().unwrap()),
+            id: ConnId::from_bits(number),
+            nth: 1,
+            handle: inbox.handle(),
+        };
+        let Body::Source(mut source, None) = topic.subscribe(&request).body else {
+            panic!("no stream");
+        };
+        assert_eq!(fill(&mut *source, inbox, number).1, Fill::Pending);
+        source
+    }
+
+    fn fill(source: &mut dyn Source, inbox: &Inbox, number: u64) -> (Vec<u8>, Fill) {
+        let context = Context {
+            id: ConnId::from_bits(number),
+            nth: 1,
+            handle: inbox.handle(),
+        };
+        let mut out = Vec::new();
+        let fill = source.fill(&mut out, &context);
+        (out, fill)
+    }
+
+    /// Whom the messages of a loop wake.
+    fn woken(inbox: &Inbox) -> Vec<u64> {
+        let messages = std::iter::from_fn(|| inbox.next());
+        let lists = messages.map(|message| match message {
+            Message::WakeAll(list) => list,
+            other => panic!("{other:?}"),
+        });
+        lists.flatten().map(|(id, _)| id.to_bits()).collect()
+    }
+
+    #[test]
+    fn a_loop_is_woken_once_for_all_of_its_subscribers_that_wait() {
+        let topic = Topic::new();
+        let ((first, first_wakes), (second, second_wakes)) = (inbox(), inbox());
+        let mut subscribers: Vec<_> = (0..1_500).map(|n| subscribe(&topic, &first, n)).collect();
+        let _other = subscribe(&topic, &second, 7);
+        for _ in 0..3 {
+            assert_eq!(topic.publish(&Event::new("x")), 1_501);
+        }
+        assert_eq!(first_wakes.load(Ordering::Relaxed), 1);
+        assert_eq!(second_wakes.load(Ordering::Relaxed), 1);
+        assert!(first.open() && second.open());
+        assert_eq!(woken(&first), (0..1_500).collect::<Vec<_>>());
+        assert_eq!(woken(&second), [7]);
+        // Who does not wait yet is not woken.
+        let (bytes, fill) = fill(&mut *subscribers[3], &first, 3);
+        assert_eq!(fill, Fill::Pending);
+        assert_eq!(bytes.windows(6).filter(|w| w == b"data: ").count(), 3);
+        topic.publish(&Event::new("y"));
+        assert_eq!(woken(&first), [3]);
+    }
+
+    #[test]
+    fn the_place_of_a_loop_without_subscribers_is_taken_by_the_next() {
+        let topic = Topic::new();
+        for n in 0..3 {
+            let (inbox, _) = inbox();
+            let source = subscribe(&topic, &inbox, n);
+            assert_eq!(topic.hub.lock().loops.len(), 1);
+            drop(source);
+        }
+        assert_eq!(topic.numbers().subscribers, 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_by_number_and_by_bytes() {
+        let topic = Topic::with(Options::new().events(3).bytes(180));
+        let kept = || {
+            let state = topic.hub.lock();
+            let bytes: usize = state.kept.iter().map(|k| k.bytes.bytes().len()).sum();
+            assert_eq!(bytes, state.bytes);
+            (state.first, state.kept.len())
+        };
+        for (length, expected) in [
+            (1, (0, 1)),
+            (1, (0, 2)),
+            (1, (0, 3)),
+            (1, (1, 3)),
+            (120, (3, 2)),
+        ] {
+            topic.publish(&Event::new("z".repeat(length)));
+            assert_eq!(kept(), expected);
+        }
+        topic.publish(&Event::new("z".repeat(1_000))); // the latest always is
+        assert_eq!(kept(), (5, 1));
+    }
+
+    #[test]
+    fn hints_are_spread_and_never_overflow() {
+        let hint = |least, spread, salt| {
+            let topic = Topic::with(Options::new().retry(least, spread));
+            let text = topic.hub.retry(salt);
+            let number = text
+                .strip_prefix("retry: ")
+                .and_then(|t| t.strip_suffix("\n\n"));
+            number
+                .and_then(|n| n.parse::<u64>().ok())
+                .expect("a number")
+        };
+        let second = Duration::from_secs(1);
+        for salt in 0..1_000 {
+            assert!((1_000..=3_000).contains(&hint(second, 2 * second, salt)));
+            assert_eq!(hint(second, Duration::ZERO, salt), 1_000);
+            hint(Duration::MAX, Duration::MAX, salt);
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_beats_until_it_is_dropped() {
+        let topic = Topic::new();
+        let heartbeat = topic.heartbeat_every(Duration::from_millis(1)).unwrap();
+        while topic.hub.lock().beats < 3 {
+            thread::yield_now();
+        }
+        drop(heartbeat); // its thread has ended
+        assert_eq!(Arc::strong_count(&topic.hub), 1);
+    }
+}

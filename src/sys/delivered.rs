@@ -65,6 +65,10 @@ impl Delivered {
         if let Channel::Unopened = self.channel {
             match open() {
                 Ok(socket) => self.channel = Channel::Open(socket),
+                // It may find one the next time.
+                Err(error) if is_exhausted(&error) => {
+                    debug!("no descriptor to ask what peers have acknowledged: {error}");
+                }
                 Err(error) => self.give_up(&error),
             }
         }
@@ -85,6 +89,14 @@ fn open() -> io::Result<Socket> {
     // The answer is queued before the send returns, so there is never anything to wait for.
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Whether there was no descriptor or no memory: a matter of the moment, not of the system.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(ENOMEM | ENFILE | EMFILE | ENOBUFS)
+    )
 }
 
 /// The local and the remote address.
@@ -198,6 +210,10 @@ const NLM_F_REQUEST: u16 = 1;
 const IPPROTO_TCP: u8 = 6;
 const LISTEN: u8 = 10;
 const ENOENT: i32 = 2;
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ENOBUFS: i32 = 105;
 
 /// A header of 16 bytes and a request of 56.
 const QUESTION_LEN: usize = 72;
@@ -231,6 +247,17 @@ mod tests {
         message[8..12].copy_from_slice(&serial.to_ne_bytes());
         message[16..20].copy_from_slice(&(-code).to_ne_bytes());
         message
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_want_of_descriptors_is_no_want_of_the_system() {
+        use nix::errno::Errno;
+        let is = |errno: Errno| is_exhausted(&io::Error::from_raw_os_error(errno as i32));
+        let passing = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+        assert!(passing.into_iter().all(is));
+        let lasting = [Errno::EPROTONOSUPPORT, Errno::EACCES, Errno::EAFNOSUPPORT];
+        assert!(!lasting.into_iter().any(is));
     }
 
     #[test]

@@ -41,17 +41,15 @@ const MODES: &[Mode] = &[
     },
     Mode {
         name: "slow read",
-        flags: &[
-            "-X", "-n", "1", "-w", "1", "-y", "512", "-z", "5", "-k", "3",
-        ],
-        path: "/bytes/1000000",
+        flags: &["-X", "-n", "1", "-w", "1", "-y", "512", "-z", "5"],
+        path: "/bytes/300000",
         server: &["--write-timeout", "5s"],
         ended: false,
     },
     Mode {
         name: "ranges",
         flags: &["-R", "-a", "1", "-b", "3000", "-t", "HEAD"],
-        path: "/bytes/1000000",
+        path: "/bytes/300000",
         server: &[],
         ended: false,
     },
@@ -79,7 +77,7 @@ fn run(mode: &Mode) {
     let served = serve(mode.server);
     let prefix = report_file(mode);
     let output = Command::new("slowhttptest")
-        .args(["-c", CONNECTIONS, "-r", "200", "-l", SECONDS, "-p", "3"])
+        .args(["-c", CONNECTIONS, "-r", "200", "-l", SECONDS, "-p", "5"])
         .args(mode.flags)
         .args(["-u", &format!("http://{}{}", served.addr(), mode.path)])
         .args(["-g", "-o"])

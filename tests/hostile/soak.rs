@@ -58,8 +58,6 @@ fn a_soak_leaves_nothing_behind() {
         }
         over.store(true, Ordering::Relaxed);
     });
-    wait_for_files(pid, files);
-
     let quarter = samples.len() / 4;
     let early = *samples[..quarter].iter().max().expect("there are five");
     let late = *samples[quarter..].iter().max().expect("there are more");
@@ -75,6 +73,7 @@ fn a_soak_leaves_nothing_behind() {
          {broken_off} broken off; memory {early} bytes at most in the first quarter, {late} later"
     );
     println!("memory, twenty times: {samples:?}");
+    wait_for_files(pid, files);
     assert!(late <= early + GROWTH, "the memory grows: {samples:?}");
     assert_eq!(asked, answered);
 

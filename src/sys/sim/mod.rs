@@ -10,6 +10,33 @@
 //! passes the horizon, which is where the clock is until [`run_until`](Sim::run_until) moves it: by
 //! hand, time stands still.
 //!
+//! ```
+//! use ebbtide::config::Config;
+//! use ebbtide::engine::{Engine, Turn};
+//! use ebbtide::later::Inbox;
+//! use ebbtide::sys::Sys;
+//! use ebbtide::sys::sim::{Act, Sim};
+//! use ebbtide::{Request, Response};
+//!
+//! let mut sim = Sim::default();
+//! let peer = sim.connect(0);
+//! sim.send(peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+//! sim.at(1_000, Act::Signal(15));
+//! sim.run_until(2_000);
+//!
+//! let inbox = Inbox::new(sim.waker());
+//! let hello = |_: &Request<'_>| Response::text(200, "hello\n");
+//! let mut engine = Engine::new(sim, hello, Config::default(), inbox);
+//! let outcome = loop {
+//!     if let Turn::Done(outcome) = engine.turn()? {
+//!         break outcome;
+//!     }
+//! };
+//! assert_eq!((outcome.code(), outcome.report.answered), (0, 1));
+//! assert!(engine.sys().got(peer).ends_with(b"\r\n\r\nhello\n"));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! What it copies from Linux, each checked there on loopback with an edge-triggered epoll:
 //!
 //! * An event is told once, and says all that is possible when it is told: a connection that is

@@ -1,0 +1,105 @@
+//! The HTTP/1.1 machine alone: bytes in, events out, and back. No socket, no server, no clock.
+//!
+//! What a fuzzer or a benchmark of a parser drives. Reads a request from the standard input, in
+//! pieces of 16 bytes to show that it does not matter, and answers it on the standard output:
+//!
+//! `printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello' | cargo run --example codec`
+
+use std::io::{Read, Write};
+use std::mem::MaybeUninit;
+
+use ebbtide::h1::{Codec, Event, Limits, ResponseHead};
+
+const DATE: &[u8; 37] = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+fn main() -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes)?;
+    let (log, answer) = talk(bytes.chunks(16));
+    eprint!("{log}");
+    std::io::stdout().write_all(&answer)
+}
+
+/// Feeds the pieces to a codec and answers every request. What happened, and what is to be sent.
+fn talk<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (String, Vec<u8>) {
+    let (mut codec, limits) = (Codec::default(), Limits::default());
+    let (mut log, mut answer) = (String::new(), Vec::new());
+    // What was not consumed comes again, with more behind it.
+    let mut unread = Vec::new();
+    for piece in pieces {
+        unread.extend_from_slice(piece);
+        loop {
+            let mut fields = [const { MaybeUninit::uninit() }; 32];
+            let (used, event) = match codec.receive(&unread, &mut fields, &limits) {
+                Ok(received) => received,
+                Err(bad) => {
+                    // The connection is of no more use but to say so.
+                    log += &format!("refused: {bad}\n");
+                    respond(&mut codec, &mut answer, bad.status(), b"");
+                    return (log, answer);
+                }
+            };
+            match event {
+                Event::Head(head) => log += &format!("{} {}\n", head.method, head.target),
+                Event::Body(data) => log += &format!("{} bytes of a body\n", data.len()),
+                Event::End => log += "the end of the body\n",
+                Event::NeedMore => {
+                    unread.drain(..used);
+                    break;
+                }
+                Event::Paused => {
+                    respond(&mut codec, &mut answer, 200, b"hello\n");
+                    if !codec.next() {
+                        return (log, answer);
+                    }
+                }
+            }
+            unread.drain(..used);
+        }
+    }
+    (log, answer)
+}
+
+/// Writes an answer of known length.
+fn respond(codec: &mut Codec, out: &mut Vec<u8>, status: u16, body: &[u8]) {
+    let head = ResponseHead {
+        status,
+        content_type: Some("text/plain"),
+        fields: b"",
+        length: Some(body.len() as u64),
+        date: DATE,
+    };
+    if codec.begin(out, &head) == ebbtide::h1::Framed::Length {
+        out.extend_from_slice(body);
+        codec.sent(body.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::talk;
+
+    #[test]
+    fn the_cut_does_not_matter_but_for_the_pieces_of_a_body() {
+        let bytes = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n\
+            POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+        let (log, answer) = talk([&bytes[..]].into_iter());
+        assert_eq!(
+            log,
+            "GET /a\nPOST /b\n5 bytes of a body\nthe end of the body\n"
+        );
+        for size in 1..bytes.len() {
+            assert_eq!(talk(bytes.chunks(size)).1, answer, "in pieces of {size}");
+        }
+        let answer = String::from_utf8(answer).expect("text");
+        assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 2);
+        assert_eq!(answer.matches("Connection: close\r\n").count(), 1);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let (log, answer) = talk([&b"GET / HTTP/1.1\nHost: a\n\n"[..]].into_iter());
+        assert_eq!(log, "refused: a line ends in LF without CR\n");
+        assert!(answer.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
+    }
+}
