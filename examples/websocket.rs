@@ -52,7 +52,7 @@ pub(crate) fn app() -> impl Handler + Send {
 fn main() -> std::io::Result<Outcome> {
     let server = Server::bind("127.0.0.1:8080")?;
     println!("http://{}/", server.local_addrs()[0]);
-    Ok(server.run(app())?)
+    server.run(app())
 }
 
 /// What may wait for one listener, in bytes.

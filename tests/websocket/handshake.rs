@@ -162,7 +162,7 @@ fn the_first_subprotocol_of_the_clients_that_the_server_has_is_taken() {
                 "{offered}: {answer}"
             ),
         }
-        let open = taken.map_or("open".to_owned(), |name| format!("open {name}"));
+        let open = taken.map_or_else(|| "open".to_owned(), |name| format!("open {name}"));
         assert_eq!(room.notes.events(), [open]);
     }
 }
