@@ -25,7 +25,7 @@ const BROWSER: &str = "GET /a/page/of/this/site?with=a&longish=query HTTP/1.1\r\
     Accept-Encoding: gzip, deflate, br, zstd\r\n\
     Referer: https://www.example.com/another/page/of/this/site\r\n\
     Connection: keep-alive\r\n\
-    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=none; seen=1,2,3,5,8; group=0123456789abcdef0123456789abcdef0123\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=none; seen=1,2,3,5,8; group=0123456789abcdef0123456789abcdef0123; locale=en-GB\r\n\
     Upgrade-Insecure-Requests: 1\r\n\
     Sec-Fetch-Dest: document\r\n\
     Sec-Fetch-Mode: navigate\r\n\
@@ -55,9 +55,13 @@ fn main() {
     let body = format!("400\r\n{}\r\n", &filler[..1024]).repeat(CHUNKS) + "0\r\n\r\n";
     let ours = per_run(|| receive_body(UPLOAD.as_bytes(), body.as_bytes()));
     let bare = per_run(|| bare_body(body.as_bytes()));
+    let rate = body.len() as f64 / ours;
     // By the chunk: the bytes in it are borrowed, and nobody looks at them.
     let (ours, bare, ratio) = (ours / CHUNKS as f64, bare / CHUNKS as f64, ours / bare);
-    println!("chunk: {ours:.1} ns; httparse alone {bare:.1} ns, ratio {ratio:.2}");
+    println!(
+        "chunk of 1024 bytes: {ours:.1} ns, {rate:.2} GB/s; httparse alone {bare:.1} ns, \
+         ratio {ratio:.2}"
+    );
 }
 
 fn per_run(work: impl Fn()) -> f64 {

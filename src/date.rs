@@ -20,18 +20,36 @@ impl Date {
     /// seconds since 1970, only if it is older.
     #[inline]
     pub fn line(&mut self, now: Tick, unix_time: impl FnOnce() -> u64) -> &[u8; 37] {
-        // Not `Tick::since`: after weeks without a request the kept moment would be the later one.
-        let age = |kept: &Kept| now.as_millis().wrapping_sub(kept.since.as_millis());
-        if self.0.as_ref().is_some_and(|kept| age(kept) >= 1000) {
-            self.0 = None;
+        if !self.since().is_some_and(|since| Self::is_good(since, now)) {
+            self.renew(now, unix_time());
         }
-        let kept = self.0.get_or_insert_with(|| Kept {
-            line: format(unix_time()),
+        self.0.as_ref().map_or(&EPOCH, |kept| &kept.line)
+    }
+
+    /// The moment of the line that was given out last.
+    #[inline]
+    pub fn since(&self) -> Option<Tick> {
+        self.0.as_ref().map(|kept| kept.since)
+    }
+
+    /// Whether the line of one moment is good at another, which is not earlier.
+    #[inline]
+    pub const fn is_good(since: Tick, now: Tick) -> bool {
+        // Not `Tick::since`: after weeks without a request the kept moment would be the later one.
+        now.as_millis().wrapping_sub(since.as_millis()) < 1000
+    }
+
+    #[cold]
+    fn renew(&mut self, now: Tick, unix_time: u64) {
+        self.0 = Some(Kept {
+            line: format(unix_time),
             since: now,
         });
-        &kept.line
     }
 }
+
+/// What nobody sees: a line is always made before it is given out.
+static EPOCH: [u8; 37] = *b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
 
 /// The line of a moment, in seconds since 1970. After the year 9999, whose last second it then is,
 /// the format has no room.

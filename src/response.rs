@@ -69,27 +69,26 @@ impl Body {
 impl Response {
     /// An answer with a final status (200 to 599) and no body.
     pub const fn new(status: u16) -> Self {
-        let mistake = if status >= 200 && status <= 599 {
-            None
-        } else {
-            Some(Mistake::Status(status))
-        };
         Self {
             status,
             content_type: None,
             fields: Vec::new(),
             body: Body::Empty,
             close: false,
-            mistake,
+            mistake: mistake(status),
         }
     }
 
     /// An answer in plain text: `text/plain; charset=utf-8`.
     pub fn text(status: u16, body: impl Into<Body>) -> Self {
-        let mut response = Self::new(status);
-        response.content_type = Some(Cow::Borrowed("text/plain; charset=utf-8"));
-        response.body = body.into();
-        response
+        Self {
+            status,
+            content_type: Some(Cow::Borrowed("text/plain; charset=utf-8")),
+            fields: Vec::new(),
+            body: body.into(),
+            close: false,
+            mistake: mistake(status),
+        }
     }
 
     /// The status.
@@ -212,6 +211,14 @@ impl Response {
 
     pub(crate) fn note(&mut self, mistake: Mistake) {
         self.mistake.get_or_insert(mistake);
+    }
+}
+
+const fn mistake(status: u16) -> Option<Mistake> {
+    if status >= 200 && status <= 599 {
+        None
+    } else {
+        Some(Mistake::Status(status))
     }
 }
 

@@ -219,6 +219,7 @@ impl<T> Tracker<T> {
     /// that phase already. Returns whether it is still here.
     ///
     /// `now` must not be earlier than at the last call: the lists are in order because time is.
+    #[inline]
     pub fn enter(&mut self, id: ConnId, phase: Phase, now: Tick) -> bool {
         let key = id.key();
         let Some(entry) = self.slab.get_mut(key as usize) else {
@@ -228,12 +229,21 @@ impl<T> Tracker<T> {
             return false;
         }
         entry.since = now;
-        if entry.phase == phase && entry.next == NIL {
+        let (prev, next, left) = (entry.prev, entry.next, entry.phase);
+        if left == phase && next == NIL {
             return true; // the youngest already
         }
-        self.unlink(key);
-        self.slab[key as usize].phase = phase;
-        self.link(key, phase);
+        // Who is last there stays so when this one goes: it is another.
+        let list = &mut self.lists[phase as usize];
+        let tail = mem::replace(&mut list.tail, key);
+        list.len += 1;
+        (entry.prev, entry.next, entry.phase) = (tail, NIL, phase);
+        if tail == NIL {
+            list.head = key;
+        } else {
+            self.slab[tail as usize].next = key;
+        }
+        self.close_gap(prev, next, left);
         true
     }
 
@@ -382,19 +392,23 @@ impl<T> Tracker<T> {
         let Entry {
             prev, next, phase, ..
         } = self.slab[key as usize];
-        if prev != NIL {
-            self.slab[prev as usize].next = next;
-        }
-        if next != NIL {
-            self.slab[next as usize].prev = prev;
-        }
-        let list = &mut self.lists[phase as usize];
+        self.close_gap(prev, next, phase);
+    }
+
+    /// Links the neighbours of one who has left a phase.
+    #[inline]
+    fn close_gap(&mut self, prev: u32, next: u32, left: Phase) {
+        let list = &mut self.lists[left as usize];
         list.len -= 1;
         if prev == NIL {
             list.head = next;
+        } else {
+            self.slab[prev as usize].next = next;
         }
         if next == NIL {
             list.tail = prev;
+        } else {
+            self.slab[next as usize].prev = prev;
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn begin() {
 
 /// The nanoseconds that `work` takes on what `prepare` makes, which is not timed, over the number
 /// of things it does: `count`.
+#[allow(dead_code, reason = "not every bench times this way")]
 pub(crate) fn nanos_each<T>(count: usize, prepare: impl Fn() -> T, work: impl Fn(&mut T)) -> f64 {
     let run = || {
         let mut subject = prepare();
@@ -36,4 +37,5 @@ pub(crate) fn nanos_each<T>(count: usize, prepare: impl Fn() -> T, work: impl Fn
 }
 
 /// How long one figure is measured.
+#[allow(dead_code, reason = "not every bench times this way")]
 const TIME: Duration = Duration::from_millis(500);

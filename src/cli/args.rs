@@ -19,19 +19,21 @@ use crate::cli::exit::{self, Flags as ExitFlags};
 use crate::cli::farewell::Farewell;
 use crate::cli::files::args::FileFlags;
 use crate::cli::pace::Pace;
+use crate::cli::probe::args::Probe;
 use crate::cli::tls::TlsFlags;
 use crate::cli::values;
 pub use crate::cli::values::{LateRequests, Maybe};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "there is one, and it is made once"
 )]
 pub enum Command {
     Serve(Serve),
     Ctl(Ctl),
+    Probe(Probe),
 }
 
 /// Serve the demo routes until a signal, then drain.
@@ -341,13 +343,13 @@ where
     let args: Vec<_> = args.into_iter().collect();
     let cli = Cli::try_parse_from(&args).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Told(error.to_string()),
-        _ => mistake(&explain(
-            &error,
-            args.get(1).is_some_and(|arg| arg == "ctl"),
-        )),
+        _ => mistake(&explain(&error, args.get(1).and_then(|arg| arg.to_str()))),
     })?;
     let mut serve = match cli.command {
         Some(Command::Serve(serve)) => serve,
+        Some(Command::Probe(probe)) => {
+            return (probe.checked().map(Command::Probe)).map_err(|why| mistake(&why));
+        }
         Some(ctl @ Command::Ctl(_)) => return Ok(ctl),
         None => return Err(Exit::Told(Cli::command().render_help().to_string())),
     };
@@ -380,8 +382,9 @@ fn mistake(what: &str) -> Exit {
 }
 
 /// One line that names the flag and the value, and says what would be right.
-fn explain(error: &clap::Error, is_ctl: bool) -> String {
-    let command = if is_ctl { "ctl" } else { "serve" };
+fn explain(error: &clap::Error, first: Option<&str>) -> String {
+    let named = first.filter(|first| matches!(*first, "ctl" | "probe"));
+    let (command, is_ctl) = (named.unwrap_or("serve"), named == Some("ctl"));
     let context = |kind| {
         let text = error.get(kind).map(ToString::to_string);
         text.filter(|text| !text.is_empty())
@@ -411,7 +414,7 @@ fn explain(error: &clap::Error, is_ctl: bool) -> String {
         (ErrorKind::UnknownArgument, _) => {
             let help = match context(ContextKind::SuggestedArg) {
                 Some(like) => format!("did you mean {like}?"),
-                None => match command_with(flag).filter(|_| !is_ctl) {
+                None => match command_with(flag).filter(|_| named.is_none()) {
                     Some(command) => format!("write ebbtide {command} {flag}"),
                     None => format!("see ebbtide {command} --help"),
                 },
@@ -423,7 +426,7 @@ fn explain(error: &clap::Error, is_ctl: bool) -> String {
             let known = if is_ctl {
                 ASKS
             } else {
-                "ebbtide serve or ebbtide ctl"
+                "ebbtide serve, ebbtide ctl or ebbtide probe"
             };
             format!("{name:?} is not a command; write {known}")
         }
@@ -620,6 +623,25 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_command_of_a_probe_is_its_own() {
+        let line = "probe --json --states idle,busy node --json server.js -- --port {port}";
+        let Ok(Command::Probe(probe)) = parse_line(line) else {
+            panic!("not taken");
+        };
+        assert!(probe.json);
+        assert_eq!(probe.states.len(), 2);
+        let command = "node --json server.js -- --port {port}";
+        assert_eq!(probe.command.join(" "), command);
+        let Ok(Command::Probe(own)) = parse_line("probe -- -odd --json") else {
+            panic!("not taken");
+        };
+        assert_eq!(
+            (own.command.join(" "), own.json),
+            ("-odd --json".into(), false)
+        );
+    }
+
+    #[test]
     fn the_help_of_ctl_is_complete() {
         let help = told("ctl --help");
         for text in [
@@ -711,7 +733,7 @@ mod tests {
             ),
             (
                 "sreve",
-                r#""sreve" is not a command; write ebbtide serve or ebbtide ctl"#,
+                r#""sreve" is not a command; write ebbtide serve, ebbtide ctl or ebbtide probe"#,
             ),
             (
                 "serve --admin 0.0.0.0:9000",
@@ -743,6 +765,14 @@ mod tests {
             (
                 "--json",
                 r#""--json" is not a flag here; write ebbtide ctl --json"#,
+            ),
+            (
+                "probe --jsn",
+                r#""--jsn" is not a flag here; did you mean --json?"#,
+            ),
+            (
+                "probe --pause 5s",
+                "--pause: must be shorter than --deadline, which covers it",
             ),
             (
                 "serve --drain-timeout 5s --drain-delay 6s",

@@ -1,4 +1,4 @@
-//! The command: `ebbtide serve`, and `ebbtide ctl` to talk to it.
+//! The command: `ebbtide serve`, `ebbtide ctl` to talk to it, and `ebbtide probe` for any server.
 //!
 //! Knows the library only from outside.
 
@@ -14,6 +14,7 @@ mod live;
 pub mod logger;
 mod notify;
 pub mod pace;
+pub mod probe;
 mod screen;
 mod serve;
 mod timer;
@@ -45,6 +46,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             }
         },
         Ok(Command::Ctl(options)) => ctl::ctl(&options),
+        Ok(Command::Probe(options)) => probe::probe(&options),
         Err(Exit::Told(text)) => {
             // Piped into a pager that was closed: nothing is left to say.
             let _ = io::stdout().write_all(text.as_bytes());

@@ -18,7 +18,7 @@ use super::live::Live;
 use super::notify::Supervisor;
 use super::timer::Timer;
 #[cfg(feature = "rustls")]
-use super::tls;
+use super::tls::Certificates;
 use super::{activation, logger, names, say, screen};
 use crate::sys::listen::{Listener, Options};
 use crate::{Builder, Drain, Late, Limits, Response, Server, Times};
@@ -42,15 +42,15 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     )]
     let mut scheme = "http";
     #[cfg(feature = "rustls")]
-    if let Some(pairs) = &tls {
-        server = server.tls(pairs.config());
+    if let Some(certificates) = &tls {
+        server = server.tls(certificates.config());
         scheme = "https";
     }
     let admin = Admin::bind(&args.admin)?;
     let (ears, timer, supervisor, live) = spawn_deaf(|| {
         let ears = Ears::start(&args.signals)?;
         #[cfg(feature = "rustls")]
-        tls.map_or(Ok(()), tls::Files::reload_at_hangup)?;
+        tls.map_or(Ok(()), Certificates::reload_at_hangup)?;
         let supervisor = Supervisor::from_env(args.drain_timeout)?;
         let live = watched.then(Live::start).transpose()?;
         Ok((ears, Timer::start()?, supervisor, live))

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use signal_hook::consts::SIGHUP;
 
 #[cfg(feature = "rustls")]
-pub(super) use self::files::Files;
+pub(super) use self::files::Certificates;
 
 /// How connections are kept private.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -67,25 +67,25 @@ mod files {
         /// # Errors
         ///
         /// Which file is wrong, and why.
-        pub(in crate::cli) fn load(&self) -> Result<Option<Files>, Error> {
+        pub(in crate::cli) fn load(&self) -> Result<Option<Certificates>, Error> {
             if self.tls_cert.is_empty() {
                 return Ok(None);
             }
             let pairs = self.tls_cert.iter().zip(&self.tls_key);
             let pairs: Vec<_> = pairs.map(|(cert, key)| Pem::new(cert, key)).collect();
             let config = TlsConfig::from_pem(&pairs)?;
-            Ok(Some(Files { pairs, config }))
+            Ok(Some(Certificates { pairs, config }))
         }
     }
 
     /// The files, and what was read from them.
     #[derive(Debug)]
-    pub(in crate::cli) struct Files {
+    pub(in crate::cli) struct Certificates {
         pairs: Vec<Pem>,
         config: TlsConfig,
     }
 
-    impl Files {
+    impl Certificates {
         /// What the server shows.
         pub(in crate::cli) fn config(&self) -> TlsConfig {
             self.config.clone()

@@ -3,12 +3,15 @@
 //! Whatever the application does, exactly one answer begins for each request that was taken, or the
 //! connection ends. A panic is caught here. Knows no other connection.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::conn::Flag;
 use super::hot::{Doing, Hot, How, NOTED, discard};
+use super::kept::Like;
+use super::output::small;
 use super::serve::Service;
 use crate::config::Late;
 use crate::h1::{CONTINUE, Framed, Framing, Head, Header, MAX_FIELDS, ResponseHead};
@@ -20,6 +23,7 @@ use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Service<'_, S, H> {
     /// A head is complete; `raw` are its bytes, and `more` says that some follow.
+    #[inline(always)]
     pub(super) fn head(&mut self, head: &Head<'_, '_>, raw: &[u8], more: bool) {
         self.conn.served = self.conn.served.wrapping_add(1);
         self.requests_left = self.requests_left.saturating_sub(1);
@@ -27,7 +31,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         if self.core.config.health.is_some() && self.check_health(head) {
             return;
         }
-        if self.is_late() && self.turn_away() {
+        if self.core.late_from.is_some() && self.is_late() && self.turn_away() {
             return;
         }
         let admit = catch_unwind(AssertUnwindSafe(|| self.core.handler.admit(head)));
@@ -59,14 +63,20 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             self.hot.drop_sink();
             return self.too_large(limit);
         }
+        self.expect_body(limit, raw, head.expects_continue && !more);
+    }
+
+    #[inline(never)]
+    fn expect_body(&mut self, limit: u64, raw: &[u8], says_continue: bool) {
         self.hot.body_limit = limit;
         self.hot.head.extend_from_slice(raw);
-        if head.expects_continue && !more {
+        if says_continue {
             self.hot.out.buffer.extend_from_slice(CONTINUE);
         }
     }
 
     /// Answers the readiness check, if that is what is asked for.
+    #[inline(never)]
     fn check_health(&mut self, head: &Head<'_, '_>) -> bool {
         let asked = Some(head.path()) == self.core.config.health.as_deref()
             && matches!(head.method, "GET" | "HEAD")
@@ -130,6 +140,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// The body is complete. Its head is parsed a second time: cheaper than owning every field.
+    #[inline(never)] // for the room on its stack
     pub(super) fn end(&mut self) {
         let raw = mem::take(&mut self.hot.head);
         let body = mem::take(&mut self.hot.body);
@@ -151,7 +162,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// Asks the handler.
-    #[inline]
+    #[inline(always)]
     fn ask(&mut self, head: &Head<'_, '_>, body: &[u8]) {
         let core = &mut *self.core;
         let request = Request {
@@ -163,13 +174,12 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             handle: core.inbox.handle(),
         };
         let handler = &mut core.handler;
-        match catch_unwind(AssertUnwindSafe(|| handler.handle(&request))) {
-            Ok(reply) => self.reply(reply),
-            Err(_) => self.panicked(),
-        }
+        let reply = catch_unwind(AssertUnwindSafe(|| handler.handle(&request)));
+        self.reply(reply.ok());
     }
 
     /// Asks the sink that took the body.
+    #[inline(never)]
     fn ask_sink(&mut self, head: &Head<'_, '_>) {
         let Some(mut sink) = self.hot.sink.take() else {
             return;
@@ -184,53 +194,123 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         };
         let reply = catch_unwind(AssertUnwindSafe(|| sink.end(&request)));
         discard(sink);
-        match reply {
-            Ok(reply) => self.reply(reply),
-            Err(_) => self.panicked(),
-        }
+        self.reply(reply.ok());
     }
 
-    #[inline]
-    fn reply(&mut self, reply: Reply) {
-        match reply {
-            Reply::Now(response) => self.answer(response),
-            Reply::Later(later) if later.id == self.id && later.nth == self.conn.served => {
+    /// What the application says; nothing if it panicked. An answer is used where it lies: it is
+    /// large to move.
+    #[inline(always)]
+    fn reply(&mut self, mut reply: Option<Reply>) {
+        match &mut reply {
+            Some(Reply::Now(response)) => self.begin(response),
+            Some(Reply::Later(later)) if later.id == self.id && later.nth == self.conn.served => {
                 self.hot.doing = Doing::Asked;
                 self.restart = true;
             }
-            Reply::Later(_) => {
+            Some(Reply::Later(_)) => {
                 log::error!("a handler returned the Later of another request");
                 self.answer(Response::text(500, "the server made a mistake\n").close());
             }
+            None => self.panicked(),
         }
     }
 
     /// Begins an answer, and completes it unless a source makes its body.
-    pub(super) fn answer(&mut self, response: Response) {
-        let response = match response.mistake {
-            None => response,
-            Some(mistake) => {
-                log::error!("an answer cannot be written: {mistake}");
-                Response::text(500, "the server made a mistake\n")
-            }
+    pub(super) fn answer(&mut self, mut response: Response) {
+        self.begin(&mut response);
+    }
+
+    /// As [`answer`](Self::answer), with an answer that is used where it lies.
+    #[inline(always)]
+    fn begin(&mut self, response: &mut Response) {
+        let content_type = match &response.content_type {
+            None => None,
+            Some(Cow::Borrowed(text)) => Some(*text),
+            Some(Cow::Owned(_)) => return self.begin_any(response),
         };
+        let usual = response.mistake.is_none()
+            && response.fields.is_empty()
+            && !response.close
+            && self.core.keep_alive
+            && self.hot.codec.is_plain()
+            && self.hot.sink.is_none();
+        if usual && let Some(body) = small(&response.body) {
+            let like = Like {
+                status: response.status,
+                length: body.len(),
+                content_type,
+            };
+            if let Some((head, body)) = self.core.kept.get(like, &response.body, self.now) {
+                self.hot.out.buffer.extend_from_slice(head);
+                if !body.is_empty() {
+                    self.hot.out.buffer.extend_from_slice(body);
+                }
+                self.hot.codec.answered();
+                return self.complete();
+            }
+        }
+        self.begin_any(response);
+    }
+
+    #[inline(never)]
+    fn begin_any(&mut self, response: &mut Response) {
+        if response.mistake.is_some() {
+            own_up(response);
+        }
         if response.status == 101 {
-            return self.switch(response);
+            return self.switch(mem::replace(response, Response::new(200)));
         }
         if response.close || !self.core.keep_alive {
             self.hot.codec.stop();
         }
         let date = self.core.date.line(self.now, || self.core.sys.unix_time());
+        let length = response.body.length();
         let head = ResponseHead {
             status: response.status,
             content_type: response.content_type.as_deref(),
             fields: &response.fields,
-            length: response.body.length(),
+            length,
             date,
         };
         self.hot.drop_sink();
+        let plain = self.hot.codec.is_plain();
+        let begin = self.hot.out.buffer.len();
         let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
-        match (framed, response.body) {
+        if let Body::Source(..) = response.body {
+            return self.begin_source(framed, mem::take(&mut response.body));
+        }
+        if framed == Framed::Length {
+            self.hot.codec.sent(length.unwrap_or(0));
+            if plain && response.fields.is_empty() {
+                self.keep_head(response, begin);
+            }
+            self.hot.out.body(&mut response.body);
+        }
+        self.complete();
+    }
+
+    /// Keeps the head that was just written, for the next like it.
+    #[inline]
+    fn keep_head(&mut self, response: &Response, begin: usize) {
+        let content_type = match &response.content_type {
+            None => None,
+            Some(Cow::Borrowed(text)) => Some(*text),
+            Some(Cow::Owned(_)) => return,
+        };
+        if let (Some(body), Some(since)) = (small(&response.body), self.core.date.since()) {
+            let like = Like {
+                status: response.status,
+                length: body.len(),
+                content_type,
+            };
+            let head = &self.hot.out.buffer[begin..];
+            self.core.kept.keep(like, since, head, &response.body);
+        }
+    }
+
+    #[inline(never)]
+    fn begin_source(&mut self, framed: Framed, body: Body) {
+        match (framed, body) {
             (Framed::None, body) => {
                 discard(body);
                 self.complete();
@@ -239,16 +319,12 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
                 self.hot.doing = Doing::Streaming(source);
                 self.restart = true;
             }
-            (_, body) => {
-                self.hot.codec.sent(body.length().unwrap_or(0));
-                self.hot.out.body(body);
-                self.complete();
-            }
+            (_, _) => self.complete(), // not called for these
         }
     }
 
     /// The answer is complete, in the output at least: what comes after it?
-    #[inline]
+    #[inline(always)]
     fn complete(&mut self) {
         self.hot.unsent_answers += 1;
         self.restart = true;
@@ -346,6 +422,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// Answers a message that is no valid request, or over a limit, and closes.
+    #[cold]
     pub(super) fn refuse(&mut self, status: u16, why: impl Display) {
         log::debug!("{}: {status}: {why}", self.conn.peer);
         self.core.report.refused += 1;
@@ -353,15 +430,18 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.answer(Response::text(status, format!("{why}\n")).close());
     }
 
+    #[cold]
     fn too_large(&mut self, limit: u64) {
         self.refuse(413, format_args!("the body is longer than {limit} bytes"));
     }
 
+    #[cold]
     fn panicked(&mut self) {
         self.core.report.panics += 1;
         self.answer(Response::text(500, "the server made a mistake\n").close());
     }
 
+    #[cold]
     fn is_late(&self) -> bool {
         !matches!(self.core.config.late, Late::Serve)
             && self
@@ -371,6 +451,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// Rejects or drops a late request.
+    #[cold]
     fn turn_away(&mut self) -> bool {
         match &self.core.config.late {
             Late::Serve => return false,
@@ -387,6 +468,15 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
         true
     }
+}
+
+/// Makes an answer that cannot be written one that can.
+#[cold]
+fn own_up(response: &mut Response) {
+    if let Some(mistake) = &response.mistake {
+        log::error!("an answer cannot be written: {mistake}");
+    }
+    *response = Response::text(500, "the server made a mistake\n");
 }
 
 /// How often in a row a source may say that there is more and add nothing.

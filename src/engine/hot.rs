@@ -93,6 +93,7 @@ impl Hot {
 
     /// Forgets the request that was on it; what was read behind it and what is still to be
     /// written stays.
+    #[inline(always)]
     pub(super) fn next_request(&mut self, now: Tick) {
         self.head.clear();
         self.body.clear();
@@ -147,6 +148,7 @@ impl Hot {
         }
     }
 
+    #[inline(never)]
     fn reset(&mut self) {
         for buffer in [&mut self.input, &mut self.head, &mut self.body] {
             trim(buffer);
@@ -192,7 +194,7 @@ pub(super) struct Pool {
 
 impl Pool {
     /// A blank one, or the one a connection has, taken out of the pool.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, index: u32, now: Tick) -> Box<Hot> {
         if index != NIL {
             return self.used.remove(index as usize);
@@ -208,7 +210,7 @@ impl Pool {
     }
 
     /// Takes back one that is no longer needed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn give_back(&mut self, mut hot: Box<Hot>, blank: bool) {
         if !blank || hot.is_stained() {
             hot.reset();
@@ -218,6 +220,8 @@ impl Pool {
         hot.codec = Codec::default();
         if self.spare.len() < SPARES {
             self.spare.push(hot);
+        } else {
+            drop_spare(hot);
         }
     }
 
@@ -235,6 +239,12 @@ impl Pool {
     pub(super) fn get(&self, index: u32) -> Option<&Hot> {
         self.used.get(index as usize).map(|hot| &**hot)
     }
+}
+
+/// Out of the way of those that are kept.
+#[cold]
+fn drop_spare(hot: Box<Hot>) {
+    drop(hot);
 }
 
 impl Hot {

@@ -5,7 +5,14 @@
 //! of the same batch are served, so their answers say close; but it is acted on after them, so that
 //! a request which is readable when the signal comes is served as what it is. The drain's plan is
 //! obeyed at the end, so that it acts in the turn that changed it. Generic over [`Sys`]: a turn
-//! is a function of what the system answers. Knows no mio, no rustls, no clock.
+//! is a function of what the system answers.
+//!
+//! Where the instructions of a small GET go (`benches/instructions.rs`, 64 ready connections a
+//! turn): 780 of 1,620 into its head, 106 into its event, 65 into the tracker's lists, and 550 into
+//! `serve`, which is one function as far as the usual request goes: the read, the handler, the kept
+//! head, the write, the phase. What is rare is out of line, marked so.
+//!
+//! Knows no mio, no rustls, no clock.
 
 mod accept;
 mod ask;
@@ -13,6 +20,7 @@ mod blockers;
 mod check;
 mod conn;
 mod hot;
+mod kept;
 mod leave;
 mod mail;
 mod output;
@@ -30,6 +38,7 @@ use std::mem;
 use self::accept::{Accepting, RETRY};
 use self::conn::{Conn, Flag};
 use self::hot::{Doing, Hot, How, NIL, Pool};
+use self::kept::Kept;
 pub use self::progress::PROGRESS_LINE;
 use self::progress::Progress;
 use self::seats::Seats;
@@ -87,6 +96,7 @@ struct Core<S, H> {
     config: Config,
     inbox: Inbox,
     date: Date,
+    kept: Kept,
     report: Report,
     /// Answers may leave the connection open.
     keep_alive: bool,
@@ -129,6 +139,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 config,
                 inbox,
                 date: Date::default(),
+                kept: Kept::default(),
                 report: Report::default(),
                 keep_alive: true,
                 late_from: None,
@@ -327,12 +338,13 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             hot.wake_tunnel();
         }
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
-        let verdict = service.pass(&mut self.scratch);
+        let verdict = service.pass_inline(&mut self.scratch);
         let restart = service.restart;
         self.settle(id, hot, verdict, restart, now);
     }
 
     /// Files a connection after its service: in the phase that its state says.
+    #[inline(always)]
     fn settle(
         &mut self,
         id: ConnId,
@@ -429,7 +441,15 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 }
 
 /// The phase of a connection, from its state.
+#[inline]
 fn phase(hot: &Hot, served: u32) -> Phase {
+    if hot.is_blank() {
+        return if served == 0 {
+            Phase::Fresh
+        } else {
+            Phase::Idle
+        };
+    }
     if !hot.out.is_empty() {
         return Phase::Reply;
     }
@@ -438,8 +458,6 @@ fn phase(hot: &Hot, served: u32) -> Phase {
         Doing::Streaming(_) => Phase::Reply,
         Doing::Tunnel { more: false } if hot.input.is_empty() => Phase::Tunnel,
         Doing::Tunnel { .. } => Phase::Reply,
-        Doing::Receiving if hot.is_blank() && served == 0 => Phase::Fresh,
-        Doing::Receiving if hot.is_blank() => Phase::Idle,
         Doing::Receiving if hot.codec.request_open() => Phase::Body,
         Doing::Receiving => Phase::Head,
     }

@@ -5,6 +5,7 @@
 //! gone. Knows no HTTP.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::sync::Arc;
 
 use super::hot::{KEEP_BYTES, trim};
@@ -48,6 +49,19 @@ impl Tail {
     }
 }
 
+/// The bytes of a body that is copied behind its head, being small.
+#[inline]
+pub(super) fn small(body: &Body) -> Option<&[u8]> {
+    let bytes: &[u8] = match body {
+        Body::Empty => &[],
+        Body::Static(bytes) => bytes,
+        Body::Bytes(bytes) => bytes,
+        Body::Shared(bytes) => bytes,
+        Body::Source(..) | Body::Tunnel(_) => return None,
+    };
+    (bytes.len() <= COPIED).then_some(bytes)
+}
+
 /// How a flush ended.
 pub(super) enum Flushed {
     /// Everything is with the kernel.
@@ -69,7 +83,7 @@ impl Output {
     /// Whether it should be written before more is added.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.buffer.len() - self.sent.min(self.buffer.len()) >= FULL
+        self.buffer.len() >= FULL && self.buffer.len() - self.sent.min(self.buffer.len()) >= FULL
             || !matches!(self.tail, Tail::None)
     }
 
@@ -82,19 +96,19 @@ impl Output {
         self.buffer.capacity() > KEEP_BYTES
     }
 
-    /// Adds a whole body: copies a small one, keeps a large one as it is.
-    pub(super) fn body(&mut self, body: Body) {
-        let tail = match body {
-            Body::Static(bytes) if bytes.len() > COPIED => Tail::Static(bytes),
-            Body::Bytes(bytes) if bytes.len() > COPIED => Tail::Owned(bytes),
-            Body::Shared(bytes) if bytes.len() > COPIED => Tail::Shared(bytes),
-            Body::Static(bytes) => return self.buffer.extend_from_slice(bytes),
-            Body::Bytes(bytes) => return self.buffer.extend_from_slice(&bytes),
-            Body::Shared(bytes) => return self.buffer.extend_from_slice(&bytes),
-            Body::Empty | Body::Source(..) | Body::Tunnel(_) => return,
-        };
+    /// Adds a whole body: copies a small one, takes a large one as it is.
+    #[inline]
+    pub(super) fn body(&mut self, body: &mut Body) {
+        if let Some(bytes) = small(body) {
+            return self.buffer.extend_from_slice(bytes);
+        }
         debug_assert!(matches!(self.tail, Tail::None), "a body behind a tail");
-        self.tail = tail;
+        self.tail = match mem::take(body) {
+            Body::Static(bytes) => Tail::Static(bytes),
+            Body::Bytes(bytes) => Tail::Owned(bytes),
+            Body::Shared(bytes) => Tail::Shared(bytes),
+            Body::Empty | Body::Source(..) | Body::Tunnel(_) => Tail::None,
+        };
     }
 
     /// Adds a piece of a stream, as a chunk or as it is.
@@ -108,41 +122,56 @@ impl Output {
     }
 
     /// Writes until all is written, the socket is full, or it was asked often enough: a peer on a
-    /// fast line takes as quickly as we write. Adds what was written to `count`.
-    #[inline]
-    pub(super) fn flush<S: Sys>(
+    /// fast line takes as quickly as we write. Returns how many bytes were written, too.
+    #[inline(always)]
+    pub(super) fn flush<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> (Flushed, u64) {
+        // As a rule it is one buffer, and goes out at once.
+        if self.sent > 0 || !matches!(self.tail, Tail::None) {
+            return self.flush_rest(sys, io, None);
+        }
+        match sys.write(io, &[IoSlice::new(&self.buffer)]) {
+            Ok(n) if n > 0 && n == self.buffer.len() => {
+                self.reset();
+                (Flushed::All, n as u64)
+            }
+            written => self.flush_rest(sys, io, Some(written)),
+        }
+    }
+
+    /// What is left after a first try, if there was one.
+    #[inline(never)]
+    fn flush_rest<S: Sys>(
         &mut self,
         sys: &mut S,
         io: &mut S::Io,
-        count: &mut u64,
-    ) -> Flushed {
-        let (mut interrupted, mut writes) = (0, WRITES);
+        mut tried: Option<io::Result<usize>>,
+    ) -> (Flushed, u64) {
+        let (mut interrupted, mut writes, mut count) = (0, WRITES, 0);
         loop {
             if writes == 0 {
-                return Flushed::Share;
+                return (Flushed::Share, count);
             }
             let head = self.buffer.get(self.sent..).unwrap_or_default();
             let tail = self.tail.bytes();
             let tail = &tail[self.sent.saturating_sub(self.buffer.len())..];
-            let written = if tail.is_empty() {
-                if head.is_empty() {
+            let written = match tried.take() {
+                Some(written) => written,
+                None if tail.is_empty() && head.is_empty() => {
                     self.reset();
-                    return Flushed::All;
+                    return (Flushed::All, count);
                 }
-                sys.write(io, &[IoSlice::new(head)])
-            } else if head.is_empty() {
-                sys.write(io, &[IoSlice::new(tail)])
-            } else {
-                sys.write(io, &[IoSlice::new(head), IoSlice::new(tail)])
+                None if tail.is_empty() => sys.write(io, &[IoSlice::new(head)]),
+                None if head.is_empty() => sys.write(io, &[IoSlice::new(tail)]),
+                None => sys.write(io, &[IoSlice::new(head), IoSlice::new(tail)]),
             };
             let owed = head.len() + tail.len();
             match written {
-                Ok(0) => return Flushed::Broken,
+                Ok(0) => return (Flushed::Broken, count),
                 Ok(n) => {
-                    *count += n as u64;
+                    count += n as u64;
                     if n >= owed {
                         self.reset();
-                        return Flushed::All;
+                        return (Flushed::All, count);
                     }
                     // Not all was taken: ask again, for the socket's own word that it is full.
                     self.sent += n;
@@ -151,14 +180,14 @@ impl Output {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked = true;
-                    return Flushed::Blocked;
+                    return (Flushed::Blocked, count);
                 }
                 Err(error)
                     if error.kind() == io::ErrorKind::Interrupted && interrupted < RETRIES =>
                 {
                     interrupted += 1;
                 }
-                Err(_) => return Flushed::Broken,
+                Err(_) => return (Flushed::Broken, count),
             }
         }
     }

@@ -11,7 +11,7 @@ use super::Core;
 use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, How};
 use super::output::{Flushed, RETRIES};
-use crate::h1::{Event, Header, MAX_FIELDS};
+use crate::h1::{EMPTY_HEADER, Event, Header, MAX_FIELDS, PLAIN_FIELDS};
 use crate::handler::Handler;
 use crate::sys::Sys;
 use crate::tick::Tick;
@@ -39,6 +39,14 @@ pub(super) enum Verdict {
     Again,
     /// It leaves.
     Leave(How),
+}
+
+/// What became of bytes.
+enum Fed {
+    /// Something happened.
+    Event,
+    /// Nothing does, without more of them or before an answer.
+    Dry,
 }
 
 /// Why the work on a connection stopped.
@@ -71,17 +79,18 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Serves.
+    #[inline(never)]
     pub(super) fn pass(&mut self, scratch: &mut [u8]) -> Verdict {
-        if !self.hot.out.is_empty() {
-            if self.hot.out.blocked {
-                return Verdict::Wait;
-            }
-            match self.flush() {
-                Flushed::All => {}
-                Flushed::Blocked => return Verdict::Wait,
-                Flushed::Share => return Verdict::Again,
-                Flushed::Broken => return self.broken(),
-            }
+        self.pass_inline(scratch)
+    }
+
+    /// The same, for the one caller that is on every request's way.
+    #[inline(always)]
+    pub(super) fn pass_inline(&mut self, scratch: &mut [u8]) -> Verdict {
+        if !self.hot.out.is_empty()
+            && let Some(verdict) = self.flush_first()
+        {
+            return verdict;
         }
         let mut reads = READS;
         for _ in 0..ROUNDS {
@@ -112,6 +121,20 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         Verdict::Again
     }
 
+    /// Writes what an earlier pass has left; the verdict, if this one goes no further.
+    #[cold]
+    fn flush_first(&mut self) -> Option<Verdict> {
+        if self.hot.out.blocked {
+            return Some(Verdict::Wait);
+        }
+        match self.flush() {
+            Flushed::All => None,
+            Flushed::Blocked => Some(Verdict::Wait),
+            Flushed::Share => Some(Verdict::Again),
+            Flushed::Broken => Some(self.broken()),
+        }
+    }
+
     /// Goes on with a source or a sink that had asked to be left alone.
     pub(super) fn resume(&mut self) {
         match mem::take(&mut self.hot.doing) {
@@ -125,6 +148,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Reads, answers and fills until something stops it.
+    #[inline(always)]
     fn work(&mut self, scratch: &mut [u8], reads: &mut u32) -> Stopped {
         loop {
             if self.hot.leaving.is_some() {
@@ -133,21 +157,11 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             if self.hot.out.is_full() {
                 return Stopped::Full;
             }
-            match self.hot.doing {
-                Doing::Asked | Doing::Parked(_) | Doing::Paused => return Stopped::Dry,
-                Doing::Streaming(_) => {
-                    if !self.fill() {
-                        return Stopped::Share;
-                    }
-                    continue;
+            if !matches!(self.hot.doing, Doing::Receiving) {
+                if let Some(stopped) = self.go_on(scratch, reads) {
+                    return stopped;
                 }
-                Doing::Tunnel { more } => {
-                    if let Some(stopped) = self.work_tunnel(more, scratch, reads) {
-                        return stopped;
-                    }
-                    continue;
-                }
-                Doing::Receiving => {}
+                continue;
             }
             if !self.hot.input.is_empty() && !self.hot.starved {
                 if self.requests_left == 0 {
@@ -157,7 +171,9 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                 continue;
             }
             if !self.conn.is(Flag::Readable) {
-                self.at_rest();
+                if self.conn.is(Flag::Eof) || self.conn.is(Flag::LastLook) {
+                    self.at_rest();
+                }
                 return Stopped::Dry;
             }
             if *reads == 0 {
@@ -168,7 +184,19 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         }
     }
 
+    /// What there is to do while no request is received.
+    #[inline(never)]
+    fn go_on(&mut self, scratch: &mut [u8], reads: &mut u32) -> Option<Stopped> {
+        match self.hot.doing {
+            Doing::Asked | Doing::Parked(_) | Doing::Paused => Some(Stopped::Dry),
+            Doing::Streaming(_) => (!self.fill()).then_some(Stopped::Share),
+            Doing::Tunnel { more } => self.work_tunnel(more, scratch, reads),
+            Doing::Receiving => None,
+        }
+    }
+
     /// Nothing is left to read: may the connection leave, or did the peer?
+    #[inline(never)]
     fn at_rest(&mut self) {
         if self.conn.is(Flag::Eof) {
             self.ended();
@@ -186,6 +214,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// One read, into the loop's scratch, and what it gives is parsed where it lies.
+    #[inline(always)]
     fn read(&mut self, scratch: &mut [u8]) {
         let mut interrupted = 0;
         let read = loop {
@@ -213,7 +242,9 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                 self.core.report.bytes_in += n as u64;
                 if self.hot.input.is_empty() {
                     let used = self.feed(&scratch[..n]);
-                    self.hot.input.extend_from_slice(&scratch[used..n]);
+                    if used < n {
+                        self.hot.input.extend_from_slice(&scratch[used..n]);
+                    }
                 } else {
                     self.hot.input.extend_from_slice(&scratch[..n]);
                     self.hot.starved = false;
@@ -232,6 +263,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Parses what was set aside.
+    #[inline(never)]
     fn feed_input(&mut self) {
         let mut input = mem::take(&mut self.hot.input);
         let used = self.feed(&input);
@@ -244,41 +276,67 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Parses and answers, as far as the bytes and this pass go; returns how many were used.
-    #[inline]
+    #[inline(always)]
     fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         loop {
-            let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
-            let limits = &self.core.config.limits.h1;
-            let fields = &mut fields[..usize::from(limits.fields).min(MAX_FIELDS)];
-            let begun = at;
-            match self.hot.codec.receive(&bytes[at..], fields, limits) {
-                Ok((used, event)) => {
-                    at += used;
-                    match event {
-                        Event::Head(head) => self.head(&head, &bytes[begun..at], at < bytes.len()),
-                        Event::Body(data) => self.body(data),
-                        Event::End => self.end(),
-                        Event::NeedMore => {
-                            self.hot.starved = at < bytes.len();
-                            return at;
-                        }
-                        Event::Paused => return at,
-                    }
-                }
-                Err(bad) => {
-                    self.refuse(bad.status(), bad);
-                    return bytes.len();
-                }
+            match self.feed_plain(&bytes[at..]) {
+                Some(used) => at += used,
+                None => match self.feed_event(&bytes[at..]) {
+                    (used, Fed::Event) => at += used,
+                    (used, Fed::Dry) => return at + used,
+                },
+            }
+            if at == bytes.len() && !self.hot.codec.request_open() {
+                return at;
             }
             let go_on = matches!(self.hot.doing, Doing::Receiving)
                 && self.hot.leaving.is_none()
-                && !self.hot.out.is_full()
-                && (at < bytes.len() || self.hot.codec.request_open());
+                && !self.hot.out.is_full();
             // A request that has begun is received to its end, whatever this pass's share: what is
             // left of it may bring no further event.
             if !go_on || self.requests_left == 0 && !self.hot.codec.request_open() {
                 return at;
+            }
+        }
+    }
+
+    /// The usual head, whole; returns how many bytes it has.
+    #[inline(always)]
+    fn feed_plain(&mut self, bytes: &[u8]) -> Option<usize> {
+        let limits = &self.core.config.limits.h1;
+        let mut fields = [EMPTY_HEADER; PLAIN_FIELDS];
+        let received = self.hot.codec.receive_plain(bytes, &mut fields, limits);
+        let Some((used, head)) = &received else {
+            return None;
+        };
+        self.head(head, &bytes[..*used], *used < bytes.len());
+        Some(*used)
+    }
+
+    /// Whatever the bytes bring next; how many were used, and whether there may be more in them.
+    #[cold] // and it has room for a thousand fields on its stack, page by page
+    fn feed_event(&mut self, bytes: &[u8]) -> (usize, Fed) {
+        let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
+        let limits = &self.core.config.limits.h1;
+        let fields = &mut fields[..usize::from(limits.fields).min(MAX_FIELDS)];
+        match self.hot.codec.receive(bytes, fields, limits) {
+            Ok((used, event)) => {
+                match event {
+                    Event::Head(head) => self.head(&head, &bytes[..used], used < bytes.len()),
+                    Event::Body(data) => self.body(data),
+                    Event::End => self.end(),
+                    Event::NeedMore => {
+                        self.hot.starved = used < bytes.len();
+                        return (used, Fed::Dry);
+                    }
+                    Event::Paused => return (used, Fed::Dry),
+                }
+                (used, Fed::Event)
+            }
+            Err(bad) => {
+                self.refuse(bad.status(), bad);
+                (bytes.len(), Fed::Dry)
             }
         }
     }
@@ -299,18 +357,14 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// Writes what is owed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn flush(&mut self) -> Flushed {
         if self.hot.out.is_empty() {
             return Flushed::All;
         }
-        let before = self.core.report.bytes_out;
-        let count = &mut self.core.report.bytes_out;
-        let flushed = self
-            .hot
-            .out
-            .flush(&mut self.core.sys, &mut self.conn.io, count);
-        let written = self.core.report.bytes_out - before;
+        let sys = &mut self.core.sys;
+        let (flushed, written) = self.hot.out.flush(sys, &mut self.conn.io);
+        self.core.report.bytes_out += written;
         self.hot.bytes_out += written;
         if matches!(flushed, Flushed::All) {
             self.restart |= written > 0;
@@ -344,6 +398,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     }
 
     /// The peer takes nothing more: what it has may be half an answer, and must not look whole.
+    #[inline(never)]
     const fn broken(&mut self) -> Verdict {
         self.core.report.left += 1;
         Verdict::Leave(How::Broken)

@@ -72,8 +72,9 @@ impl Gathered {
         }
     }
 
+    /// A `Host`.
     #[inline]
-    fn host(&mut self, value: &[u8]) -> Result<(), Bad> {
+    pub(super) fn host(&mut self, value: &[u8]) -> Result<(), Bad> {
         if self.host || !grammar::is_authority(value) {
             return Err(Bad::Host);
         }
@@ -92,7 +93,8 @@ impl Gathered {
         Ok(())
     }
 
-    fn connection(&mut self, value: &[u8]) -> Result<(), Bad> {
+    /// A `Connection`.
+    pub(super) fn connection(&mut self, value: &[u8]) -> Result<(), Bad> {
         if is(value, b"keep-alive") {
             self.keep_alive = true; // what nearly all say who say something
         } else {

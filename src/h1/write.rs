@@ -59,13 +59,10 @@ pub(super) fn head(
     let content_type = response.content_type.unwrap_or_default();
     // All that is neither the type nor the fields is less than 200 bytes.
     out.reserve(200 + content_type.len() + response.fields.len());
-    let line = status_line(response.status);
-    if line.is_empty() {
-        out.extend_from_slice(&START.as_bytes()[..9]);
-        out.extend_from_slice(&three_digits(response.status));
-        out.extend_from_slice(b" \r\n"); // the space is there also without a reason
+    if response.status == 200 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"); // of a known length: a few moves
     } else {
-        out.extend_from_slice(line.as_bytes());
+        put_status_line(out, response.status);
     }
     out.extend_from_slice(response.date);
     if !content_type.is_empty() {
@@ -73,14 +70,19 @@ pub(super) fn head(
         out.extend_from_slice(content_type.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(response.fields);
-    match framing {
-        FramingLine::None => {}
-        FramingLine::Length(length) => {
-            out.extend_from_slice(b"Content-Length: ");
-            number_line::<10>(out, length);
+    if !response.fields.is_empty() {
+        out.extend_from_slice(response.fields);
+    }
+    match (framing, connection) {
+        (FramingLine::None, _) => {}
+        (FramingLine::Length(length), ConnectionLine::None) => {
+            return length_and_end(out, length);
         }
-        FramingLine::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        (FramingLine::Length(length), _) => {
+            out.extend_from_slice(b"Content-Length: ");
+            number_line::<10>(out, length, b"\r\n");
+        }
+        (FramingLine::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
     out.extend_from_slice(match connection {
         ConnectionLine::None => b"\r\n",
@@ -89,10 +91,22 @@ pub(super) fn head(
     });
 }
 
+#[inline(never)]
+fn put_status_line(out: &mut Vec<u8>, status: u16) {
+    let line = status_line(status);
+    if line.is_empty() {
+        out.extend_from_slice(&START.as_bytes()[..9]);
+        out.extend_from_slice(&three_digits(status));
+        out.extend_from_slice(b" \r\n"); // the space is there also without a reason
+    } else {
+        out.extend_from_slice(line.as_bytes());
+    }
+}
+
 /// Writes one chunk of the chunked coding; data must not be empty, or it would be the last.
 pub(crate) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
     out.reserve(20 + data.len());
-    number_line::<16>(out, data.len() as u64);
+    number_line::<16>(out, data.len() as u64, b"\r\n");
     out.extend_from_slice(data);
     out.extend_from_slice(b"\r\n");
 }
@@ -100,20 +114,35 @@ pub(crate) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
 /// What ends the chunked coding.
 pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Writes a number and a line end.
-#[inline]
-fn number_line<const RADIX: u64>(out: &mut Vec<u8>, mut number: u64) {
-    let mut line = *b"00000000000000000000\r\n"; // as many digits as 64 bits have in tens
-    let mut at = line.len() - 2;
+/// Writes a number and what ends its line.
+fn number_line<const RADIX: u64>(out: &mut Vec<u8>, mut number: u64, end: &[u8]) {
+    let mut digits = *b"00000000000000000000"; // as many as 64 bits have in tens
+    let mut at = digits.len();
     loop {
         at -= 1;
-        line[at] = b"0123456789abcdef"[(number % RADIX) as usize];
+        digits[at] = b"0123456789abcdef"[(number % RADIX) as usize];
         number /= RADIX;
         if number == 0 {
             break;
         }
     }
-    out.extend_from_slice(&line[at..]);
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(end);
+}
+
+/// Writes the length of a body, and the end of the head behind it: the usual end of a head.
+#[inline]
+fn length_and_end(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    let digit = |place: u64| b'0' + (length / place % 10) as u8;
+    match length {
+        10..100 => out.extend_from_slice(&[digit(10), digit(1), b'\r', b'\n', b'\r', b'\n']),
+        100..1000 => {
+            let (a, b, c) = (digit(100), digit(10), digit(1));
+            out.extend_from_slice(&[a, b, c, b'\r', b'\n', b'\r', b'\n']);
+        }
+        _ => number_line::<10>(out, length, b"\r\n\r\n"),
+    }
 }
 
 fn three_digits(status: u16) -> [u8; 3] {
@@ -216,9 +245,15 @@ mod tests {
     fn numbers_come_out_as_fmt_writes_them() {
         for number in [0, 1, 9, 10, 15, 16, 255, 256, 65_536, 1 << 40, u64::MAX] {
             let mut out = Vec::new();
-            number_line::<10>(&mut out, number);
-            number_line::<16>(&mut out, number);
+            number_line::<10>(&mut out, number, b"\r\n");
+            number_line::<16>(&mut out, number, b"\r\n");
             let expected = format!("{number}\r\n{number:x}\r\n");
+            assert_eq!(out, expected.as_bytes());
+        }
+        for length in (0..2000).chain([u64::MAX]) {
+            let mut out = Vec::new();
+            length_and_end(&mut out, length);
+            let expected = format!("Content-Length: {length}\r\n\r\n");
             assert_eq!(out, expected.as_bytes());
         }
     }

@@ -1,0 +1,246 @@
+//! The client's connections: opened, written to, read from, and what was seen on each.
+//!
+//! Does not decide what is sent next.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use super::reply::Reply;
+use crate::net::connect;
+
+/// Connections to one server, by number.
+pub(crate) struct Links {
+    port: u16,
+    registry: Registry,
+    links: Vec<Link>,
+    /// Connections opened so far, those that were replaced too.
+    opened: usize,
+    scratch: Vec<u8>,
+}
+
+/// One of them.
+pub(crate) struct Link {
+    stream: TcpStream,
+    /// The beginning of an answer that is not complete.
+    begun: Vec<u8>,
+    /// Bytes of the requests that the kernel has not taken yet.
+    unsent: usize,
+    /// What a write was told, which the kernel tells only once.
+    failed: Option<End>,
+    /// Answers that are to come.
+    pub(crate) waiting: usize,
+    /// Answers that have come.
+    pub(crate) answered: u64,
+    /// When the requests were written.
+    pub(crate) sent: Instant,
+    /// It has ended, or was given up.
+    pub(crate) gone: bool,
+}
+
+/// What a look at a connection brought.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Answers that are now complete.
+    pub(crate) answers: usize,
+    /// Of those, how many were not 200.
+    pub(crate) bad: usize,
+    /// The last said that the connection ends.
+    pub(crate) close: bool,
+    pub(crate) end: Option<End>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The peer's FIN.
+    Fin,
+    /// There was nobody.
+    Refused,
+    /// A reset, or whatever else the kernel says.
+    Reset,
+    /// What came was no HTTP.
+    Nonsense(String),
+}
+
+impl End {
+    /// What an error says of a connection; `None` that it is to be tried again.
+    fn of(error: &io::Error) -> Option<Self> {
+        match error.kind() {
+            // A connection that is not made yet says the latter.
+            ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::NotConnected => None,
+            ErrorKind::ConnectionRefused => Some(Self::Refused),
+            _ => Some(Self::Reset),
+        }
+    }
+}
+
+impl Links {
+    pub(crate) fn new(port: u16, registry: Registry) -> Self {
+        Self {
+            port,
+            registry,
+            links: Vec::new(),
+            opened: 0,
+            scratch: vec![0; SCRATCH],
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    pub(crate) fn link(&self, key: usize) -> &Link {
+        &self.links[key]
+    }
+
+    /// Begins another connection.
+    pub(crate) fn open(&mut self) -> io::Result<usize> {
+        let key = self.links.len();
+        let link = self.begin(key)?;
+        self.links.push(link);
+        Ok(key)
+    }
+
+    /// Drops a connection and begins another in its place.
+    pub(crate) fn reopen(&mut self, key: usize) -> io::Result<()> {
+        self.links[key] = self.begin(key)?;
+        Ok(())
+    }
+
+    /// Ends a connection from this side.
+    pub(crate) fn give_up(&mut self, key: usize) {
+        let link = &mut self.links[key];
+        link.gone = true;
+        // It may have been reset meanwhile: then there is nothing to shut down.
+        let _ = self.registry.deregister(&mut link.stream);
+        let _ = link.stream.shutdown(std::net::Shutdown::Both);
+    }
+
+    fn begin(&mut self, key: usize) -> io::Result<Link> {
+        let mut stream = connect(self.port, self.opened)?;
+        self.opened += 1;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(&mut stream, Token(key), interest)?;
+        Ok(Link {
+            stream,
+            begun: Vec::new(),
+            unsent: 0,
+            failed: None,
+            waiting: 0,
+            answered: 0,
+            sent: Instant::now(),
+            gone: false,
+        })
+    }
+
+    /// Sends so many requests, all in `bytes`, as far as the kernel takes them now.
+    pub(crate) fn send(&mut self, key: usize, bytes: &[u8], count: usize) {
+        let link = &mut self.links[key];
+        link.waiting += count;
+        link.unsent = bytes.len();
+        link.sent = Instant::now();
+        self.flush(key, bytes);
+    }
+
+    /// Goes on sending.
+    pub(crate) fn flush(&mut self, key: usize, bytes: &[u8]) {
+        let link = &mut self.links[key];
+        while link.unsent > 0 && link.failed.is_none() {
+            let rest = &bytes[bytes.len() - link.unsent..];
+            match link.stream.write(rest) {
+                Ok(count) => link.unsent -= count,
+                Err(error) => {
+                    link.failed = End::of(&error);
+                    return; // an event will tell when to go on
+                }
+            }
+        }
+    }
+
+    /// Reads what there is.
+    pub(crate) fn receive(&mut self, key: usize) -> Seen {
+        let link = &mut self.links[key];
+        let mut seen = Seen::default();
+        while seen.end.is_none() {
+            match link.stream.read(&mut self.scratch) {
+                Ok(0) => seen.end = Some(End::Fin),
+                Ok(count) => {
+                    link.take(&self.scratch[..count], &mut seen);
+                    if count < self.scratch.len() {
+                        break; // there is another edge for what comes next
+                    }
+                }
+                Err(error) => match End::of(&error) {
+                    None => break,
+                    end => seen.end = end,
+                },
+            }
+        }
+        if seen.end.is_some()
+            && let Some(failed) = link.failed.take()
+        {
+            seen.end = Some(failed);
+        }
+        seen
+    }
+}
+
+impl Link {
+    /// Whether the requests were written in full.
+    pub(crate) const fn sent_in_full(&self) -> bool {
+        self.unsent == 0
+    }
+
+    /// Whether a part of an answer has come.
+    pub(crate) const fn torn(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
+    fn take(&mut self, bytes: &[u8], seen: &mut Seen) {
+        if self.begun.is_empty() {
+            let rest = self.answers(bytes, seen);
+            if rest < bytes.len() {
+                self.begun = bytes[rest..].to_vec();
+            }
+        } else {
+            let mut whole = std::mem::take(&mut self.begun);
+            whole.extend_from_slice(bytes);
+            let rest = self.answers(&whole, seen);
+            whole.drain(..rest);
+            self.begun = whole;
+        }
+    }
+
+    /// Counts the answers; where the last of them ends.
+    fn answers(&mut self, bytes: &[u8], seen: &mut Seen) -> usize {
+        let mut at = 0;
+        while at < bytes.len() {
+            match Reply::first(&bytes[at..]) {
+                Ok(Some(reply)) if self.waiting > 0 => {
+                    at += reply.length;
+                    self.waiting -= 1;
+                    self.answered += 1;
+                    seen.answers += 1;
+                    seen.bad += usize::from(!reply.good);
+                    seen.close = reply.close;
+                }
+                Ok(Some(_)) => {
+                    seen.end = Some(End::Nonsense("an answer that nobody asked for".to_owned()));
+                    break;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    seen.end = Some(End::Nonsense(error));
+                    break;
+                }
+            }
+        }
+        at
+    }
+}
+
+/// What one read takes at most.
+const SCRATCH: usize = 64 * 1024;

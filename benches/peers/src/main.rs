@@ -1,0 +1,140 @@
+//! ebbtide and other servers on the same work: see `benches/README.md`.
+
+mod args;
+mod client;
+mod cpu;
+mod floor;
+mod net;
+mod peers;
+mod plot;
+mod process;
+mod publish;
+#[cfg(feature = "rivals")]
+mod rivals;
+mod sheet;
+mod table;
+mod work;
+
+use std::env;
+use std::fs;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use self::args::Args;
+use self::cpu::Cpus;
+use self::peers::{Peer, Start};
+use self::process::Served;
+use self::sheet::Sheet;
+use self::work::Work;
+
+fn main() -> ExitCode {
+    // `ebbtide serve`, from this build: the crate's own command.
+    let mut arguments = env::args_os().skip(1).peekable();
+    if arguments.peek().is_some_and(|first| first == "ebbtide") {
+        return ebbtide::cli::main(arguments);
+    }
+    let args = Args::parse();
+    let done = match (&args.serve, args.port) {
+        (Some(name), Some(port)) => serve(name, port),
+        _ => bench(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Is a server, until it has drained.
+fn serve(name: &str, port: u16) -> Result<(), String> {
+    let peer = peers::all().into_iter().find(|peer| peer.name == name);
+    match peer.map(|peer| peer.start) {
+        Some(Start::Here(serve)) => serve(port).map_err(|error| error.to_string()),
+        _ => Err(format!("no server here is {name}")),
+    }
+}
+
+fn bench(args: &Args) -> Result<(), String> {
+    let begun = Instant::now();
+    let (peers, works, scale) = (args.peers()?, args.works(), args.scale()?);
+    let cpus = Cpus::find().map_err(|error| error.to_string())?;
+    fs::create_dir_all(peers::out_dir()).map_err(|error| error.to_string())?;
+    raise_files();
+    let turns = cpu::take_turns();
+    cpu::pin(cpus.client).map_err(|error| error.to_string())?;
+
+    let mut sheet = Sheet::default();
+    if !turns {
+        let missing = "CPU time: no `chrt`, client and server did not take turns";
+        sheet.note("all", missing.to_owned());
+    }
+    let mut present = Vec::new();
+    for peer in peers {
+        match Served::start(&peer, 0, cpus) {
+            Ok(_) => present.push(peer),
+            Err(error) => sheet.note(&peer.name, format!("absent: {error}")),
+        }
+    }
+    if args.list {
+        present.iter().for_each(|peer| println!("{}", peer.name));
+        sheet
+            .notes()
+            .for_each(|(name, text, _)| println!("{name}: {text}"));
+        return Ok(());
+    }
+    let machine = table::Machine::now();
+    for round in 1..=scale.rounds {
+        for work in &works {
+            // Instructions repeat; once is enough.
+            if *work == Work::Instructions && (round > 1 || !has_valgrind(&mut sheet)) {
+                continue;
+            }
+            for peer in &present {
+                progress(begun, round, *work, peer);
+                if let Err(error) = work.run(peer, &scale, cpus, &mut sheet) {
+                    sheet.note(&peer.name, format!("{work:?}: {error}"));
+                }
+            }
+        }
+    }
+    let tables = table::tables(&present, &sheet, &scale, &works, &machine);
+    let plots = plot::plots(&present, &sheet, &scale, &works)?;
+    publish::write(&tables, &sheet, &plots, args.publish)?;
+    println!("{tables}");
+    eprintln!(
+        "{:.0} s; all of it is in target/peers",
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn progress(begun: Instant, round: usize, work: Work, peer: &Peer) {
+    let seconds = begun.elapsed().as_secs();
+    eprintln!("{seconds:>5} s  round {round}  {work:?}  {}", peer.name);
+}
+
+fn has_valgrind(sheet: &mut Sheet) -> bool {
+    let mut version = Command::new("valgrind");
+    let found = version
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok();
+    if !found {
+        sheet.note("all", "instructions: valgrind is not installed".to_owned());
+    }
+    found
+}
+
+/// Allows this process, and those it starts, as many open files as it may have.
+fn raise_files() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Where that is not enough, the connections that fail say so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

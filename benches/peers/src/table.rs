@@ -1,0 +1,363 @@
+//! The tables, in Markdown: what the README shows.
+//!
+//! Knows no plots.
+
+use std::env;
+use std::fmt::Write;
+use std::fs;
+
+use crate::peers::{Kind, Peer};
+use crate::sheet::{Ask, Column, Fate, Sheet, Storm};
+use crate::work::{BROWSER, Scale, Work};
+
+/// What a run ran on.
+pub(crate) struct Machine {
+    processor: String,
+    processors: usize,
+    kernel: String,
+    /// The load of the last minute, before the run began.
+    load: f64,
+}
+
+impl Machine {
+    pub(crate) fn now() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let cpuinfo = read("/proc/cpuinfo");
+        let models = cpuinfo
+            .lines()
+            .filter_map(|line| line.strip_prefix("model name"));
+        let models: Vec<_> = models.filter_map(|rest| rest.split(": ").nth(1)).collect();
+        let release = read("/proc/sys/kernel/osrelease");
+        let version: Vec<_> = release.trim().split(['.', '-']).take(2).collect();
+        let load = read("/proc/loadavg");
+        Self {
+            processor: models.first().copied().unwrap_or("unknown").to_owned(),
+            processors: models.len(),
+            kernel: version.join("."),
+            load: load
+                .split(' ')
+                .next()
+                .and_then(|load| load.parse().ok())
+                .unwrap_or(0.0),
+        }
+    }
+}
+
+/// All tables of the workloads that were done.
+pub(crate) fn tables(
+    peers: &[Peer],
+    sheet: &Sheet,
+    scale: &Scale,
+    works: &[Work],
+    machine: &Machine,
+) -> String {
+    let mut text = introduction(scale, machine);
+    let tables = [
+        (Work::Requests, requests(peers, sheet, scale)),
+        (Work::Requests, latencies(peers, sheet, scale)),
+        (Work::Memory, drain(peers, sheet, scale)),
+        (Work::Storm, storm(peers, sheet, scale)),
+        (Work::Instructions, instructions(peers, sheet)),
+    ];
+    for (work, table) in tables {
+        let drained = work == Work::Memory && works.contains(&Work::Drain);
+        if works.contains(&work) || drained {
+            text += &table;
+        }
+    }
+    let mut notes = sheet.notes().peekable();
+    if notes.peek().is_some() {
+        text += "\nNot as it should be:\n\n";
+        for (peer, note, times) in notes {
+            let again = if times > 1 {
+                format!(" ({times} times)")
+            } else {
+                String::new()
+            };
+            text += &format!("* {peer}: {note}{again}\n");
+        }
+    }
+    text
+}
+
+fn introduction(scale: &Scale, machine: &Machine) -> String {
+    let args: Vec<_> = env::args()
+        .skip(1)
+        .filter(|arg| arg != "--publish")
+        .collect();
+    let Machine {
+        processor,
+        processors,
+        kernel,
+        load,
+    } = machine;
+    let rounds = match scale.rounds {
+        1 => "one round".to_owned(),
+        rounds => format!("medians of {rounds} rounds"),
+    };
+    let shared = if *load > ALONE {
+        format!(
+            " The machine was shared: its load average was {load:.1} when the run began, so \
+             compare rows, not runs."
+        )
+    } else {
+        String::new()
+    };
+    let args = args.join(" ");
+    format!(
+        "`cargo run --release --manifest-path benches/peers/Cargo.toml -- {args}` on {processors} \
+         cores of {processor}, Linux {kernel}; {rounds}, {:.2} s a figure, one worker each.{shared}\n",
+        scale.time.as_secs_f64()
+    )
+}
+
+fn requests(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
+    let Scale {
+        few,
+        thousand,
+        many,
+        ..
+    } = scale;
+    let head = BROWSER.len();
+    let mut table = Table::new(
+        "A request: requests a second (client and server each on a core) and the server's CPU time, \
+         user and system, in µs (both on one core, taking turns).",
+        &[
+            &format!("{few} clients: requests/s"),
+            "CPU µs",
+            &format!("{} clients", grouped(*thousand as f64)),
+            &format!("{} clients", grouped(*many as f64)),
+            &format!("head of {head} bytes"),
+            "pipelined by 16",
+            "new connection each",
+        ],
+    );
+    for peer in peers {
+        let get = |column| sheet.median(&peer.name, column);
+        let cpu = |ask| cell(get(Column::Cpu(ask)), 2);
+        table.row(
+            peer,
+            &[
+                cell(get(Column::Rate(Ask::Few)), 0),
+                cpu(Ask::Few),
+                cpu(Ask::Thousand),
+                cpu(Ask::Many),
+                cpu(Ask::Browser),
+                cpu(Ask::Pipelined),
+                cpu(Ask::Churn),
+            ],
+        );
+    }
+    table.text
+}
+
+fn latencies(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
+    let count = |count| grouped(count as f64);
+    let mut table = Table::new(
+        "Latency in µs: p50 / p99 / p99.9. Clients that ask again at once measure the queue that they \
+         are; those that pause for 100 ms measure the server.",
+        &[
+            &format!("{} clients", scale.few),
+            &format!("{} clients", count(scale.thousand)),
+            &format!("{} clients", count(scale.many)),
+            &format!("{} clients that pause", count(scale.thousand)),
+        ],
+    );
+    for peer in peers {
+        let cells = [Ask::Few, Ask::Thousand, Ask::Many, Ask::Paced].map(|ask| {
+            let columns = [Column::P50(ask), Column::P99(ask), Column::P999(ask)];
+            columns
+                .map(|column| cell(sheet.median(&peer.name, column), 0))
+                .join(" / ")
+        });
+        table.row(peer, &cells);
+    }
+    table.text
+}
+
+fn drain(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
+    let least = grouped(scale.idle.first().copied().unwrap_or(0) as f64);
+    let most = grouped(scale.idle.last().copied().unwrap_or(0) as f64);
+    let mut table = Table::new(
+        &format!(
+            "Idle connections: bytes of process memory for each, from {least} to {most}; then the \
+             drain of {most} idle ones with {} requests under way. The floors just close, and answer \
+             what others delay at once.",
+            scale.active
+        ),
+        &[
+            "bytes, idle",
+            "last FIN after, ms",
+            "CPU µs a connection",
+            "under way, unanswered",
+            "exit after the last answer, ms",
+            "exit code",
+        ],
+    );
+    for peer in peers {
+        let get = |column| sheet.median(&peer.name, column);
+        let (least, most) = match sheet.range(&peer.name, Column::Unanswered) {
+            Some((least, most)) => (Some(least), Some(most)),
+            None => (None, None),
+        };
+        table.row(
+            peer,
+            &[
+                cell(get(Column::IdleBytes), 0),
+                cell(get(Column::LastFin), 0),
+                cell(get(Column::DrainCpu), 2),
+                span(least, most),
+                cell(get(Column::Exit), 0),
+                match get(Column::Code) {
+                    Some(code) => format!("{code:.0}"),
+                    None => "–".to_owned(),
+                },
+            ],
+        );
+    }
+    table.text
+}
+
+fn storm(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
+    let Scale {
+        busy,
+        staying,
+        anew,
+        ..
+    } = scale;
+    let busy = grouped(*busy as f64);
+    let mut table = Table::new(
+        "The signal in a storm: requests that were lost (sent in full on a connection that showed no \
+         end, no byte of an answer), and new connections that were made and then ended without an \
+         answer (backlog); least to most of all rounds. A client looks for an end before it writes, \
+         and is content when it is refused.",
+        &[
+            &format!("{busy} busy: lost"),
+            "backlog",
+            &format!("{busy} with pauses of 20 ms: lost"),
+            "backlog",
+            &format!("{staying} busy, {anew} connecting anew: lost"),
+            "backlog",
+            "torn answers",
+        ],
+    );
+    let storms = [Storm::Busy, Storm::Pausing, Storm::Anew];
+    for peer in peers {
+        let range = |storm, fate| sheet.range(&peer.name, Column::Storm(storm, fate));
+        let mut cells = Vec::new();
+        for storm in storms {
+            for fate in [Fate::Lost, Fate::Backlog] {
+                let (least, most) = range(storm, fate).unzip();
+                cells.push(span(least, most));
+            }
+        }
+        let torn = storms.map(|storm| range(storm, Fate::Torn));
+        let most = torn
+            .iter()
+            .flatten()
+            .map(|(_, most)| *most)
+            .reduce(f64::max);
+        cells.push(cell(most, 0));
+        table.row(peer, &cells);
+    }
+    table.text
+}
+
+fn instructions(peers: &[Peer], sheet: &Sheet) -> String {
+    let head = BROWSER.len();
+    let mut table = Table::new(
+        "User-space instructions a request, by valgrind (which cannot run Go and Node).",
+        &[
+            "small GET",
+            &format!("head of {head} bytes"),
+            "pipelined by 16",
+        ],
+    );
+    for peer in peers.iter().filter(|peer| peer.valgrind) {
+        let cells = [Ask::Few, Ask::Browser, Ask::Pipelined]
+            .map(|ask| cell(sheet.median(&peer.name, Column::Instructions(ask)), 0));
+        table.row(peer, &cells);
+    }
+    table.text
+}
+
+struct Table {
+    text: String,
+}
+
+impl Table {
+    fn new(title: &str, columns: &[&str]) -> Self {
+        let head = columns.join(" | ");
+        let rule = "---:|".repeat(columns.len());
+        Self {
+            text: format!("\n{title}\n\n| | {head} |\n|---|{rule}\n"),
+        }
+    }
+
+    fn row(&mut self, peer: &Peer, cells: &[String]) {
+        let name = match peer.kind {
+            Kind::Ours => format!("**{}**", peer.name),
+            Kind::NoDrain => format!("{} (no drain)", peer.name),
+            Kind::Floor | Kind::Other => peer.name.clone(),
+        };
+        let _ = writeln!(self.text, "| {name} | {} |", cells.join(" | ")); // a String takes all
+    }
+}
+
+fn cell(figure: Option<f64>, digits: usize) -> String {
+    match figure {
+        Some(figure) if digits == 0 => grouped(figure),
+        Some(figure) => format!("{figure:.digits$}"),
+        None => "–".to_owned(),
+    }
+}
+
+fn span(least: Option<f64>, most: Option<f64>) -> String {
+    match (least, most) {
+        (Some(least), Some(most)) if least < most => {
+            format!("{}–{}", grouped(least), grouped(most))
+        }
+        _ => cell(most, 0),
+    }
+}
+
+/// A whole number with a comma for each thousand.
+pub(crate) fn grouped(figure: f64) -> String {
+    let digits = format!("{:.0}", figure.abs());
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if figure <= -0.5 {
+        format!("-{text}")
+    } else {
+        text
+    }
+}
+
+/// A load below which nobody else was there.
+const ALONE: f64 = 0.5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        let text = [0.0, 7.4, 999.5, 18_000.0, 1_234_567.0, -4_096.0, -0.2].map(grouped);
+        assert_eq!(
+            text,
+            ["0", "7", "1,000", "18,000", "1,234,567", "-4,096", "0"]
+        );
+    }
+
+    #[test]
+    fn a_span_of_one_is_a_number() {
+        assert_eq!(span(Some(3.0), Some(3.0)), "3");
+        assert_eq!(span(Some(0.0), Some(1_000.0)), "0–1,000");
+        assert_eq!(span(None, None), "–");
+    }
+}

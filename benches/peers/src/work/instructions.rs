@@ -1,0 +1,106 @@
+//! User-space instructions a request, counted by valgrind: they repeat to a few of a thousand where
+//! times do not.
+//!
+//! Each server runs twice, with fewer and with more requests; the difference is theirs. All clients
+//! ask before any answer is read, so that the server finds as many as there are.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::{BROWSER, DEPTH, SMALL, Scale};
+use crate::client::{Client, Load};
+use crate::cpu::Cpus;
+use crate::peers::Peer;
+use crate::process::Served;
+use crate::sheet::{Ask, Column, Sheet};
+
+/// A small head, a browser's, and sixteen in a row.
+pub(super) fn instructions(
+    peer: &Peer,
+    scale: &Scale,
+    cpus: Cpus,
+    sheet: &mut Sheet,
+) -> Result<(), String> {
+    if !peer.valgrind {
+        return Ok(());
+    }
+    let small = Load::of(SMALL);
+    let loads = [
+        (Ask::Few, &small, 1),
+        (Ask::Browser, &Load::of(BROWSER), 1),
+        (Ask::Pipelined, &small.clone().pipelined(DEPTH), DEPTH),
+    ];
+    for (ask, load, depth) in loads {
+        let less = total(peer, scale.few, load, LESS, cpus)?;
+        let more = total(peer, scale.few, load, MORE, cpus)?;
+        let requests = scale.few * depth * (MORE - LESS);
+        let each = (more as f64 - less as f64) / requests as f64;
+        sheet.add(&peer.name, Column::Instructions(ask), each);
+    }
+    Ok(())
+}
+
+/// All instructions of a server that answers so many rounds.
+fn total(
+    peer: &Peer,
+    clients: usize,
+    load: &Load,
+    rounds: usize,
+    cpus: Cpus,
+) -> Result<u64, String> {
+    let mut served = Served::start_as(peer, 0, cpus, counted)?;
+    let mut client = Client::new(served.port, peer.at_once).map_err(|error| error.to_string())?;
+    client.open(clients, load)?;
+    for _ in 0..rounds {
+        client.round(0, load)?;
+    }
+    drop(client);
+    served.stop();
+    let begun = Instant::now();
+    while served.ended().is_none() {
+        if begun.elapsed() > PATIENCE {
+            return Err("it does not end under valgrind".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    collected(&served.dir).ok_or_else(|| "valgrind has written no total".to_owned())
+}
+
+/// The same command, under valgrind.
+fn counted(command: Command, dir: &Path) -> Command {
+    let mut valgrind = Command::new("valgrind");
+    let out = dir.join("callgrind.%p");
+    valgrind
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(command.get_program())
+        .args(command.get_args());
+    valgrind
+}
+
+/// The sum over the processes that wrote a total here.
+fn collected(dir: &Path) -> Option<u64> {
+    let files = fs::read_dir(dir).ok()?.filter_map(Result::ok);
+    let totals = files.filter_map(|file| {
+        let name = file.file_name();
+        if !name.to_str()?.starts_with("callgrind.") {
+            return None;
+        }
+        let text = fs::read_to_string(file.path()).ok()?;
+        let total = text
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("totals: "))?;
+        total.trim().parse::<u64>().ok()
+    });
+    Some(totals.sum()).filter(|sum| *sum > 0)
+}
+
+/// Rounds of the two runs.
+const LESS: usize = 10;
+const MORE: usize = 40;
+
+/// How long a server may take to end.
+const PATIENCE: Duration = Duration::from_secs(20);

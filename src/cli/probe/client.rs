@@ -1,0 +1,416 @@
+//! One client: a connection that writes what its script says, and notes what it sees and when.
+//!
+//! Knows nothing of the server, of the other clients, or of what is right.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use serde::Serialize;
+
+use super::answer::{Answer, Answers};
+use super::script::{Kind, Script};
+use super::state::State;
+
+/// A client, and all that it saw.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) state: State,
+    pub(super) script: Script,
+    stream: Option<TcpStream>,
+    connected: bool,
+    /// Not yet taken by the kernel.
+    out: Vec<u8>,
+    answers: Answers,
+    /// Begun on this connection: a byte of it was sent.
+    asked: u64,
+    /// What became of the requests, since the warm one.
+    pub(super) tally: Tally,
+    /// The last complete answer.
+    pub(super) last: Option<Answer>,
+    /// The script has begun: what came before only warmed the connection.
+    begun: bool,
+    /// The script's last part is under way.
+    sent_all: bool,
+    /// Whether the signal found it in its state.
+    pub(super) ready: bool,
+    /// When a client that connects anew does so again.
+    due: Option<Instant>,
+    /// How often it has connected.
+    connects: u32,
+    pub(super) end: Option<(End, Instant)>,
+    /// Each phase and when it began.
+    pub(super) marks: Vec<(Phase, Instant)>,
+    /// When the last byte came.
+    pub(super) last_byte: Option<Instant>,
+}
+
+/// What became of a client's requests, without the one that only warmed the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) asked: u64,
+    pub(super) answered: u64,
+    pub(super) torn: u64,
+    /// By a client that asks again and again: sent, and not a byte came back.
+    pub(super) lost: u64,
+}
+
+/// What a client is doing, as it is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Phase {
+    /// The handshake.
+    Connecting,
+    /// Connected, and nothing is owed to it.
+    Silent,
+    /// A request is sent in part.
+    Sending,
+    /// A request is sent, and no byte of the answer is here.
+    Waiting,
+    /// An answer arrives.
+    Answering,
+    /// Asks again and again.
+    Looping,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum End {
+    Fin,
+    Reset,
+    /// It was never made.
+    Refused,
+    /// What came was no HTTP, and the client has left.
+    Left,
+}
+
+impl Client {
+    pub(super) const fn new(state: State, script: Script) -> Self {
+        Self {
+            state,
+            script,
+            stream: None,
+            connected: false,
+            out: Vec::new(),
+            answers: Answers::new(),
+            asked: 0,
+            tally: Tally {
+                asked: 0,
+                answered: 0,
+                torn: 0,
+                lost: 0,
+            },
+            last: None,
+            begun: false,
+            sent_all: false,
+            ready: false,
+            due: None,
+            connects: 0,
+            end: None,
+            marks: Vec::new(),
+            last_byte: None,
+        }
+    }
+
+    /// Starts to connect.
+    pub(super) fn connect(&mut self, addr: SocketAddr, registry: &Registry, token: Token) {
+        self.connects += 1;
+        self.connected = false;
+        self.answers = Answers::new();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let connecting = TcpStream::connect(addr).and_then(|mut stream| {
+            registry.register(&mut stream, token, interest)?;
+            Ok(stream)
+        });
+        match connecting {
+            Ok(stream) => self.stream = Some(stream),
+            Err(error) => self.ended(refused_or_reset(&error)),
+        }
+        self.mark();
+    }
+
+    /// Asks once, so that the connection is one that has been used.
+    pub(super) fn warm(&mut self, request: &[u8]) {
+        self.send(request, 1);
+    }
+
+    /// Begins with the script.
+    pub(super) fn begin(&mut self) {
+        let first = self.script.first.clone();
+        self.last = None;
+        self.tally = Tally::default();
+        self.begun = true;
+        self.sent_all = self.script.rest.is_empty();
+        let requests = match self.loops() {
+            true => 1,
+            false => self.script.requests,
+        };
+        self.send(&first, requests);
+    }
+
+    /// Sends the rest of what was begun.
+    pub(super) fn finish(&mut self) {
+        if !self.sent_all && self.asked > 0 && self.end.is_none() {
+            self.sent_all = true;
+            let rest = self.script.rest.clone();
+            self.send(&rest, 0);
+        }
+    }
+
+    /// Whether it asks again and again.
+    pub(super) const fn loops(&self) -> bool {
+        matches!(self.script.kind, Kind::Busy | Kind::Connecting)
+    }
+
+    /// Whether it is connected and all that it has asked is answered.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.connected && self.asked == 0
+    }
+
+    /// Whether the state is made, as far as the client can tell.
+    pub(super) fn is_ready(&self) -> bool {
+        match self.script.kind {
+            Kind::Streaming => self.answers.in_body(),
+            Kind::Busy | Kind::Connecting => self.tally.answered >= WARM,
+            _ => self.connected && self.out.is_empty() && self.tally.answered == 0,
+        }
+    }
+
+    /// Whether a request has been begun that is not answered.
+    pub(super) const fn is_owed(&self) -> bool {
+        self.asked > 0
+    }
+
+    /// Whether some bytes of an answer are here, and not all.
+    pub(super) const fn is_torn(&self) -> bool {
+        self.answers.partial()
+    }
+
+    /// Connects anew, if it is time.
+    pub(super) fn tick(
+        &mut self,
+        now: Instant,
+        addr: SocketAddr,
+        registry: &Registry,
+        token: Token,
+    ) {
+        if self.due.is_some_and(|due| due <= now) {
+            self.due = None;
+            self.connect(addr, registry, token);
+        }
+    }
+
+    /// Goes on after an event, until nothing can be written or read.
+    pub(super) fn go_on(&mut self) {
+        if self.end.is_some() || !self.connect_goes_on() {
+            return;
+        }
+        if let Err(error) = self.flush() {
+            // What was sent before may have been answered, so it is read all the same.
+            self.read();
+            self.ended(refused_or_reset(&error));
+        } else {
+            self.read();
+        }
+        self.mark();
+    }
+
+    /// Whether it is connected by now.
+    fn connect_goes_on(&mut self) -> bool {
+        if self.connected {
+            return true;
+        }
+        let Some(stream) = &self.stream else {
+            return false;
+        };
+        match connected(stream) {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(error) => {
+                self.ended(refused_or_reset(&error));
+                return false;
+            }
+        }
+        self.connected = true;
+        if self.script.kind == Kind::Connecting && self.begun {
+            self.ask_again();
+        }
+        true
+    }
+
+    fn send(&mut self, bytes: &[u8], requests: u64) {
+        self.asked += requests;
+        self.tally.asked += requests;
+        self.out.extend_from_slice(bytes);
+        // Also when nothing is to be written: the mark is made.
+        self.go_on();
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(());
+        };
+        while !self.out.is_empty() {
+            match stream.write(&self.out) {
+                Ok(len) => drop(self.out.drain(..len)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) {
+        let mut chunk = [0; 16 * 1024];
+        while let Some(stream) = &mut self.stream {
+            match stream.read(&mut chunk) {
+                Ok(0) => self.fin(),
+                Ok(len) => self.take(&chunk[..len]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => self.ended(End::Reset),
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let now = Instant::now();
+        self.last_byte = Some(now);
+        let mut count = 0;
+        let last = &mut self.last;
+        let fed = self.answers.feed(bytes, now, |answer| {
+            count += 1;
+            *last = Some(answer);
+        });
+        self.answered(count);
+        self.mark();
+        if fed.is_err() {
+            return self.ended(End::Left);
+        }
+        let closes = self.last.is_some_and(|answer| answer.close);
+        match self.script.kind {
+            _ if count == 0 || closes || !self.begun => {}
+            Kind::Busy => self.ask_again(),
+            // It was asked to close, and says that it will not.
+            Kind::Connecting => self.ended(End::Left),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, count: u64) {
+        self.asked = self.asked.saturating_sub(count);
+        self.tally.answered += count;
+    }
+
+    /// The next request of a client that asks again and again, unless the end has been seen.
+    fn ask_again(&mut self) {
+        let open = match self.stream.as_ref().map(|stream| stream.peek(&mut [0])) {
+            Some(Ok(0)) | None => false,
+            Some(Ok(_)) => true,
+            Some(Err(error)) => error.kind() == ErrorKind::WouldBlock,
+        };
+        if open {
+            self.asked += 1;
+            self.tally.asked += 1;
+            self.out.extend_from_slice(&self.script.first);
+            if let Err(error) = self.flush() {
+                self.ended(refused_or_reset(&error));
+            }
+        }
+    }
+
+    fn fin(&mut self) {
+        if let Some(answer) = self.answers.fin(Instant::now()) {
+            self.last = Some(answer);
+            self.answered(1);
+        }
+        self.ended(End::Fin);
+    }
+
+    /// The connection is over. Closes it too, as clients do.
+    fn ended(&mut self, end: End) {
+        if self.end.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        self.stream = None;
+        self.out.clear();
+        if self.loops() && self.connected && self.asked > 0 {
+            match self.is_torn() {
+                true => self.tally.torn += 1,
+                false => self.tally.lost += 1,
+            }
+        }
+        let again = self.script.kind == Kind::Connecting
+            && self.connected
+            && self.asked == 0
+            && self.connects < MOST_CONNECTS;
+        match again {
+            true => self.due = Some(now + PACE),
+            false => {
+                self.mark();
+                self.end = Some((end, now));
+            }
+        }
+    }
+
+    /// Notes the phase, if it is another.
+    fn mark(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
+        let over = self.asked == 0 && self.last.is_some_and(|answer| answer.close);
+        let phase = if self.begun
+            && (self.script.kind == Kind::Connecting || self.script.kind == Kind::Busy && !over)
+        {
+            Phase::Looping
+        } else if !self.connected {
+            Phase::Connecting
+        } else if self.answers.partial() {
+            Phase::Answering
+        } else if self.asked == 0 {
+            Phase::Silent
+        } else if self.sent_all || !self.begun {
+            Phase::Waiting
+        } else {
+            Phase::Sending
+        };
+        if self.marks.last().is_none_or(|(last, _)| *last != phase) {
+            self.marks.push((phase, Instant::now()));
+        }
+    }
+}
+
+/// Whether the connection is made; an error if it will not be.
+fn connected(stream: &TcpStream) -> io::Result<bool> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn refused_or_reset(error: &io::Error) -> End {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+            End::Reset
+        }
+        _ => End::Refused,
+    }
+}
+
+/// So many answers and a client is busy.
+const WARM: u64 = 5;
+
+/// Between two connections of a client that connects anew: without it, it would use up the ports.
+const PACE: Duration = Duration::from_millis(5);
+
+/// More do not fit into the ports of a minute, with all the clients there may be.
+const MOST_CONNECTS: u32 = 1_000;

@@ -1,0 +1,338 @@
+//! The server under probe, as a process: started or found, frozen, signalled, watched, ended.
+//!
+//! What was started is the leader of a process group of its own, and that whole group is killed
+//! when the probe is done with it, also when the probe itself is interrupted. What was found is sent
+//! the one signal, and nothing else.
+//!
+//! Knows nothing of what the server says.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
+
+/// A server.
+#[derive(Debug)]
+pub(super) struct Process {
+    pid: Pid,
+    server: Server,
+    exit: Option<Exit>,
+}
+
+#[derive(Debug)]
+enum Server {
+    /// Started here. Its group has the same id.
+    Started {
+        child: Child,
+        /// Of stderr and of stdout.
+        words: [Words; 2],
+    },
+    /// Ran already; when it was started, as far as the system tells.
+    Found { started: Option<String> },
+}
+
+/// How a server ended, as far as can be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exit {
+    /// Seen at most a millisecond late, or what a turn of the probe takes.
+    pub(super) at: Instant,
+    /// None if a signal ended it, or if it was not started here.
+    pub(super) code: Option<i32>,
+    /// The signal that ended it.
+    pub(super) signal: Option<i32>,
+}
+
+impl Process {
+    /// Starts a command, in a process group of its own and with `PORT` in its environment.
+    pub(super) fn start(command: &[String], port: u16) -> io::Result<Self> {
+        let [program, args @ ..] = command else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        // Held until the group is known, so that an interrupt cannot come in between.
+        let mut group = current_group();
+        let mut child = Command::new(program)
+            .args(args)
+            .env("PORT", port.to_string())
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let pid = Pid::from_raw(child.id().cast_signed());
+        *group = Some(pid);
+        drop(group);
+        let words = [
+            child.stderr.take().map(Words::listen),
+            child.stdout.take().map(Words::listen),
+        ];
+        let words = words.map(Option::unwrap_or_default);
+        Ok(Self {
+            pid,
+            server: Server::Started { child, words },
+            exit: None,
+        })
+    }
+
+    /// Finds a process that runs.
+    pub(super) fn find(pid: i32) -> io::Result<Self> {
+        let pid = Pid::from_raw(pid);
+        kill(pid, None)?;
+        Ok(Self {
+            pid,
+            server: Server::Found {
+                started: stat(pid).map(|stat| stat.started),
+            },
+            exit: None,
+        })
+    }
+
+    /// Whether it was started here, so that it may be frozen and killed.
+    pub(super) const fn is_ours(&self) -> bool {
+        matches!(self.server, Server::Started { .. })
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn exit(&mut self) -> Option<Exit> {
+        if self.exit.is_none() {
+            self.exit = match &mut self.server {
+                Server::Started { child, .. } => child.try_wait().ok().flatten().map(Exit::of),
+                Server::Found { started } => gone(self.pid, started.as_deref()).then(|| Exit {
+                    at: Instant::now(),
+                    code: None,
+                    signal: None,
+                }),
+            };
+        }
+        self.exit
+    }
+
+    /// Sends a signal, to the group if that was asked for. Nothing is sent to a process that has
+    /// ended, whose id may be another's.
+    pub(super) fn signal(&mut self, signal: Signal, group: bool) -> io::Result<()> {
+        if self.exit().is_some() {
+            return Err(Errno::ESRCH.into());
+        }
+        let sent = match group && self.is_ours() {
+            true => killpg(self.pid, signal),
+            false => kill(self.pid, signal),
+        };
+        Ok(sent?)
+    }
+
+    /// Freezes the whole group and waits until each of its processes stands still.
+    pub(super) fn freeze(&mut self) -> io::Result<()> {
+        if !self.is_ours() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.signal(Signal::SIGSTOP, true)?;
+        let limit = Instant::now() + PATIENCE;
+        while Instant::now() < limit {
+            if all_stopped(self.pid) {
+                return Ok(());
+            }
+            thread::sleep(TURN);
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Lets the group go on.
+    pub(super) fn thaw(&mut self) -> io::Result<()> {
+        self.signal(Signal::SIGCONT, true)
+    }
+
+    /// The last lines it wrote.
+    pub(super) fn last_words(&self) -> String {
+        match &self.server {
+            Server::Started { words, .. } => {
+                let mut last = words.iter().map(Words::last);
+                last.find(|line| !line.is_empty()).unwrap_or_default()
+            }
+            Server::Found { .. } => String::new(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Server::Started { child, .. } = &mut self.server else {
+            return;
+        };
+        let mut group = current_group();
+        // The id of a group is not given to another while it has members. If it has none any more,
+        // this says so: ids are given out in turn, and this one was in use a moment ago.
+        let _ = killpg(self.pid, Signal::SIGKILL);
+        // If it has left its own group, then by its handle.
+        let _ = child.kill();
+        let _ = child.wait();
+        *group = None;
+    }
+}
+
+impl Exit {
+    fn of(status: ExitStatus) -> Self {
+        Self {
+            at: Instant::now(),
+            code: status.code(),
+            signal: status.signal(),
+        }
+    }
+}
+
+/// The group that is alive, for whoever interrupts the probe.
+static GROUP: Mutex<Option<Pid>> = Mutex::new(None);
+
+fn current_group() -> MutexGuard<'static, Option<Pid>> {
+    GROUP.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on an interrupt of the probe takes the server with it, which is in a group of its own
+/// and would not hear a Ctrl-C.
+pub(super) fn take_the_server_along() -> io::Result<()> {
+    let mut heard = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in heard.forever() {
+                // Held to the end: no other server is started.
+                let group = current_group();
+                if let Some(group) = *group {
+                    let _ = killpg(group, Signal::SIGKILL);
+                }
+                let _ = low_level::emulate_default_handler(signal);
+            }
+        })?;
+    Ok(())
+}
+
+/// What the system says of a process.
+struct Stat {
+    state: char,
+    group: i32,
+    started: String,
+}
+
+/// Linux only; elsewhere nothing is known.
+fn stat(pid: Pid) -> Option<Stat> {
+    read_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// `pid (name) state ppid pgrp …`, where the name may hold anything.
+fn read_stat(text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    Some(Stat {
+        state: fields.next()?.chars().next()?,
+        group: fields.nth(1)?.parse().ok()?,
+        started: fields.nth(16)?.to_owned(),
+    })
+}
+
+/// Whether it has ended, or waits for its parent to notice, or is another by now.
+fn gone(pid: Pid, started: Option<&str>) -> bool {
+    match (stat(pid), started) {
+        (Some(now), Some(before)) => now.started != before || matches!(now.state, 'Z' | 'X'),
+        _ => kill(pid, None) == Err(Errno::ESRCH),
+    }
+}
+
+/// Whether every process of the group stands still. Where the system does not tell, it is believed.
+fn all_stopped(group: Pid) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return true;
+    };
+    let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter_map(|id| stat(Pid::from_raw(id)))
+        .filter(|stat| stat.group == group.as_raw())
+        .all(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X'))
+}
+
+/// What a server writes: read on and on, so that it never waits for us, and forgotten but for the
+/// end.
+#[derive(Debug, Default)]
+struct Words {
+    kept: Arc<Mutex<VecDeque<u8>>>,
+    /// Ends with the last process that could write there.
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Words {
+    fn listen(mut from: impl Read + Send + 'static) -> Self {
+        let kept = Arc::new(Mutex::new(VecDeque::new()));
+        let all = Arc::clone(&kept);
+        let listen = move || {
+            let mut chunk = [0; 4096];
+            while let Ok(len @ 1..) = from.read(&mut chunk) {
+                let mut kept = lock(&all);
+                kept.extend(&chunk[..len]);
+                let surplus = kept.len().saturating_sub(KEPT);
+                kept.drain(..surplus);
+            }
+        };
+        Self {
+            kept,
+            // Without a thread the pipe is closed, and nobody waits for us either.
+            listener: thread::Builder::new().spawn(listen).ok(),
+        }
+    }
+
+    /// The last line. A server that has ended has written it, and the thread may be about to read.
+    fn last(&self) -> String {
+        let limit = Instant::now() + LAST_WORDS;
+        let reads = |thread: &JoinHandle<()>| !thread.is_finished();
+        while self.listener.as_ref().is_some_and(reads) && Instant::now() < limit {
+            thread::sleep(TURN);
+        }
+        let kept: Vec<u8> = lock(&self.kept).iter().copied().collect();
+        let text = String::from_utf8_lossy(&kept);
+        let mut lines = text.lines().rev().map(str::trim);
+        let last = lines.find(|line| !line.is_empty());
+        last.unwrap_or_default().to_owned()
+    }
+}
+
+fn lock(kept: &Mutex<VecDeque<u8>>) -> MutexGuard<'_, VecDeque<u8>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Between two looks whether the group stands still.
+const TURN: Duration = Duration::from_millis(1);
+
+/// The kernel stops a process at its next step.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// For the last line of a server that has ended, if others still hold its pipe.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// How much of what a server wrote is kept, in bytes.
+const KEPT: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_confuse_the_line_of_a_process() {
+        let text = "7 (a) R 9 (b) S 1 42 7 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 9911 5 6";
+        let stat = read_stat(text).unwrap();
+        assert_eq!((stat.state, stat.group), ('S', 42));
+        assert_eq!(stat.started, "9911");
+    }
+
+    #[test]
+    fn the_last_words_are_the_last_line_that_says_something() {
+        let words = Words::default();
+        lock(&words.kept).extend(b"one\ntwo \n\n");
+        assert_eq!(words.last(), "two");
+    }
+}

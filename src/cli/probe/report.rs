@@ -1,0 +1,231 @@
+//! What a probe found, as plain data: a line for each state, with each of its clients.
+//!
+//! Times are milliseconds since the signal, below 0 before it. Knows nothing of how it is shown.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::client::{End, Phase};
+use super::state::State;
+
+/// The whole of it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Report {
+    /// The command, or the process.
+    pub(super) server: String,
+    pub(super) signal: String,
+    pub(super) deadline_ms: f64,
+    /// In each state.
+    pub(super) connections: u16,
+    /// One server for all states.
+    pub(super) together: bool,
+    /// Nothing was lost or torn, and the server stopped each time.
+    pub(super) ok: bool,
+    /// Requests.
+    pub(super) lost: u64,
+    /// Answers.
+    pub(super) torn: u64,
+    pub(super) states: Vec<Line>,
+}
+
+/// What became of the clients in one state.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Line {
+    pub(super) state: State,
+    pub(super) level: Level,
+    /// In words, on one line.
+    pub(super) verdict: String,
+    /// Why it matters.
+    pub(super) why: &'static str,
+    /// How many clients saw what.
+    pub(super) saw: BTreeMap<Saw, u32>,
+    /// Complete or not.
+    pub(super) requests: u64,
+    pub(super) answered: u64,
+    pub(super) lost: u64,
+    pub(super) torn: u64,
+    /// None if it was skipped.
+    pub(super) stop: Option<Stop>,
+    pub(super) clients: Vec<Row>,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Level {
+    Skipped,
+    Ok,
+    /// Nothing was lost, but it could be better.
+    Note,
+    /// Something was lost, or the server did not stop.
+    Bad,
+}
+
+/// What a client saw, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Saw {
+    /// Every request was answered, the last time with a close.
+    AnsweredWithClose,
+    /// The same, but the last answer did not say that it was the last.
+    AnsweredWithoutClose,
+    /// Every request was answered; the last answer had begun before the signal.
+    AnsweredAndClosed,
+    /// Some of a pipeline were answered, the last with a close, which says that the others were
+    /// not run.
+    AnsweredInPart,
+    /// An answer came, and it was no.
+    Refused,
+    /// No connection was made, and nothing was sent.
+    TurnedAway,
+    /// Nothing was owed, and the connection ended.
+    Fin,
+    Reset,
+    /// Nothing was owed, and the connection was open at the deadline.
+    Hang,
+    /// An answer ended in the middle.
+    Torn,
+    /// A request was sent, wholly or in part, and the connection ended without a byte.
+    LostByFin,
+    LostByReset,
+    /// There was no answer at the deadline.
+    LostByHang,
+    /// The client was not in its state when the signal came.
+    NotMade,
+}
+
+/// How the server stopped.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Stop {
+    /// When a new connection was refused first.
+    pub(super) listener_closed_ms: Option<f64>,
+    /// None if it was still there at the deadline.
+    pub(super) exit_ms: Option<f64>,
+    /// None if a signal ended it, or if it was not started by the probe.
+    pub(super) exit_code: Option<i32>,
+    pub(super) exit_signal: Option<i32>,
+    /// From the last byte that a client got, or from the signal, to the exit.
+    pub(super) lag_ms: Option<f64>,
+}
+
+/// A client.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) saw: Saw,
+    /// Of the last answer.
+    pub(super) status: Option<u16>,
+    pub(super) requests: u64,
+    pub(super) answered: u64,
+    pub(super) spans: Vec<Span>,
+    /// None if it was open at the deadline.
+    pub(super) end: Option<End>,
+    pub(super) end_ms: Option<f64>,
+}
+
+/// A phase of a connection.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Span {
+    pub(super) phase: Phase,
+    pub(super) from_ms: f64,
+    pub(super) to_ms: f64,
+}
+
+impl Report {
+    pub(super) fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self)
+    }
+}
+
+impl Saw {
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::AnsweredWithClose => "answered with close",
+            Self::AnsweredWithoutClose => "answered without close",
+            Self::AnsweredAndClosed => "answered, then closed",
+            Self::AnsweredInPart => "answered in part, with close",
+            Self::Refused => "refused by an answer",
+            Self::TurnedAway => "turned away",
+            Self::Fin => "FIN",
+            Self::Reset => "reset",
+            Self::Hang => "hang",
+            Self::Torn => "torn",
+            Self::LostByFin => "lost by FIN",
+            Self::LostByReset => "lost by reset",
+            Self::LostByHang => "lost by hang",
+            Self::NotMade => "not in the state",
+        }
+    }
+
+    pub(super) const fn is_loss(self) -> bool {
+        matches!(
+            self,
+            Self::Torn | Self::LostByFin | Self::LostByReset | Self::LostByHang
+        )
+    }
+}
+
+impl Line {
+    /// A state that could not be made.
+    pub(super) fn skipped(state: State, why_not: &str) -> Self {
+        Self {
+            state,
+            level: Level::Skipped,
+            verdict: format!("skipped: {why_not}"),
+            why: state.why(),
+            saw: BTreeMap::new(),
+            requests: 0,
+            answered: 0,
+            lost: 0,
+            torn: 0,
+            stop: None,
+            clients: Vec::new(),
+        }
+    }
+
+    /// How many clients saw that.
+    pub(super) fn count(&self, saw: Saw) -> u32 {
+        self.saw.get(&saw).copied().unwrap_or_default()
+    }
+
+    /// What all clients saw: `7 FIN, 1 reset`.
+    pub(super) fn summary(&self) -> String {
+        let counts = self.saw.iter();
+        let counts: Vec<_> = counts
+            .map(|(saw, count)| format!("{count} {}", saw.words()))
+            .collect();
+        match counts.is_empty() {
+            true => "-".into(),
+            false => counts.join(", "),
+        }
+    }
+}
+
+/// A time for people: `0.4 ms`, `52 ms`, `1.21 s`.
+pub(super) fn time(millis: f64) -> String {
+    match millis.abs() {
+        ..9.95 => format!("{millis:.1} ms"),
+        ..999.5 => format!("{millis:.0} ms"),
+        _ => format!("{:.2} s", millis / 1_000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        let cases = [
+            (0.04, "0.0 ms"),
+            (9.9, "9.9 ms"),
+            (9.96, "10 ms"),
+            (999.4, "999 ms"),
+            (1210.0, "1.21 s"),
+            (-52.0, "-52 ms"),
+        ];
+        for (millis, expected) in cases {
+            assert_eq!(time(millis), expected);
+        }
+    }
+}

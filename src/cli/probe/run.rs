@@ -1,0 +1,280 @@
+//! One run: connections are brought into their states, the signal is sent, and all is watched until
+//! it has ended or the deadline is over.
+//!
+//! One thread plays all clients, so that little time passes between what happens and the note of
+//! it; another only knocks at the listener's door.
+//!
+//! Knows nothing of what is right.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+use nix::sys::signal::Signal;
+
+use super::Failure;
+use super::client::Client;
+use super::process::{Exit, Process};
+use super::script::{Kind, Requests};
+use super::state::State;
+
+/// How a run goes, the same for each.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) requests: Requests,
+    pub(super) signal: Signal,
+    pub(super) group: bool,
+    pub(super) connections: u16,
+    pub(super) settle: Duration,
+    pub(super) pause: Duration,
+    pub(super) deadline: Duration,
+    pub(super) start_timeout: Duration,
+}
+
+/// What a run saw.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) clients: Vec<Client>,
+    /// The moment from which the server could know of the signal.
+    pub(super) signalled: Instant,
+    /// When a new connection was refused first.
+    pub(super) door_closed: Option<Instant>,
+    pub(super) exit: Option<Exit>,
+    /// When the watch ended.
+    pub(super) until: Instant,
+}
+
+/// Brings clients into these states, sends the signal, and watches.
+///
+/// # Errors
+///
+/// The server ended before the signal, or this machine has no more sockets or threads.
+pub(super) fn run(
+    plan: &Plan,
+    process: &mut Process,
+    addr: SocketAddr,
+    states: &[State],
+) -> Result<Seen, Failure> {
+    let mut world = World::new(plan, addr, states)?;
+    world.prepare(plan, process)?;
+    let freeze = states.iter().any(|state| state.needs_freeze());
+    if freeze {
+        process.freeze().map_err(Failure::Freeze)?;
+        world.write_to_the_frozen(process)?;
+    }
+    for client in &mut world.clients {
+        client.ready = client.is_ready() && client.end.is_none();
+    }
+    let mut signalled = Instant::now();
+    let sent = process.signal(plan.signal, plan.group);
+    if freeze {
+        signalled = Instant::now();
+        process.thaw().map_err(Failure::Signal)?;
+    }
+    sent.map_err(|error| match process.exit() {
+        Some(exit) => Failure::ended(exit, process),
+        None => Failure::Signal(error),
+    })?;
+    let door = Door::watch(addr)?;
+    world.drive(process, signalled + plan.pause, over)?;
+    world.clients.iter_mut().for_each(Client::finish);
+    world.drive(process, signalled + plan.deadline, over)?;
+    Ok(Seen {
+        clients: world.clients,
+        signalled,
+        door_closed: door.closed(),
+        exit: process.exit(),
+        until: Instant::now(),
+    })
+}
+
+/// Whether there is nothing more to see.
+fn over(clients: &[Client], process: &mut Process) -> bool {
+    process.exit().is_some() && clients.iter().all(|client| client.end.is_some())
+}
+
+/// Whether it writes what only the kernel hears.
+fn writes_to_the_frozen(client: &Client) -> bool {
+    client.state.needs_freeze()
+}
+
+/// The clients, and what drives them.
+#[derive(Debug)]
+struct World {
+    addr: SocketAddr,
+    poll: Poll,
+    events: Events,
+    clients: Vec<Client>,
+}
+
+impl World {
+    fn new(plan: &Plan, addr: SocketAddr, states: &[State]) -> Result<Self, Failure> {
+        let with_clients = states.iter().filter(|state| **state != State::Empty);
+        let clients = with_clients.flat_map(|state| {
+            let count = match state {
+                State::Connecting => plan.connections.min(MOST_CONNECTING),
+                _ => plan.connections,
+            };
+            let client = || Client::new(*state, plan.requests.script(*state));
+            std::iter::repeat_with(client).take(count.into())
+        });
+        Ok(Self {
+            addr,
+            poll: Poll::new().map_err(Failure::System)?,
+            events: Events::with_capacity(1024),
+            clients: clients.collect(),
+        })
+    }
+
+    /// Everything that comes before the signal while the server runs.
+    fn prepare(&mut self, plan: &Plan, process: &mut Process) -> Result<(), Failure> {
+        let limit = Instant::now() + plan.start_timeout;
+        self.connect(|kind| kind != Kind::Backlog);
+        let warm = plan.requests.get(&plan.requests.path);
+        let warmed = self.clients.iter_mut().filter(|client| client.script.warm);
+        warmed.for_each(|client| client.warm(&warm));
+        let is_there = |client: &Client| {
+            let later = client.script.kind == Kind::Backlog;
+            later || client.end.is_some() || client.is_answered()
+        };
+        self.drive_alive(process, limit, |clients| clients.iter().all(is_there))?;
+        self.drive_alive(process, Instant::now() + plan.settle, |_| false)?;
+        // What the server works on comes last, so that it is still working when the signal comes.
+        for takes_time in [false, true] {
+            let mine = |client: &Client| {
+                !writes_to_the_frozen(client) && client.state.takes_time() == takes_time
+            };
+            self.begin(mine);
+            let is_made =
+                |client: &Client| !mine(client) || client.end.is_some() || client.is_ready();
+            self.drive_alive(process, limit, |clients| clients.iter().all(is_made))?;
+        }
+        self.drive_alive(process, Instant::now() + plan.settle / 2, |_| false)
+    }
+
+    /// What only the kernel hears, while the server stands still.
+    fn write_to_the_frozen(&mut self, process: &mut Process) -> Result<(), Failure> {
+        self.connect(|kind| kind == Kind::Backlog);
+        self.begin(writes_to_the_frozen);
+        let is_made = |client: &Client| {
+            !writes_to_the_frozen(client) || client.end.is_some() || client.is_ready()
+        };
+        self.drive(process, Instant::now() + HANDSHAKE, |clients, _| {
+            clients.iter().all(is_made)
+        })
+    }
+
+    fn connect(&mut self, which: impl Fn(Kind) -> bool) {
+        for (n, client) in self.clients.iter_mut().enumerate() {
+            if which(client.script.kind) {
+                client.connect(self.addr, self.poll.registry(), Token(n));
+            }
+        }
+    }
+
+    fn begin(&mut self, which: impl Fn(&Client) -> bool) {
+        let chosen = self.clients.iter_mut().filter(|client| which(client));
+        chosen.for_each(Client::begin);
+    }
+
+    /// Drives while the server must not end.
+    fn drive_alive(
+        &mut self,
+        process: &mut Process,
+        limit: Instant,
+        done: impl Fn(&[Client]) -> bool,
+    ) -> Result<(), Failure> {
+        self.drive(process, limit, |clients, process| {
+            process.exit().is_some() || done(clients)
+        })?;
+        match process.exit() {
+            Some(exit) => Err(Failure::ended(exit, process)),
+            None => Ok(()),
+        }
+    }
+
+    /// Plays the clients until it is done, or for that long.
+    fn drive(
+        &mut self,
+        process: &mut Process,
+        limit: Instant,
+        mut done: impl FnMut(&[Client], &mut Process) -> bool,
+    ) -> Result<(), Failure> {
+        loop {
+            let now = Instant::now();
+            if done(&self.clients, process) || now >= limit {
+                return Ok(());
+            }
+            let registry = self.poll.registry();
+            for (n, client) in self.clients.iter_mut().enumerate() {
+                client.tick(now, self.addr, registry, Token(n));
+            }
+            match self.poll.poll(&mut self.events, Some(TURN)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled.map_err(Failure::System)?,
+            }
+            for event in &self.events {
+                self.clients[event.token().0].go_on();
+            }
+        }
+    }
+}
+
+/// Knocks until nobody opens: the only way to tell from outside when a listener has closed. Each
+/// connection is closed at once, so that it holds up nothing.
+#[derive(Debug)]
+struct Door {
+    enough: Arc<AtomicBool>,
+    knocks: thread::JoinHandle<Option<Instant>>,
+}
+
+impl Door {
+    fn watch(addr: SocketAddr) -> Result<Self, Failure> {
+        let enough = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&enough);
+        let knock = move || {
+            loop {
+                // Once more after the word to stop: what ended just now has closed its door.
+                let last = stop.load(Ordering::Relaxed);
+                match TcpStream::connect_timeout(&addr, KNOCK_LIMIT) {
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                        return Some(Instant::now());
+                    }
+                    _ if last => return None,
+                    _ => thread::sleep(KNOCK_PACE),
+                }
+            }
+        };
+        let knocks = thread::Builder::new().name("door".into()).spawn(knock);
+        Ok(Self {
+            enough,
+            knocks: knocks.map_err(Failure::System)?,
+        })
+    }
+
+    /// When the first was refused.
+    fn closed(self) -> Option<Instant> {
+        self.enough.store(true, Ordering::Relaxed);
+        // It has nothing that could panic.
+        self.knocks.join().ok().flatten()
+    }
+}
+
+/// Between two looks whether the server has ended.
+const TURN: Duration = Duration::from_millis(1);
+
+/// A kernel completes a handshake on the same machine in less; if its backlog is full it does not.
+const HANDSHAKE: Duration = Duration::from_millis(500);
+
+/// So many find the gap between two moments, and do not use up the ports.
+const MOST_CONNECTING: u16 = 16;
+
+/// Between two knocks.
+const KNOCK_PACE: Duration = Duration::from_millis(2);
+
+/// A listener that is about to close may leave a SYN without an answer.
+const KNOCK_LIMIT: Duration = Duration::from_millis(50);

@@ -1,0 +1,222 @@
+//! What the client of each state writes, and when.
+//!
+//! Knows no sockets and no clock.
+
+use std::net::SocketAddr;
+
+use super::state::State;
+
+/// The requests that a probe sends.
+#[derive(Clone, Debug)]
+pub(super) struct Requests {
+    /// The address in the Host field, unless a field says another.
+    host: String,
+    fields: Vec<String>,
+    pub(super) path: String,
+    pub(super) slow: Option<String>,
+    pub(super) stream: Option<String>,
+    pub(super) upload: Option<String>,
+    body: Vec<u8>,
+}
+
+/// What one client does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Script {
+    pub(super) kind: Kind,
+    /// Asks once before, and is answered.
+    pub(super) warm: bool,
+    /// What is written before the signal.
+    pub(super) first: Vec<u8>,
+    /// What is written some time after it.
+    pub(super) rest: Vec<u8>,
+    /// How many requests these are.
+    pub(super) requests: u64,
+}
+
+/// What makes a client different from one that writes, waits, and writes the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    #[default]
+    Plain,
+    /// Writes while the server is frozen.
+    Unread,
+    /// Connects and writes while the server is frozen.
+    Backlog,
+    /// The answer must be arriving before the signal.
+    Streaming,
+    /// Asks again and again on one connection.
+    Busy,
+    /// Asks again and again, each time on a new connection.
+    Connecting,
+}
+
+impl Requests {
+    pub(super) fn new(addr: SocketAddr, fields: Vec<String>, path: String, body: Vec<u8>) -> Self {
+        Self {
+            host: addr.to_string(),
+            fields,
+            path,
+            slow: None,
+            stream: None,
+            upload: None,
+            body,
+        }
+    }
+
+    /// The next server is elsewhere.
+    pub(super) fn set_host(&mut self, addr: SocketAddr) {
+        self.host = addr.to_string();
+    }
+
+    /// A request without a body.
+    pub(super) fn get(&self, path: &str) -> Vec<u8> {
+        self.head("GET", path, "").into_bytes()
+    }
+
+    /// The head and the body of an upload.
+    pub(super) fn post(&self, path: &str) -> (Vec<u8>, &[u8]) {
+        let length = format!("Content-Length: {}\r\n", self.body.len());
+        (self.head("POST", path, &length).into_bytes(), &self.body)
+    }
+
+    fn head(&self, method: &str, path: &str, more: &str) -> String {
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        let named = |field: &String| field.to_ascii_lowercase().starts_with("host:");
+        if !self.fields.iter().any(named) {
+            head += &format!("Host: {}\r\n", self.host);
+        }
+        for field in &self.fields {
+            head += field;
+            head += "\r\n";
+        }
+        head + more + "\r\n"
+    }
+
+    /// The script for a state. What it needs must be there.
+    pub(super) fn script(&self, state: State) -> Script {
+        let get = |path: &Option<String>| self.get(path.as_deref().unwrap_or(&self.path));
+        let fast = self.get(&self.path);
+        let half = |mut first: Vec<u8>| {
+            let rest = first.split_off(first.len() / 2);
+            (first, rest)
+        };
+        let plain = Script::default();
+        match state {
+            State::Empty | State::Fresh => plain,
+            State::Idle => Script {
+                warm: true,
+                ..plain
+            },
+            State::Unread => Script {
+                kind: Kind::Unread,
+                warm: true,
+                first: fast,
+                requests: 1,
+                ..plain
+            },
+            State::HalfHead | State::HalfNextHead => {
+                let (first, rest) = half(fast);
+                Script {
+                    warm: state == State::HalfNextHead,
+                    first,
+                    rest,
+                    requests: 1,
+                    ..plain
+                }
+            }
+            State::HalfBody => {
+                let (mut first, body) = self.post(self.upload.as_deref().unwrap_or(&self.path));
+                let (half, rest) = half(body.to_vec());
+                first.extend(half);
+                Script {
+                    first,
+                    rest,
+                    requests: 1,
+                    ..plain
+                }
+            }
+            State::Handler => Script {
+                first: get(&self.slow),
+                requests: 1,
+                ..plain
+            },
+            State::Streaming => Script {
+                kind: Kind::Streaming,
+                first: get(&self.stream),
+                requests: 1,
+                ..plain
+            },
+            State::Pipelined => Script {
+                first: [get(&self.slow), fast.clone(), fast].concat(),
+                requests: 3,
+                ..plain
+            },
+            State::Backlog => Script {
+                kind: Kind::Backlog,
+                first: fast,
+                requests: 1,
+                ..plain
+            },
+            State::Busy => Script {
+                kind: Kind::Busy,
+                first: fast,
+                ..plain
+            },
+            State::Connecting => Script {
+                kind: Kind::Connecting,
+                first: self
+                    .head("GET", &self.path, "Connection: close\r\n")
+                    .into_bytes(),
+                ..plain
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests() -> Requests {
+        let mut requests = Requests::new(
+            ([127, 0, 0, 1], 1).into(),
+            vec![],
+            "/".into(),
+            b"abcd".to_vec(),
+        );
+        requests.slow = Some("/slow".into());
+        requests.upload = Some("/up".into());
+        requests
+    }
+
+    #[test]
+    fn halves_make_a_whole() {
+        let requests = requests();
+        for state in [State::HalfHead, State::HalfNextHead] {
+            let script = requests.script(state);
+            assert!(!script.first.is_empty() && !script.first.ends_with(b"\r\n\r\n"));
+            let whole = [script.first, script.rest].concat();
+            assert_eq!(whole, b"GET / HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n");
+        }
+        let script = requests.script(State::HalfBody);
+        let head = b"POST /up HTTP/1.1\r\nHost: 127.0.0.1:1\r\nContent-Length: 4\r\n\r\n";
+        assert_eq!(script.first, [head, &b"ab"[..]].concat());
+        assert_eq!(script.rest, b"cd");
+    }
+
+    #[test]
+    fn a_pipeline_begins_with_what_takes_time() {
+        let script = requests().script(State::Pipelined);
+        let text = String::from_utf8(script.first).unwrap();
+        assert!(text.starts_with("GET /slow "));
+        assert_eq!(text.matches("GET ").count() as u64, script.requests);
+    }
+
+    #[test]
+    fn a_host_of_ones_own_takes_the_place_of_ours() {
+        let mut requests = requests();
+        requests.fields = vec!["host: example.org".into(), "A: b".into()];
+        let expected = b"GET /x HTTP/1.1\r\nhost: example.org\r\nA: b\r\n\r\n";
+        assert_eq!(requests.get("/x"), expected);
+    }
+}

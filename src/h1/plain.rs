@@ -1,0 +1,306 @@
+//! The heads that nearly everybody sends, eight bytes at a time; every other is httparse's.
+//!
+//! Takes a part of what `head` takes, and that as `head` does: wherever something is wrong, rare or
+//! not there yet, it says nothing, and `head` and `scan` have the word. So there is one grammar,
+//! and two ways through its middle: debug builds, the tests and the fuzz targets hold each head
+//! that was taken here against what httparse makes of it.
+//!
+//! Knows nothing of the bytes behind the head.
+
+use httparse::Header;
+
+use super::framing::{Conclusion, Gathered};
+use super::{Codec, Head, Inbound, Limits, grammar};
+
+/// Room for the fields of the usual request, for [`Codec::receive_plain`]: browsers send up to
+/// fifteen.
+pub const PLAIN_FIELDS: usize = 16;
+
+impl Codec {
+    /// The quick way for the usual request: if `bytes` begin with a whole head of a plain form, it
+    /// is what [`receive`](Self::receive) would say of it. `None` says nothing, and changes
+    /// nothing: `receive` is then to be asked.
+    #[inline]
+    pub fn receive_plain<'h, 'b>(
+        &mut self,
+        bytes: &'b [u8],
+        fields: &'h mut [Header<'b>; PLAIN_FIELDS],
+        limits: &Limits,
+    ) -> Option<(usize, Head<'h, 'b>)> {
+        if !matches!(self.inbound, Inbound::Head(scan) if scan.is_fresh()) {
+            return None;
+        }
+        let window = &bytes[..bytes.len().min(limits.head as usize)];
+        let room = fields.len().min(usize::from(limits.fields));
+        let parsed = parse(window, &mut fields[..room]);
+        if let Some((_, head)) = &parsed {
+            #[cfg(any(test, fuzzing, debug_assertions))]
+            {
+                use super::Event;
+                let mut fields = [const { std::mem::MaybeUninit::uninit() }; PLAIN_FIELDS];
+                let received = { *self }.receive(bytes, &mut fields, limits);
+                let same = parsed.map(|(len, head)| Ok((len, Event::Head(head))));
+                assert_eq!(Some(received), same, "not httparse's");
+            }
+            self.accept(head);
+        }
+        parsed // where it lies: it is large to move
+    }
+}
+
+/// The head that `bytes` begin with, and its length, if it is plain: one of the usual methods, a
+/// path, HTTP/1.1, all of it ASCII without tabs, no more fields than there is room for, and
+/// nothing amiss.
+#[inline(never)] // it needs every register there is
+fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize, Head<'h, 'b>)> {
+    let method = method(bytes)?;
+    let mut at = method.len() + 1;
+    let target = bytes.get(at..find(bytes, at, ends_target)?)?;
+    if target.first() != Some(&b'/') {
+        return None;
+    }
+    let target = str::from_utf8(target).ok()?;
+    at += target.len();
+    if bytes.get(at..)?.first_chunk() != Some(b" HTTP/1.1\r\n") {
+        return None;
+    }
+    at += b" HTTP/1.1\r\n".len();
+    let mut gathered = Gathered::default();
+    let mut count = 0;
+    while bytes.get(at..)?.first_chunk() != Some(b"\r\n") {
+        let end = find(bytes, at, ends_line)?;
+        let line = bytes.get(at..end)?;
+        if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
+            return None;
+        }
+        at = end + 2;
+        let (name, value) = line.split_at_checked(colon(line)?)?;
+        let mut value = value.get(1..)?;
+        if let [b' ', rest @ ..] = value {
+            value = rest;
+        }
+        if let [b' ', ..] | [.., b' '] = value {
+            value = value.trim_ascii(); // there are no other blanks in it
+        }
+        // One length after the other, so that a comparison is one of words.
+        let name = match name.len() {
+            4 if name == b"Host" => {
+                gathered.host(value).ok()?;
+                "Host"
+            }
+            6 if name == b"Accept" => "Accept",
+            6 if name == b"Cookie" => "Cookie",
+            7 if name == b"Referer" => "Referer",
+            8 if name == b"Priority" => "Priority",
+            10 if name == b"User-Agent" => "User-Agent",
+            10 if name == b"Connection" => {
+                gathered.connection(value).ok()?;
+                "Connection"
+            }
+            14 if name == b"Sec-Fetch-Dest" => "Sec-Fetch-Dest",
+            14 if name == b"Sec-Fetch-Mode" => "Sec-Fetch-Mode",
+            14 if name == b"Sec-Fetch-Site" => "Sec-Fetch-Site",
+            15 if name == b"Accept-Encoding" => "Accept-Encoding",
+            15 if name == b"Accept-Language" => "Accept-Language",
+            25 if name == b"Upgrade-Insecure-Requests" => "Upgrade-Insecure-Requests",
+            _ => other(name, value, &mut gathered)?,
+        };
+        *fields.get_mut(count)? = Header { name, value };
+        count += 1;
+    }
+    let Conclusion {
+        framing,
+        keep_alive,
+        expects_continue,
+    } = gathered.conclude(1).ok()?;
+    let head = Head {
+        method,
+        target,
+        minor: 1,
+        fields: fields.get(..count)?,
+        framing,
+        keep_alive,
+        expects_continue,
+    };
+    Some((at + 2, head))
+}
+
+/// The method, if it is one of those that are seen every day.
+#[inline]
+fn method(bytes: &[u8]) -> Option<&'static str> {
+    let four = bytes.first_chunk::<4>()?;
+    if four == b"GET " {
+        return Some("GET");
+    }
+    let five = bytes.first_chunk::<5>()?;
+    match () {
+        () if five == b"POST " => Some("POST"),
+        () if five == b"HEAD " => Some("HEAD"),
+        () if four == b"PUT " => Some("PUT"),
+        () => None,
+    }
+}
+
+/// Takes a field whose name is none that most requests have.
+#[inline(never)]
+fn other<'b>(name: &'b [u8], value: &'b [u8], gathered: &mut Gathered) -> Option<&'b str> {
+    if name.is_empty() || !name.iter().all(|byte| grammar::is_tchar(*byte)) {
+        return None;
+    }
+    let name = str::from_utf8(name).ok()?;
+    gathered.take(&Header { name, value }).ok()?;
+    Some(name)
+}
+
+/// The place of the first colon.
+#[inline(always)]
+fn colon(line: &[u8]) -> Option<usize> {
+    let (words, rest) = line.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let marks = equal(u64::from_le_bytes(*word), b':') & HIGH; // a line is ASCII
+        if marks != 0 {
+            return Some(at + marks.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    Some(at + rest.iter().position(|byte| *byte == b':')?)
+}
+
+/// The place of the first byte from `at` on that `ends` marks by its high bit; of those above the
+/// first the marks may be wrong. Behind the last byte there may be one.
+#[inline(always)]
+fn find(bytes: &[u8], at: usize, ends: impl Fn(u64) -> u64) -> Option<usize> {
+    let (words, rest) = bytes.get(at..)?.as_chunks::<8>();
+    let mut at = at;
+    for word in words {
+        let marks = ends(u64::from_le_bytes(*word)) & HIGH;
+        if marks != 0 {
+            return Some(at + marks.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    // The last few, with zeros behind them, which end everything.
+    let word = u64::from_le_bytes(*bytes.last_chunk()?);
+    let marks = ends(word.checked_shr(64 - 8 * rest.len() as u32)?) & HIGH;
+    Some(at + marks.trailing_zeros() as usize / 8)
+}
+
+/// Marks what a target of ASCII without a fragment does not have.
+#[inline(always)]
+const fn ends_target(word: u64) -> u64 {
+    below(word, b'!') | from_del_on(word) | equal(word, b'#')
+}
+
+/// Marks what a line of ASCII without tabs does not have.
+#[inline(always)]
+const fn ends_line(word: u64) -> u64 {
+    below(word, b' ') | from_del_on(word)
+}
+
+// What these mark is right up to the first byte that any of them marks: none before it borrows or
+// carries. All but the second take that there is nothing above ASCII for granted, which that marks.
+
+#[inline(always)]
+const fn below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(limit as u64 * ONES)
+}
+
+#[inline(always)]
+const fn from_del_on(word: u64) -> u64 {
+    word.wrapping_add(ONES) | word
+}
+
+#[inline(always)]
+const fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (byte as u64 * ONES), 1)
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGH: u64 = 0x80 * ONES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each byte in each place, behind bytes that do not end it.
+    #[track_caller]
+    fn check(ends: impl Fn(u64) -> u64, filler: u8, ended_by: impl Fn(u8) -> bool) {
+        for len in 8..20 {
+            for at in 0..len {
+                for byte in 0..=255 {
+                    let mut bytes = vec![filler; len];
+                    bytes[at] = byte;
+                    let within = |begin| find(&bytes, begin, &ends).filter(|end| *end < len);
+                    assert_eq!(within(0), ended_by(byte).then_some(at), "{bytes:?}");
+                    assert_eq!(within(at + 1), None, "{bytes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_ends_a_part_is_found_wherever_it_is() {
+        check(ends_target, b'!', |byte| {
+            !byte.is_ascii_graphic() || byte == b'#'
+        });
+        check(ends_line, b' ', |byte| !(b' '..0x7f).contains(&byte));
+    }
+
+    #[test]
+    fn a_colon_is_found_wherever_it_is() {
+        for len in 0..30 {
+            let mut line = vec![b';'; len];
+            assert_eq!(colon(&line), None);
+            for at in (0..len).rev() {
+                line[at] = b':';
+                assert_eq!(colon(&line), Some(at));
+            }
+        }
+    }
+
+    #[test]
+    fn plain_heads_are_taken() {
+        for head in [
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HEAD /a?b HTTP/1.1\r\nHost:a\r\nAccept: */*\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: a \r\ncontent-length: 5\r\nX-1:\r\n\r\n",
+            "PUT /a HTTP/1.1\r\nHost: a\r\nX_.!: b\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            let mut fields = [httparse::EMPTY_HEADER; 3];
+            let whole = parse(head.as_bytes(), &mut fields).map(|(len, _)| len);
+            assert_eq!(whole, Some(head.len()), "{head:?}");
+            for cut in 0..head.len() {
+                assert_eq!(parse(&head.as_bytes()[..cut], &mut fields), None);
+            }
+        }
+    }
+
+    #[test]
+    fn others_are_left_to_httparse() {
+        for head in [
+            "GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+            "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /#a HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+            "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX:\ta\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: \u{e9}\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX/Y: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX Y: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\n\r\n",
+        ] {
+            let mut fields = [httparse::EMPTY_HEADER; 2];
+            assert_eq!(parse(head.as_bytes(), &mut fields), None, "{head:?}");
+        }
+    }
+}
