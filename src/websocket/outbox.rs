@@ -53,7 +53,7 @@ impl<'a, 'l> Outbox<'a, 'l> {
         }
     }
 
-    /// Closes, with a code ([`code`](super::code)) and a reason of at most 123 bytes; nothing is sent after it.
+    /// Closes, with a code ([`code`]) and a reason of at most 123 bytes; nothing is sent after it.
     /// A code that must not be sent becomes 1011.
     pub fn close(&mut self, code: u16, reason: &str) {
         let code = if frame::is_code(code) {
