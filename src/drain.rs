@@ -72,8 +72,9 @@ pub struct Policy {
 /// milliseconds, which lets a client that has just connected send what it connected for.
 pub const FRESH_GRACE: u32 = 25;
 
-/// How long half-done handshakes may complete once new ones are turned away, in milliseconds.
-pub const LAST_CALL: u32 = 1;
+/// How long half-done handshakes may complete once new ones are turned away: a millisecond in full,
+/// with moments that are cut to one.
+pub const LAST_CALL: u32 = 2;
 
 /// How long the backlog may keep the listener open after that, in milliseconds: only when it can
 /// not be emptied, for want of descriptors or because more arrive than a turn accepts.
@@ -428,8 +429,9 @@ mod tests {
         const CASES: &[(u32, Doors, bool, Option<u32>)] = &[
             (0, Doors::Open, false, Some(5_000)),
             (4_999, Doors::Open, false, Some(1)),
-            (5_000, Doors::LastCall, false, Some(1)),
-            (5_001, Doors::Closing, false, Some(999)),
+            (5_000, Doors::LastCall, false, Some(2)),
+            (5_001, Doors::LastCall, false, Some(1)),
+            (5_002, Doors::Closing, false, Some(998)),
             (6_000, Doors::Shut, false, Some(19_000)),
             (24_999, Doors::Shut, false, Some(1)),
             (25_000, Doors::Shut, true, None),

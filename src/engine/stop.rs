@@ -8,7 +8,7 @@ use std::mem;
 use super::Engine;
 use super::conn::Conn;
 use super::hot::Doing;
-use crate::drain::{self, Doors, End, Stage};
+use crate::drain::{self, Doors, End, LAST_CALL, Stage};
 use crate::handler::Handler;
 use crate::hooks::Job;
 use crate::report::Outcome;
@@ -162,12 +162,16 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if !self.accepting.open || doors == Doors::Open {
             return;
         }
-        let mut close = doors >= Doors::Closing;
-        if self.last_call.is_none() {
-            self.last_call = Some(now);
-            // Where new handshakes cannot be held off, a moment's wait only lets more of them in.
-            close = !self.core.sys.stop_handshakes();
-        }
+        let close = match self.last_call {
+            Some(from) => doors >= Doors::Closing && now.since(from) >= LAST_CALL,
+            None => {
+                // Where new handshakes cannot be held off, a moment's wait only lets more of them
+                // in. The moment counts from here: this turn may have been a long one.
+                let held_off = self.core.sys.stop_handshakes();
+                self.last_call = Some(self.core.sys.now());
+                !held_off
+            }
+        };
         self.accepting.look_again();
         self.accept(now);
         if doors == Doors::Shut || close && self.accepting.emptied() {

@@ -122,7 +122,7 @@ fn r8_a_pipeline_that_comes_in_the_drain_has_one_answer() {
     lab.signal();
     lab.send(peer, format!("TP/1.1\r\nHost: a\r\n\r\n{GET}{GET}"));
     assert_eq!(lab.got(peer), ok_close("hello\n"));
-    lab.drains_at(101);
+    lab.drains_at(102);
     lab.finished_at(peer, 100);
     assert_eq!(lab.app().runs(), 1);
 }
@@ -136,7 +136,7 @@ fn r15_a_busy_client_is_answered_once_more() {
     }
     lab.until(100);
     lab.signal();
-    let report = lab.drains_at(101);
+    let report = lab.drains_at(102);
     assert_eq!(
         lab.got(peer),
         ok("hello\n").repeat(101) + &ok_close("hello\n")
@@ -243,7 +243,7 @@ fn r26_or_a_final_answer() {
     lab.signal();
     assert_eq!(lab.got(peer), text_close("403 Forbidden", "no\n"));
     lab.finished_at(peer, 100);
-    lab.drains_at(101);
+    lab.drains_at(102);
     assert_eq!(lab.app().runs(), 0);
 }
 
@@ -295,6 +295,6 @@ fn r30_every_answer_says_close_once_and_never_keep_alive() {
         lab.signal();
         lab.send(peer, rest.to_owned());
         assert_eq!(lab.got(peer), expected, "{request}");
-        lab.drains_at(1);
+        lab.drains_at(2);
     }
 }

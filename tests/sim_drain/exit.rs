@@ -239,7 +239,7 @@ fn nobody_there_ends_as_soon_as_the_door_is_shut() {
     let mut lab = Lab::new();
     lab.until(5_000);
     lab.signal();
-    assert_eq!(lab.drains_at(5_001).opened, 0);
+    assert_eq!(lab.drains_at(5_002).opened, 0);
 }
 
 #[test]

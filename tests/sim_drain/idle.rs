@@ -24,7 +24,7 @@ fn r1_a_request_that_waits_unread_with_the_signal_is_answered() {
     lab.signal();
     assert_eq!(lab.got_then(peer), ok_close("in the kernel"));
     lab.finished_at(peer, 1_000);
-    let report = lab.drains_at(1_001);
+    let report = lab.drains_at(1_002);
     assert_eq!((report.requests, report.closed_idle), (2, 0));
     assert_eq!(report.trigger, "signal 15");
 }
@@ -44,7 +44,7 @@ fn r1_a_request_that_no_event_has_told_of_is_found_by_the_last_look() {
     assert_eq!(lab.got_then(waiting), ok_close("hello\n"));
     lab.finished_at(waiting, 1_000);
     lab.finished_at(silent, 1_000);
-    let report = lab.drains_at(1_001);
+    let report = lab.drains_at(1_002);
     assert_eq!(report.closed_idle, 1, "one was answered, not closed idle");
     assert_eq!((report.requests, report.timed_out), (3, 0));
 }
@@ -69,7 +69,7 @@ fn r25_sockets_come_before_the_signal_of_the_same_batch() {
         assert_eq!(lab.got_then(*peer), expected);
         lab.finished_at(*peer, 1_000);
     }
-    let report = lab.drains_at(1_001);
+    let report = lab.drains_at(1_002);
     assert_eq!((report.requests, report.closed_idle), (150, 50));
 }
 
@@ -157,7 +157,7 @@ fn r4_a_connection_that_has_sent_nothing_leaves_at_once() {
     lab.signal();
     assert_eq!(lab.got(peer), "");
     lab.finished_at(peer, 500);
-    let report = lab.drains_at(501);
+    let report = lab.drains_at(502);
     assert_eq!((report.opened, report.closed_idle), (1, 1));
 }
 
@@ -185,7 +185,7 @@ fn no_grace_closes_under_the_pen() {
     lab.signal();
     lab.finished_at(idle, 0);
     lab.finished_at(fresh, 0);
-    lab.drains_at(1);
+    lab.drains_at(2);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn the_idle_leave_in_the_turn_of_the_signal_also_when_there_are_more_than_a_turn
     for peer in peers {
         lab.finished_at(peer, 1_000);
     }
-    assert_eq!(lab.drains_at(1_001).closed_idle, 3_000);
+    assert_eq!(lab.drains_at(1_002).closed_idle, 3_000);
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn two_signals_in_one_batch_are_one_reason() {
     lab.now();
     assert!(!lab.is_over());
     lab.answer("/later/x", Response::text(200, "x\n"));
-    lab.drains_at(101);
+    lab.drains_at(102);
     assert_eq!(lab.got(peer), ok_close("x\n"));
 }
 
@@ -217,7 +217,7 @@ fn draining_is_seen_by_requests_and_tickets() {
     let ticket = lab.app().ticket("/later/x");
     assert!(ticket.draining());
     ticket.send(Response::text(200, "x\n"));
-    lab.drains_at(1);
+    lab.drains_at(2);
     assert_eq!(lab.got(waiting), ok_close("x\n"));
 }
 
@@ -227,11 +227,11 @@ fn the_outcome_has_a_line_for_people() {
     lab.idle();
     lab.until(1_000);
     lab.signal();
-    let outcome = lab.ends_at(1_001);
+    let outcome = lab.ends_at(1_002);
     let line = outcome.to_string();
     assert_eq!(
         line,
-        "drained in 0.001 s, nothing cut: 1 connection, 1 request, 1 answered, 1 closed idle"
+        "drained in 0.002 s, nothing cut: 1 connection, 1 request, 1 answered, 1 closed idle"
     );
 }
 

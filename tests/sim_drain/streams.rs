@@ -36,7 +36,7 @@ fn r9_a_request_behind_a_stream_that_was_read_before_is_answered_or_gets_a_clean
     lab.until(500);
     lab.signal();
     feed.end(Fill::Done);
-    lab.drains_at(501);
+    lab.drains_at(502);
     let answer = ok_close("hello\n");
     assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}{answer}"));
     lab.finished_at(peer, 500);
@@ -56,7 +56,7 @@ fn a_stream_that_is_told_of_the_drain_ends_in_that_turn() {
     let body = chunk("bye");
     assert_eq!(lab.got(peer), format!("{CHUNKED}{body}{LAST_CHUNK}"));
     lab.finished_at(peer, 500);
-    lab.drains_at(501);
+    lab.drains_at(502);
     assert_eq!(feed.fills(), 2);
 }
 
@@ -99,7 +99,7 @@ fn many_streams_are_told_in_one_turn() {
     for peer in peers {
         lab.finished_at(peer, 500);
     }
-    lab.drains_at(501);
+    lab.drains_at(502);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_stream_that_ends_during_the_notice_ends_its_connection() {
     lab.now();
     assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}"));
     lab.finished_at(peer, 1_000);
-    lab.drains_at(5_001);
+    lab.drains_at(5_002);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn r28_a_tunnel_is_told_in_the_turn_of_the_signal_and_ends_with_its_goodbye() {
     assert_eq!(lab.got(peer), SWITCHED.to_owned() + "bye");
     lab.finished_at(peer, 500);
     assert_eq!(tube.calls(), ["open", "draining", "dropped"]);
-    let report = lab.drains_at(501);
+    let report = lab.drains_at(502);
     assert_eq!((report.dismissed, report.aborted), (0, 0));
 }
 
@@ -132,7 +132,7 @@ fn a_tunnel_that_pauses_hears_again_when_it_is_told() {
     tube.at("receive", "", Next::Close);
     lab.signal();
     assert_eq!(tube.received(), "onetwo");
-    lab.drains_at(1);
+    lab.drains_at(2);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn during_the_notice_tunnels_begin_and_go_on() {
         assert_eq!(lab.got(peer), SWITCHED.to_owned() + "bye");
         lab.finished_at(peer, 5_000);
     }
-    lab.drains_at(5_001);
+    lab.drains_at(5_002);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn ten_thousand_are_told_in_a_moment_and_not_in_one_turn() {
     for peer in &peers {
         assert!(lab.sim().got(*peer).ends_with(b"\r\n\r\nbye"));
     }
-    let report = lab.drains_at(1);
+    let report = lab.drains_at(2);
     assert_eq!(report.upgraded, 10_000);
 }
 
@@ -254,7 +254,7 @@ fn a_panic_at_the_goodbye_resets_that_connection_alone() {
     lab.signal();
     lab.reset_at(peer, 0);
     lab.finished_at(other, 0);
-    let outcome = lab.ends_at(1);
+    let outcome = lab.ends_at(2);
     assert_eq!(
         (outcome.code(), outcome.report.panics, outcome.report.cut),
         (1, 1, 1)

@@ -54,7 +54,7 @@ fn broken_off(reset: ResetAt) {
     );
     drop(basin);
     lab.signal();
-    assert_eq!(lab.drains_at(1).left, report.left);
+    assert_eq!(lab.drains_at(2).left, report.left);
 }
 
 #[test]

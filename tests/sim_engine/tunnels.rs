@@ -190,7 +190,7 @@ fn a_reset_or_a_fin_after_every_byte_leaves_nothing_behind() {
         lab.ask(requests.clone());
         assert_eq!(lab.open(), 0, "{reset:?}");
         lab.signal();
-        lab.drains_at(1);
+        lab.drains_at(2);
     }
     for k in 0..=requests.len() {
         let mut lab = Lab::new();

@@ -31,7 +31,7 @@ fn a_server_without_connections_sleeps_until_there_is_one() {
     lab.until(40 * DAY + 75_000);
     lab.finished_at(idle, 40 * DAY + 75_000);
     lab.signal();
-    lab.drains_at(40 * DAY + 75_001);
+    lab.drains_at(40 * DAY + 75_002);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn the_idle_get_close_notify_and_then_a_fin() {
         lab.talk(&mut client);
         assert!(client.told && client.error.is_none());
         lab.finished(&client);
-        let outcome = lab.ends_at(1_001);
+        let outcome = lab.ends_at(1_002);
         assert_eq!((outcome.code(), outcome.report.closed_idle), (0, 1));
     }
 }
@@ -41,7 +41,7 @@ fn who_has_connected_and_said_nothing_gets_a_fin() {
     lab.signal();
     lab.finished(&client);
     assert!(lab.sim().got(client.peer).is_empty());
-    assert_eq!(lab.ends_at(1_001).code(), 0);
+    assert_eq!(lab.ends_at(1_002).code(), 0);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_request_that_comes_with_the_signal_is_answered() {
         assert_eq!(client.take_text(), ok_close("hello\n"));
         assert!(client.told);
         lab.finished(&client);
-        assert_eq!(lab.ends_at(1_001).code(), 0);
+        assert_eq!(lab.ends_at(1_002).code(), 0);
     }
 }
 

@@ -70,7 +70,7 @@ fn those_that_wait_for_their_turn_are_not_taken_for_idle() {
         assert!(got.contains("Connection: close"), "{got}");
     }
     let millis = lab.millis();
-    let outcome = lab.ends_at(millis + 1);
+    let outcome = lab.ends_at(millis + 2);
     assert_eq!((outcome.code(), outcome.report.answered), (0, 100));
 }
 
