@@ -54,36 +54,25 @@ impl Codec {
 #[inline(never)] // it needs every register there is
 fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize, Head<'h, 'b>)> {
     let method = method(bytes)?;
-    let mut at = method.len() + 1;
-    let end = find(bytes, at, ends_target)?;
-    let target = text(bytes, at, end)?;
-    if bytes.get(at) != Some(&b'/') {
+    let begin = method.len() + 1;
+    let end = begin + find(bytes.get(begin..)?, ends_target)?;
+    let (version, mut rest) = bytes.get(end..)?.split_first_chunk()?;
+    if version != b" HTTP/1.1\r\n" {
         return None;
     }
-    if bytes.get(end..)?.first_chunk() != Some(b" HTTP/1.1\r\n") {
-        return None;
-    }
-    at = end + b" HTTP/1.1\r\n".len();
     let mut gathered = Gathered::default();
-    let mut count = 0;
-    loop {
-        let rest = bytes.get(at..)?;
-        if rest.first_chunk() == Some(b"\r\n") {
-            break;
-        }
-        let (name, says) = match usual(rest) {
-            Some(usual) => usual,
-            None => (other(bytes, at)?, Says::Any),
-        };
-        at += name.len() + 1;
-        let end = find(bytes, at, ends_line)?;
-        let mut value = bytes.get(at..end)?;
-        if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
+    let mut room = fields.iter_mut();
+    while rest.first_chunk() != Some(b"\r\n") {
+        let (name, says) = usual(rest).or_else(|| other(rest))?;
+        let line = rest.get(name.len() + 1..)?;
+        let (mut value, behind) = line.split_at_checked(find(line, ends_line)?)?;
+        let (line_end, behind) = behind.split_first_chunk()?;
+        if line_end != b"\r\n" {
             return None;
         }
-        at = end + 2;
-        if let [b' ', rest @ ..] = value {
-            value = rest;
+        rest = behind;
+        if let [b' ', bare @ ..] = value {
+            value = bare;
         }
         if let [b' ', ..] | [.., b' '] = value {
             value = value.trim_ascii(); // there are no other blanks in it
@@ -91,27 +80,30 @@ fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize
         match says {
             Says::Nothing => {}
             Says::Host => gathered.host(value).ok()?,
-            Says::Connection => gathered.connection(value).ok()?,
-            Says::Any => gathered.take(&Header { name, value }).ok()?,
+            Says::Any => take(name, value, &mut gathered)?,
         }
-        *fields.get_mut(count)? = Header { name, value };
-        count += 1;
+        *room.next()? = Header { name, value };
     }
     let Conclusion {
         framing,
         keep_alive,
         expects_continue,
     } = gathered.conclude(1).ok()?;
+    let left = room.len();
+    let count = fields.len() - left;
+    if bytes.get(begin) != Some(&b'/') {
+        return None;
+    }
     let head = Head {
         method,
-        target,
+        target: text(bytes, begin, end)?,
         minor: 1,
         fields: fields.get(..count)?,
         framing,
         keep_alive,
         expects_continue,
     };
-    Some((at + 2, head))
+    Some((bytes.len() - rest.len() + 2, head))
 }
 
 /// The method, if it is one of those that are seen every day.
@@ -135,7 +127,6 @@ fn method(bytes: &[u8]) -> Option<&'static str> {
 enum Says {
     Nothing,
     Host,
-    Connection,
     Any,
 }
 
@@ -146,26 +137,30 @@ fn usual(line: &[u8]) -> Option<(&'static str, Says)> {
     let (first, rest) = line.split_first_chunk::<8>()?;
     let first = u64::from_le_bytes(*first);
     if first << 24 == word(b"\0\0\0Host:") {
-        return Some(("Host", Says::Host));
+        Some(("Host", Says::Host))
+    } else if first == ACCEPT {
+        Some(("Accept", Says::Nothing))
+    } else if first == USER_AGE && rest.first_chunk() == Some(b"nt:") {
+        Some(("User-Agent", Says::Nothing))
+    } else {
+        browsers(first, rest)
     }
+}
+
+/// The same, of those that browsers send.
+#[inline(never)] // for want of registers
+fn browsers(first: u64, rest: &[u8]) -> Option<(&'static str, Says)> {
     let name = match first {
-        USER_AGE if rest.first_chunk() == Some(b"nt:") => "User-Agent",
-        ACCEPT => "Accept",
         ACCEPT_L if rest.first_chunk() == Some(b"anguage:") => "Accept-Language",
         ACCEPT_E if rest.first_chunk() == Some(b"ncoding:") => "Accept-Encoding",
         REFERER => "Referer",
         COOKIE => "Cookie",
         PRIORITY if rest.first() == Some(&b':') => "Priority",
-        SEC_FETC => match rest.first_chunk() {
-            Some(b"h-Dest:") => "Sec-Fetch-Dest",
-            Some(b"h-Mode:") => "Sec-Fetch-Mode",
-            Some(b"h-Site:") => "Sec-Fetch-Site",
-            _ => return None,
-        },
+        SEC_FETC if rest.first_chunk() == Some(b"h-Dest:") => "Sec-Fetch-Dest",
+        SEC_FETC if rest.first_chunk() == Some(b"h-Mode:") => "Sec-Fetch-Mode",
+        SEC_FETC if rest.first_chunk() == Some(b"h-Site:") => "Sec-Fetch-Site",
         UPGRADE if rest.first_chunk() == Some(b"Insecure-Requests:") => "Upgrade-Insecure-Requests",
-        CONNECTI if rest.first_chunk() == Some(b"on:") => {
-            return Some(("Connection", Says::Connection));
-        }
+        CONNECTI if rest.first_chunk() == Some(b"on:") => return Some(("Connection", Says::Any)),
         _ => return None,
     };
     Some((name, Says::Nothing))
@@ -187,15 +182,20 @@ const fn word(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// Any other name that the line at `at` begins with.
+/// Any other name that a line begins with.
 #[inline(never)]
-fn other(bytes: &[u8], at: usize) -> Option<&str> {
-    let line = bytes.get(at..)?;
+fn other(line: &[u8]) -> Option<(&str, Says)> {
     let len = line.iter().position(|byte| !grammar::is_tchar(*byte))?;
     if len == 0 || line.get(len) != Some(&b':') {
         return None;
     }
-    text(bytes, at, at + len)
+    Some((text(line, 0, len)?, Says::Any))
+}
+
+/// Takes a field that may say something.
+#[inline(never)]
+fn take(name: &str, value: &[u8], gathered: &mut Gathered) -> Option<()> {
+    gathered.take(&Header { name, value }).ok()
 }
 
 /// A part of the head that is known to be ASCII.
@@ -213,12 +213,12 @@ fn text(bytes: &[u8], begin: usize, end: usize) -> Option<&str> {
     }
 }
 
-/// The place of the first byte from `at` on that `ends` marks by its high bit; of those above the
-/// first the marks may be wrong. Behind the last byte there may be one.
+/// The place of the first byte that `ends` marks by its high bit; of those above the first the
+/// marks may be wrong. Behind the last byte there may be one.
 #[inline(always)]
-fn find(bytes: &[u8], at: usize, ends: impl Fn(u64) -> u64) -> Option<usize> {
-    let (words, rest) = bytes.get(at..)?.as_chunks::<8>();
-    let mut at = at;
+fn find(bytes: &[u8], ends: impl Fn(u64) -> u64) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut at = 0;
     for word in words {
         let marks = ends(u64::from_le_bytes(*word)) & HIGH;
         if marks != 0 {
@@ -227,8 +227,11 @@ fn find(bytes: &[u8], at: usize, ends: impl Fn(u64) -> u64) -> Option<usize> {
         at += 8;
     }
     // The last few, with zeros behind them, which end everything.
-    let word = u64::from_le_bytes(*bytes.last_chunk()?);
-    let marks = ends(word.checked_shr(64 - 8 * rest.len() as u32)?) & HIGH;
+    let mut word = [0; 8];
+    for (to, from) in word.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    let marks = ends(u64::from_le_bytes(word)) & HIGH;
     Some(at + marks.trailing_zeros() as usize / 8)
 }
 
@@ -277,7 +280,10 @@ mod tests {
                 for byte in 0..=255 {
                     let mut bytes = vec![filler; len];
                     bytes[at] = byte;
-                    let within = |begin| find(&bytes, begin, &ends).filter(|end| *end < len);
+                    let within = |begin| {
+                        let end = begin + find(&bytes[begin..], &ends)?;
+                        (end < len).then_some(end)
+                    };
                     assert_eq!(within(0), ended_by(byte).then_some(at), "{bytes:?}");
                     assert_eq!(within(at + 1), None, "{bytes:?}");
                 }
@@ -291,18 +297,6 @@ mod tests {
             !byte.is_ascii_graphic() || byte == b'#'
         });
         check(ends_line, b' ', |byte| !(b' '..0x7f).contains(&byte));
-    }
-
-    #[test]
-    fn a_colon_is_found_wherever_it_is() {
-        for len in 0..30 {
-            let mut line = vec![b';'; len];
-            assert_eq!(colon(&line), None);
-            for at in (0..len).rev() {
-                line[at] = b':';
-                assert_eq!(colon(&line), Some(at));
-            }
-        }
     }
 
     #[test]
