@@ -49,6 +49,8 @@ struct Workload {
     requests: usize,
     /// A connection is for one request.
     anew: bool,
+    /// The handler asks for the path, and answers 404 where it knows none.
+    routed: bool,
     most: u64,
 }
 
@@ -58,13 +60,23 @@ const WORKLOADS: &[Workload] = &[
         sends: || SMALL.into(),
         requests: 1,
         anew: false,
+        routed: false,
         most: 1_690,
+    },
+    Workload {
+        name: "routed",
+        sends: || SMALL.into(),
+        requests: 1,
+        anew: false,
+        routed: true,
+        most: 9_999,
     },
     Workload {
         name: "browser",
         sends: || BROWSER.into(),
         requests: 1,
         anew: false,
+        routed: false,
         most: 3_650,
     },
     Workload {
@@ -72,6 +84,7 @@ const WORKLOADS: &[Workload] = &[
         sends: || SMALL.repeat(16).into(),
         requests: 16,
         anew: false,
+        routed: false,
         most: 1_170,
     },
     Workload {
@@ -79,6 +92,7 @@ const WORKLOADS: &[Workload] = &[
         sends: || SMALL.into(),
         requests: 1,
         anew: true,
+        routed: false,
         most: 2_550,
     },
 ];
@@ -195,7 +209,8 @@ fn valgrind_works() -> Result<(), String> {
 /// Lets clients and a server take turns; returns the nanoseconds of the server's a request.
 fn run(server: &str, workload: &Workload, rounds: usize) -> f64 {
     match server {
-        "ebbtide" => rounds_of(&mut ebbtide(), workload, rounds),
+        "ebbtide" if workload.routed => rounds_of(&mut ebbtide(routed), workload, rounds),
+        "ebbtide" => rounds_of(&mut ebbtide(unrouted), workload, rounds),
         _ => rounds_of(&mut Floor::new(), workload, rounds),
     }
 }
@@ -286,15 +301,28 @@ trait Server {
     fn closed(&self) -> u64;
 }
 
+/// The least that a handler can do.
+fn unrouted(_: &Request<'_>) -> Response {
+    Response::text(200, BODY)
+}
+
+/// What most do.
+fn routed(request: &Request<'_>) -> Response {
+    match request.path() {
+        "/" => Response::text(200, "the root"),
+        "/plaintext" => Response::text(200, BODY),
+        _ => Response::text(404, "no such page"),
+    }
+}
+
 /// The server as it is run: everything on that is on by default, and signals.
-fn ebbtide() -> impl Server {
+fn ebbtide(handler: impl Handler) -> impl Server {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener::bind(any, &Options::default()).expect("loopback has a port");
     let addr = listener.local_addr();
     let signals = Signals::install(&STOP_SIGNALS).expect("signals can be caught");
     let real = Real::new(vec![listener], Some(signals)).expect("there are descriptors");
     let inbox = Inbox::new(real.waker());
-    let handler = |_: &Request<'_>| Response::text(200, BODY);
     Ebbtide {
         engine: Engine::new(real, handler, Config::default(), inbox),
         addr,

@@ -12,10 +12,6 @@ use httparse::Header;
 use super::framing::{Conclusion, Gathered};
 use super::{Codec, Head, Inbound, Limits, grammar};
 
-/// Room for the fields of the usual request, for [`Codec::receive_plain`]: browsers send up to
-/// fifteen.
-pub const PLAIN_FIELDS: usize = 16;
-
 impl Codec {
     /// The quick way for the usual request: if `bytes` begin with a whole head of a plain form, it
     /// is what [`receive`](Self::receive) would say of it. `None` says nothing, and changes
@@ -24,27 +20,28 @@ impl Codec {
     pub fn receive_plain<'h, 'b>(
         &mut self,
         bytes: &'b [u8],
-        fields: &'h mut [Header<'b>; PLAIN_FIELDS],
+        fields: &'h mut [Header<'b>],
         limits: &Limits,
     ) -> Option<(usize, Head<'h, 'b>)> {
-        if !matches!(self.inbound, Inbound::Head(scan) if scan.is_fresh()) {
-            return None;
-        }
-        let window = &bytes[..bytes.len().min(limits.head as usize)];
         let room = fields.len().min(usize::from(limits.fields));
-        let parsed = parse(window, &mut fields[..room]);
+        let parsed = if matches!(self.inbound, Inbound::Head(scan) if scan.is_fresh()) {
+            let window = &bytes[..bytes.len().min(limits.head as usize)];
+            parse(window, &mut fields[..room])
+        } else {
+            None
+        };
         if let Some((_, head)) = &parsed {
             #[cfg(any(test, fuzzing, debug_assertions))]
             {
-                use super::Event;
-                let mut fields = [const { std::mem::MaybeUninit::uninit() }; PLAIN_FIELDS];
-                let received = { *self }.receive(bytes, &mut fields, limits);
+                use super::{Event, MAX_FIELDS};
+                let mut fields = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
+                let received = { *self }.receive(bytes, &mut fields[..room], limits);
                 let same = parsed.map(|(len, head)| Ok((len, Event::Head(head))));
                 assert_eq!(Some(received), same, "not httparse's");
             }
             self.accept(head);
         }
-        parsed // where it lies: it is large to move
+        parsed // where it lies, being the one thing that is returned: it is large to move
     }
 }
 
@@ -63,7 +60,11 @@ fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize
     let mut gathered = Gathered::default();
     let mut room = fields.iter_mut();
     while rest.first_chunk() != Some(b"\r\n") {
-        let (name, says) = usual(rest).or_else(|| other(rest))?;
+        let (name, says);
+        match usual(rest) {
+            Some(usual) => (name, says) = usual,
+            None => (name, says) = (other(rest)?, Says::Any),
+        }
         let line = rest.get(name.len() + 1..)?;
         let (mut value, behind) = line.split_at_checked(find(line, ends_line)?)?;
         let (line_end, behind) = behind.split_first_chunk()?;
@@ -143,14 +144,16 @@ fn usual(line: &[u8]) -> Option<(&'static str, Says)> {
     } else if first == USER_AGE && rest.first_chunk() == Some(b"nt:") {
         Some(("User-Agent", Says::Nothing))
     } else {
-        browsers(first, rest)
+        let name = browsers(first, rest)?;
+        let counts = name.len() == "Connection".len();
+        Some((name, if counts { Says::Any } else { Says::Nothing }))
     }
 }
 
 /// The same, of those that browsers send.
 #[inline(never)] // for want of registers
-fn browsers(first: u64, rest: &[u8]) -> Option<(&'static str, Says)> {
-    let name = match first {
+fn browsers(first: u64, rest: &[u8]) -> Option<&'static str> {
+    Some(match first {
         ACCEPT_L if rest.first_chunk() == Some(b"anguage:") => "Accept-Language",
         ACCEPT_E if rest.first_chunk() == Some(b"ncoding:") => "Accept-Encoding",
         REFERER => "Referer",
@@ -160,10 +163,9 @@ fn browsers(first: u64, rest: &[u8]) -> Option<(&'static str, Says)> {
         SEC_FETC if rest.first_chunk() == Some(b"h-Mode:") => "Sec-Fetch-Mode",
         SEC_FETC if rest.first_chunk() == Some(b"h-Site:") => "Sec-Fetch-Site",
         UPGRADE if rest.first_chunk() == Some(b"Insecure-Requests:") => "Upgrade-Insecure-Requests",
-        CONNECTI if rest.first_chunk() == Some(b"on:") => return Some(("Connection", Says::Any)),
+        CONNECTI if rest.first_chunk() == Some(b"on:") => "Connection",
         _ => return None,
-    };
-    Some((name, Says::Nothing))
+    })
 }
 
 // How the lines with these names begin; those that are short have a blank behind the colon.
@@ -184,12 +186,12 @@ const fn word(bytes: &[u8; 8]) -> u64 {
 
 /// Any other name that a line begins with.
 #[inline(never)]
-fn other(line: &[u8]) -> Option<(&str, Says)> {
+fn other(line: &[u8]) -> Option<&str> {
     let len = line.iter().position(|byte| !grammar::is_tchar(*byte))?;
     if len == 0 || line.get(len) != Some(&b':') {
         return None;
     }
-    Some((text(line, 0, len)?, Says::Any))
+    text(line, 0, len)
 }
 
 /// Takes a field that may say something.
