@@ -191,7 +191,7 @@ fn other(line: &[u8]) -> Option<&str> {
     if len == 0 || line.get(len) != Some(&b':') {
         return None;
     }
-    text(line, 0, len)
+    text(line, 0, len).or_else(|| str::from_utf8(line.get(..len)?).ok()) // it may end too soon
 }
 
 /// Takes a field that may say something.
@@ -200,7 +200,7 @@ fn take(name: &str, value: &[u8], gathered: &mut Gathered) -> Option<()> {
     gathered.take(&Header { name, value }).ok()
 }
 
-/// A part of the head that is known to be ASCII.
+/// A part of a head that is known to be ASCII, if what stands around it is there and text as well.
 ///
 /// There is no way to say so but to have it checked once more, which is quick for sixteen bytes at
 /// a time that begin where words do, and else is not: hence so many, with what stands around it.
@@ -299,6 +299,61 @@ mod tests {
             !byte.is_ascii_graphic() || byte == b'#'
         });
         check(ends_line, b' ', |byte| !(b' '..0x7f).contains(&byte));
+    }
+
+    #[test]
+    fn a_name_is_what_stands_there() {
+        for name in [
+            "Accept",
+            "Accept-Encoding",
+            "Accept-Language",
+            "Connection",
+            "Cookie",
+            "Priority",
+            "Referer",
+            "Sec-Fetch-Dest",
+            "Sec-Fetch-Mode",
+            "Sec-Fetch-Site",
+            "Sec-Fetch-User",
+            "Upgrade-Insecure-Requests",
+            "User-Agent",
+            "X",
+        ] {
+            let names = (0..=name.len()).map(|at| {
+                let mut other = name.as_bytes().to_vec();
+                match other.get_mut(at) {
+                    Some(byte) => *byte ^= 1, // which makes no other usual name
+                    None => return name.to_owned(),
+                }
+                String::from_utf8(other).expect("it is ASCII")
+            });
+            for name in names.filter(|name| name.bytes().all(grammar::is_tchar)) {
+                for blank in ["", " ", "  "] {
+                    let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}:{blank}b\r\n\r\n");
+                    let mut fields = [httparse::EMPTY_HEADER; 2];
+                    let (_, head) = parse(head.as_bytes(), &mut fields).expect("it is plain");
+                    assert_eq!(
+                        (head.fields[1].name, head.fields[1].value),
+                        (&*name, &b"b"[..])
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_is_what_stands_there_wherever_that_is() {
+        for shift in 0..16 {
+            for len in 0..40 {
+                let target = format!("/{}", "a".repeat(len));
+                let mut bytes = vec![0xff; shift];
+                bytes.extend(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").bytes());
+                bytes.extend([0xff; 16]);
+                let mut fields = [httparse::EMPTY_HEADER; 1];
+                let (_, head) = parse(&bytes[shift..], &mut fields).expect("it is plain");
+                assert_eq!(head.target, target);
+            }
+        }
     }
 
     #[test]
