@@ -81,6 +81,36 @@ fn websockets_are_told_1001_and_then_get_close_notify() {
     }
 }
 
+/// Of the message nothing can be decrypted yet, and yet it has begun.
+#[cfg(feature = "websocket")]
+#[test]
+fn a_part_of_a_record_is_a_message_that_has_begun() {
+    for version in VERSIONS {
+        for cut in [1, 5, 20] {
+            let folder = Folder::new("tls-websocket-part");
+            let served = serve(&folder, &[]);
+            let config = Arc::new(IDENTITY.client(version));
+            let mut client = websocket(Client::connect(served.addr(), &config));
+            // The session's tickets are read before anything is sent by hand.
+            client.send(Message::text("first")).expect("sent");
+            assert_eq!(client.read().expect("an echo"), Message::text("first"));
+            let frame = [&[0x81, 0x80 | 4, 0, 0, 0, 0][..], b"last"].concat();
+            let record = client.get_mut().records(&frame);
+            client.get_mut().send_raw(&record[..cut]);
+            // Events are served in the order of arrival: once this is answered, that was read.
+            Client::connect(served.addr(), &config).exchange(get("/plaintext").as_slice());
+            served.terminate();
+            served.wait_refused();
+            client.get_mut().send_raw(&record[cut..]);
+            let echo = client.read().expect("an echo");
+            assert_eq!(echo, Message::text("last"), "cut at {cut}, {version:?}");
+            assert_told(client);
+            let (_, report) = served.wait_report(0);
+            assert_eq!((report.dismissed(), report.aborted()), (0, 0));
+        }
+    }
+}
+
 #[test]
 fn a_stream_of_events_ends_with_its_hint_and_then_close_notify() {
     for version in VERSIONS {
