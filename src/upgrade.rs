@@ -115,6 +115,7 @@ pub struct Line<'a> {
     piece: &'a mut Vec<u8>,
     context: Context<'a>,
     timer: Timer,
+    midway: bool,
 }
 
 /// What a tunnel asked for in one call.
@@ -129,12 +130,14 @@ pub(crate) enum Timer {
 }
 
 impl<'a> Line<'a> {
-    /// A line that appends to `out`, in which there is room for `room` bytes.
+    /// A line that appends to `out`, in which there is room for `room` bytes, and whose peer may be
+    /// midway in something.
     pub(crate) const fn new(
         out: &'a mut Vec<u8>,
         room: usize,
         piece: &'a mut Vec<u8>,
         context: Context<'a>,
+        midway: bool,
     ) -> Self {
         Self {
             full: out.len().saturating_add(room),
@@ -142,6 +145,7 @@ impl<'a> Line<'a> {
             piece,
             context,
             timer: Timer::Keep,
+            midway,
         }
     }
 
@@ -197,6 +201,12 @@ impl<'a> Line<'a> {
     /// Whether the server has been told to stop.
     pub fn draining(&self) -> bool {
         self.context.draining()
+    }
+
+    /// Whether a part of a TLS record has arrived: the peer has begun to send something of which
+    /// there is nothing to receive yet. Who says goodbye may want to wait for it.
+    pub const fn midway(&self) -> bool {
+        self.midway
     }
 }
 
@@ -407,7 +417,7 @@ mod tests {
             nth: 1,
             handle: inbox.handle(),
         };
-        let mut line = Line::new(&mut out, 10, &mut piece, context);
+        let mut line = Line::new(&mut out, 10, &mut piece, context, false);
         line.send(b"123456");
         assert_eq!(line.room(), 4);
         line.send(b"123456");

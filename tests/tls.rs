@@ -1,5 +1,5 @@
 //! TLS on real sockets, against the spawned command: curl, openssl and rustls as clients, files
-//! that are wrong, files that change, and the drain.
+//! that are wrong, files that change, and the drain, also of what lives longer than an answer.
 
 #![cfg(all(target_os = "linux", feature = "cli", feature = "tls"))]
 
@@ -13,6 +13,8 @@ mod drain;
 mod files;
 #[path = "tls/others.rs"]
 mod others;
+#[path = "tls/streams.rs"]
+mod streams;
 mod support;
 
 use std::sync::LazyLock;

@@ -36,15 +36,9 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     #[cfg(feature = "rustls")]
     let tls = args.tls.load()?;
     let mut server = bind(args, inherited)?;
-    #[cfg_attr(
-        not(feature = "rustls"),
-        expect(unused_mut, reason = "there is but one")
-    )]
-    let mut scheme = "http";
     #[cfg(feature = "rustls")]
     if let Some(certificates) = &tls {
         server = server.tls(certificates.config());
-        scheme = "https";
     }
     let admin = Admin::bind(&args.admin)?;
     let (ears, timer, supervisor, live) = spawn_deaf(|| {
@@ -58,6 +52,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     if let Some(admin) = &admin {
         log::info!("admin on {}", admin.place());
     }
+    let scheme = args.tls.scheme();
     for addr in server.local_addrs() {
         log::info!("listening on {scheme}://{addr}");
     }

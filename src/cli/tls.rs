@@ -48,6 +48,15 @@ impl TlsFlags {
         }
         Ok(())
     }
+
+    /// What the address of a listener begins with.
+    pub(super) const fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_empty() {
+            "http"
+        } else {
+            "https"
+        }
+    }
 }
 
 #[cfg(feature = "rustls")]

@@ -216,8 +216,9 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             nth: self.conn.served,
             handle: core.inbox.handle(),
         };
-        let room = self.hot.out.room();
-        let mut line = Line::new(&mut self.hot.out.buffer, room, &mut core.piece, context);
+        let midway = core.sys.midway(&self.conn.io);
+        let (room, out) = (self.hot.out.room(), &mut self.hot.out.buffer);
+        let mut line = Line::new(out, room, &mut core.piece, context, midway);
         let next = catch_unwind(AssertUnwindSafe(|| ask(&mut *seat.tunnel, &mut line)));
         let timer = line.timer();
         super::hot::trim(&mut core.piece);

@@ -144,7 +144,8 @@ where
         if self.pull(line) {
             return Next::More;
         }
-        if self.state == State::Leaving && !self.decoder.is_amid() {
+        let half_way = self.decoder.is_amid() || line.midway();
+        if self.state == State::Leaving && !half_way {
             self.close(code::AWAY, GOODBYE, line);
         }
         match self.state {
