@@ -33,7 +33,7 @@
 //!
 //! # Features
 //!
-//! * `cli` (default): the command, `ebbtide serve`.
+//! * `cli` (default): the command, `ebbtide serve`, `ebbtide ctl` and `ebbtide probe`.
 //! * `json`: [`Outcome::to_json`], and `serde::Serialize` for [`Report`] and [`Status`].
 //! * `tls` (default): TLS 1.2 and 1.3 by `Server::tls`, with the cryptography of ring, which needs a
 //!   C compiler and no cmake.

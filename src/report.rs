@@ -120,6 +120,9 @@ impl fmt::Display for Outcome {
             End::Deadline if report.cut == 0 => write!(f, "held to the end, {seconds:.3} s: ")?,
             End::Deadline => write!(f, "{cut} cut in a drain of {seconds:.3} s: ")?,
             End::HookFailed => write!(f, "drained in {seconds:.3} s, but a hook failed: ")?,
+            End::Cut if report.cut == 0 => {
+                write!(f, "cut short after {seconds:.3} s, nothing cut: ")?
+            }
             End::Cut => write!(f, "cut short after {seconds:.3} s, {cut} cut: ")?,
         }
         write!(

@@ -209,6 +209,15 @@ impl Response {
         response
     }
 
+    /// Whether nothing happens when it is dropped.
+    #[inline]
+    pub(crate) const fn owns_nothing(&self) -> bool {
+        matches!(self.body, Body::Static(_) | Body::Empty)
+            && !matches!(self.content_type, Some(Cow::Owned(_)))
+            && self.fields.capacity() == 0
+            && self.mistake.is_none()
+    }
+
     pub(crate) fn note(&mut self, mistake: Mistake) {
         self.mistake.get_or_insert(mistake);
     }

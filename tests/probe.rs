@@ -310,6 +310,17 @@ fn what_cannot_be_made_is_skipped_with_the_reason() {
 }
 
 #[test]
+fn who_skips_every_state_has_not_probed() {
+    let output = probe(&["--states=handler", "--slow-path=/plaintext"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        text.ends_with("\nNothing was probed; 1 state skipped.\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_table_has_a_line_for_each_state_and_a_conclusion() {
     let output = probe(&["--states=fresh,idle", "--connections=2"]);
     let text = String::from_utf8(output.stdout).expect("text");

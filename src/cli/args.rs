@@ -38,8 +38,8 @@ pub enum Command {
 
 /// Serve the demo routes until a signal, then drain.
 ///
-/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /events, /health; and with
-/// --root the files below it.
+/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /events, /ws, /health; and
+/// with --root the files below it.
 ///
 /// Durations are written 250ms, 2s or 1m; sizes 64KiB, 64MiB or 1000 (bytes).
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -369,7 +369,7 @@ where
     bin_name = "ebbtide",
     version,
     about = "An HTTP/1.1 server that stops without losing a request",
-    after_help = AFTER_HELP,
+    after_help = FIRST_HELP,
     max_term_width = 100,
 )]
 struct Cli {
@@ -468,6 +468,14 @@ const LIMITS: &str = "Limits";
 const OUTPUT: &str = "Output";
 
 const AFTER_HELP: &str = include_str!("after-help.txt");
+const FIRST_HELP: &str = "\
+Examples:
+  ebbtide serve
+      On http://127.0.0.1:8080, until Ctrl-C
+  ebbtide probe -- node server.js
+      How that server drains; it listens on $PORT
+
+Each command has a --help of its own, with its flags, examples and exit codes.";
 
 #[cfg(test)]
 mod tests {
@@ -817,8 +825,9 @@ mod tests {
     fn alone_it_prints_help() {
         let help = told("");
         assert!(help.contains("Usage: ebbtide"), "{help}");
-        assert!(help.contains("serve"), "{help}");
-        assert!(help.contains("Exit codes:"), "{help}");
+        for command in ["serve", "ctl", "probe"] {
+            assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        }
     }
 
     #[test]

@@ -34,8 +34,8 @@ impl TlsFlags {
         let (certs, keys) = (self.tls_cert.len(), self.tls_key.len());
         if certs != keys {
             return Err(format!(
-                "--tls-cert: each needs its --tls-key, in the same order; there are {certs} \
-                 certificates and {keys} keys"
+                "--tls-cert: each needs its --tls-key, in the same order; certificates: \
+                 {certs}, keys: {keys}"
             ));
         }
         if certs > 0 && cfg!(not(feature = "rustls")) {
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(flags(0, 0).check(&[SIGHUP]), Ok(()));
         assert_eq!(flags(2, 2).check(&[]), Ok(()));
         let error = flags(2, 1).check(&[]).unwrap_err();
-        assert!(error.ends_with("2 certificates and 1 keys"), "{error}");
+        assert!(error.ends_with("certificates: 2, keys: 1"), "{error}");
         let error = flags(1, 1).check(&[SIGHUP]).unwrap_err();
         assert!(error.starts_with("--signals: "), "{error}");
     }

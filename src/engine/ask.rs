@@ -202,7 +202,12 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     #[inline(always)]
     fn reply(&mut self, mut reply: Option<Reply>) {
         match &mut reply {
-            Some(Reply::Now(response)) => self.begin(response),
+            Some(Reply::Now(response)) => {
+                self.begin(response);
+                if response.owns_nothing() {
+                    mem::forget(reply); // to drop it is to ask each of its parts
+                }
+            }
             Some(Reply::Later(later)) if later.id == self.id && later.nth == self.conn.served => {
                 self.hot.doing = Doing::Asked;
                 self.restart = true;

@@ -200,7 +200,9 @@ impl Output {
         } else {
             self.buffer.clear();
         }
-        self.tail = Tail::None;
+        if !matches!(self.tail, Tail::None) {
+            self.tail = Tail::None; // dropping none is a call
+        }
         self.sent = 0;
         self.blocked = false;
     }

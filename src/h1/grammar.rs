@@ -43,6 +43,43 @@ pub(super) const fn is_blank(byte: u8) -> bool {
 /// (section 4.2.4).
 #[inline]
 pub(super) fn is_authority(value: &[u8]) -> bool {
+    is_usual_authority(value).unwrap_or_else(|| is_any_authority(value))
+}
+
+/// Says so of one with a host of eight or more small letters, digits, hyphens and dots: eight bytes at a
+/// time, for this is on every request's way.
+#[inline]
+fn is_usual_authority(value: &[u8]) -> Option<bool> {
+    let last = u64::from_le_bytes(*value.last_chunk()?);
+    let digits = (!within(last, b'0', b'9') & HIGH).leading_zeros() as usize / 8;
+    let before = value.split_at_checked(value.len() - digits)?.0;
+    let host = match before.split_last() {
+        Some((b':', host)) => host,
+        _ => value, // the digits were the host's
+    };
+    let usual = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        let letters = within(word, b'a', b'z');
+        let others = within(word, b'-', b'9') & !within(word, b'/', b'/');
+        (letters | others) & !word & HIGH == HIGH
+    };
+    let (words, _) = host.as_chunks();
+    (words.iter().all(usual) && usual(host.last_chunk()?)).then_some(true)
+}
+
+/// Marks the bytes from one to another by their high bit, if none of them is above ASCII.
+#[inline(always)]
+const fn within(word: u64, first: u8, last: u8) -> u64 {
+    let from = word.wrapping_add((0x80 - first as u64) * ONES);
+    let beyond = word.wrapping_add((0x7f - last as u64) * ONES);
+    from & !beyond
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGH: u64 = 0x80 * ONES;
+
+#[inline(never)]
+fn is_any_authority(value: &[u8]) -> bool {
     let mut host = value;
     while let [before @ .., b'0'..=b'9'] = host {
         host = before;
@@ -239,6 +276,34 @@ mod tests {
         }
         for value in BAD {
             assert!(!is_authority(value.as_bytes()), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_eight_bytes_at_a_time_is_what_is_taken_one_by_one() {
+        for usual in [
+            "localhost:8080",
+            "www.example.com",
+            "12345678:",
+            "a-b.c-d.e:1",
+        ] {
+            assert_eq!(is_usual_authority(usual.as_bytes()), Some(true), "{usual}");
+            for at in 0..usual.len() {
+                for pair in 0..=u16::MAX {
+                    let mut value = usual.as_bytes().to_vec();
+                    let [byte, after] = pair.to_le_bytes();
+                    value[at] = byte;
+                    if let Some(next) = value.get_mut(at + 1) {
+                        *next = after; // what a carry would reach
+                    }
+                    if is_usual_authority(&value) == Some(true) {
+                        assert!(is_any_authority(&value), "{value:?}");
+                    }
+                }
+            }
+        }
+        for short in ["", "a", "a.b:8080", "1234567", ":12345678", "a:123456789"] {
+            assert_eq!(is_usual_authority(short.as_bytes()), None, "{short}");
         }
     }
 }

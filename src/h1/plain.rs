@@ -12,10 +12,6 @@ use httparse::Header;
 use super::framing::{Conclusion, Gathered};
 use super::{Codec, Head, Inbound, Limits, grammar};
 
-/// Room for the fields of the usual request, for [`Codec::receive_plain`]: browsers send up to
-/// fifteen.
-pub const PLAIN_FIELDS: usize = 16;
-
 impl Codec {
     /// The quick way for the usual request: if `bytes` begin with a whole head of a plain form, it
     /// is what [`receive`](Self::receive) would say of it. `None` says nothing, and changes
@@ -24,27 +20,28 @@ impl Codec {
     pub fn receive_plain<'h, 'b>(
         &mut self,
         bytes: &'b [u8],
-        fields: &'h mut [Header<'b>; PLAIN_FIELDS],
+        fields: &'h mut [Header<'b>],
         limits: &Limits,
     ) -> Option<(usize, Head<'h, 'b>)> {
-        if !matches!(self.inbound, Inbound::Head(scan) if scan.is_fresh()) {
-            return None;
-        }
-        let window = &bytes[..bytes.len().min(limits.head as usize)];
         let room = fields.len().min(usize::from(limits.fields));
-        let parsed = parse(window, &mut fields[..room]);
+        let parsed = if matches!(self.inbound, Inbound::Head(scan) if scan.is_fresh()) {
+            let window = &bytes[..bytes.len().min(limits.head as usize)];
+            parse(window, &mut fields[..room])
+        } else {
+            None
+        };
         if let Some((_, head)) = &parsed {
             #[cfg(any(test, fuzzing, debug_assertions))]
             {
-                use super::Event;
-                let mut fields = [const { std::mem::MaybeUninit::uninit() }; PLAIN_FIELDS];
-                let received = { *self }.receive(bytes, &mut fields, limits);
+                use super::{Event, MAX_FIELDS};
+                let mut fields = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
+                let received = { *self }.receive(bytes, &mut fields[..room], limits);
                 let same = parsed.map(|(len, head)| Ok((len, Event::Head(head))));
                 assert_eq!(Some(received), same, "not httparse's");
             }
             self.accept(head);
         }
-        parsed // where it lies: it is large to move
+        parsed // where it lies, being the one thing that is returned: it is large to move
     }
 }
 
@@ -54,75 +51,60 @@ impl Codec {
 #[inline(never)] // it needs every register there is
 fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize, Head<'h, 'b>)> {
     let method = method(bytes)?;
-    let mut at = method.len() + 1;
-    let target = bytes.get(at..find(bytes, at, ends_target)?)?;
-    if target.first() != Some(&b'/') {
+    let begin = method.len() + 1;
+    let end = begin + find(bytes.get(begin..)?, ends_target)?;
+    let (version, mut rest) = bytes.get(end..)?.split_first_chunk()?;
+    if version != b" HTTP/1.1\r\n" {
         return None;
     }
-    let target = str::from_utf8(target).ok()?;
-    at += target.len();
-    if bytes.get(at..)?.first_chunk() != Some(b" HTTP/1.1\r\n") {
-        return None;
-    }
-    at += b" HTTP/1.1\r\n".len();
     let mut gathered = Gathered::default();
-    let mut count = 0;
-    while bytes.get(at..)?.first_chunk() != Some(b"\r\n") {
-        let end = find(bytes, at, ends_line)?;
-        let line = bytes.get(at..end)?;
-        if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
+    let mut room = fields.iter_mut();
+    while rest.first_chunk() != Some(b"\r\n") {
+        let (name, says);
+        match usual(rest) {
+            Some(usual) => (name, says) = usual,
+            None => (name, says) = (other(rest)?, Says::Any),
+        }
+        let line = rest.get(name.len() + 1..)?;
+        let (mut value, behind) = line.split_at_checked(find(line, ends_line)?)?;
+        let (line_end, behind) = behind.split_first_chunk()?;
+        if line_end != b"\r\n" {
             return None;
         }
-        at = end + 2;
-        let (name, value) = line.split_at_checked(colon(line)?)?;
-        let mut value = value.get(1..)?;
-        if let [b' ', rest @ ..] = value {
-            value = rest;
+        rest = behind;
+        if let [b' ', bare @ ..] = value {
+            value = bare;
         }
         if let [b' ', ..] | [.., b' '] = value {
             value = value.trim_ascii(); // there are no other blanks in it
         }
-        // One length after the other, so that a comparison is one of words.
-        let name = match name.len() {
-            4 if name == b"Host" => {
-                gathered.host(value).ok()?;
-                "Host"
-            }
-            6 if name == b"Accept" => "Accept",
-            6 if name == b"Cookie" => "Cookie",
-            7 if name == b"Referer" => "Referer",
-            8 if name == b"Priority" => "Priority",
-            10 if name == b"User-Agent" => "User-Agent",
-            10 if name == b"Connection" => {
-                gathered.connection(value).ok()?;
-                "Connection"
-            }
-            14 if name == b"Sec-Fetch-Dest" => "Sec-Fetch-Dest",
-            14 if name == b"Sec-Fetch-Mode" => "Sec-Fetch-Mode",
-            14 if name == b"Sec-Fetch-Site" => "Sec-Fetch-Site",
-            15 if name == b"Accept-Encoding" => "Accept-Encoding",
-            15 if name == b"Accept-Language" => "Accept-Language",
-            25 if name == b"Upgrade-Insecure-Requests" => "Upgrade-Insecure-Requests",
-            _ => other(name, value, &mut gathered)?,
-        };
-        *fields.get_mut(count)? = Header { name, value };
-        count += 1;
+        match says {
+            Says::Nothing => {}
+            Says::Host => gathered.host(value).ok()?,
+            Says::Any => take(name, value, &mut gathered)?,
+        }
+        *room.next()? = Header { name, value };
     }
     let Conclusion {
         framing,
         keep_alive,
         expects_continue,
     } = gathered.conclude(1).ok()?;
+    let left = room.len();
+    let count = fields.len() - left;
+    if bytes.get(begin) != Some(&b'/') {
+        return None;
+    }
     let head = Head {
         method,
-        target,
+        target: text(bytes, begin, end)?,
         minor: 1,
         fields: fields.get(..count)?,
         framing,
         keep_alive,
         expects_continue,
     };
-    Some((at + 2, head))
+    Some((bytes.len() - rest.len() + 2, head))
 }
 
 /// The method, if it is one of those that are seen every day.
@@ -141,38 +123,104 @@ fn method(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Takes a field whose name is none that most requests have.
+/// What a field says about its request, as far as its name tells.
+#[derive(Clone, Copy)]
+enum Says {
+    Nothing,
+    Host,
+    Any,
+}
+
+/// The name that a line begins with, up to its colon, if it is one that most requests have, written
+/// as nearly everybody writes it.
+#[inline(always)]
+fn usual(line: &[u8]) -> Option<(&'static str, Says)> {
+    let (first, rest) = line.split_first_chunk::<8>()?;
+    let first = u64::from_le_bytes(*first);
+    if first << 24 == word(b"\0\0\0Host:") {
+        Some(("Host", Says::Host))
+    } else if first == ACCEPT {
+        Some(("Accept", Says::Nothing))
+    } else if first == USER_AGE && rest.first_chunk() == Some(b"nt:") {
+        Some(("User-Agent", Says::Nothing))
+    } else {
+        let name = browsers(first, rest)?;
+        let counts = name.len() == "Connection".len();
+        Some((name, if counts { Says::Any } else { Says::Nothing }))
+    }
+}
+
+/// The same, of those that browsers send.
+#[inline(never)] // for want of registers
+fn browsers(first: u64, rest: &[u8]) -> Option<&'static str> {
+    Some(match first {
+        ACCEPT_L if rest.first_chunk() == Some(b"anguage:") => "Accept-Language",
+        ACCEPT_E if rest.first_chunk() == Some(b"ncoding:") => "Accept-Encoding",
+        REFERER => "Referer",
+        COOKIE => "Cookie",
+        PRIORITY if rest.first() == Some(&b':') => "Priority",
+        SEC_FETC if rest.first_chunk() == Some(b"h-Dest:") => "Sec-Fetch-Dest",
+        SEC_FETC if rest.first_chunk() == Some(b"h-Mode:") => "Sec-Fetch-Mode",
+        SEC_FETC if rest.first_chunk() == Some(b"h-Site:") => "Sec-Fetch-Site",
+        UPGRADE if rest.first_chunk() == Some(b"Insecure-Requests:") => "Upgrade-Insecure-Requests",
+        CONNECTI if rest.first_chunk() == Some(b"on:") => "Connection",
+        _ => return None,
+    })
+}
+
+// How the lines with these names begin; those that are short have a blank behind the colon.
+const ACCEPT: u64 = word(b"Accept: ");
+const ACCEPT_E: u64 = word(b"Accept-E");
+const ACCEPT_L: u64 = word(b"Accept-L");
+const CONNECTI: u64 = word(b"Connecti");
+const COOKIE: u64 = word(b"Cookie: ");
+const PRIORITY: u64 = word(b"Priority");
+const REFERER: u64 = word(b"Referer:");
+const SEC_FETC: u64 = word(b"Sec-Fetc");
+const UPGRADE: u64 = word(b"Upgrade-");
+const USER_AGE: u64 = word(b"User-Age");
+
+const fn word(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
+}
+
+/// Any other name that a line begins with.
 #[inline(never)]
-fn other<'b>(name: &'b [u8], value: &'b [u8], gathered: &mut Gathered) -> Option<&'b str> {
-    if name.is_empty() || !name.iter().all(|byte| grammar::is_tchar(*byte)) {
+fn other(line: &[u8]) -> Option<&str> {
+    let len = line.iter().position(|byte| !grammar::is_tchar(*byte))?;
+    if len == 0 || line.get(len) != Some(&b':') {
         return None;
     }
-    let name = str::from_utf8(name).ok()?;
-    gathered.take(&Header { name, value }).ok()?;
-    Some(name)
+    text(line, 0, len).or_else(|| str::from_utf8(line.get(..len)?).ok()) // it may end too soon
 }
 
-/// The place of the first colon.
+/// Takes a field that may say something.
+#[inline(never)]
+fn take(name: &str, value: &[u8], gathered: &mut Gathered) -> Option<()> {
+    gathered.take(&Header { name, value }).ok()
+}
+
+/// A part of a head that is known to be ASCII, if what stands around it is there and text as well.
+///
+/// There is no way to say so but to have it checked once more, which is quick for sixteen bytes at
+/// a time that begin where words do, and else is not: hence so many, with what stands around it.
 #[inline(always)]
-fn colon(line: &[u8]) -> Option<usize> {
-    let (words, rest) = line.as_chunks::<8>();
-    let mut at = 0;
-    for word in words {
-        let marks = equal(u64::from_le_bytes(*word), b':') & HIGH; // a line is ASCII
-        if marks != 0 {
-            return Some(at + marks.trailing_zeros() as usize / 8);
-        }
-        at += 8;
+fn text(bytes: &[u8], begin: usize, end: usize) -> Option<&str> {
+    let from = bytes.as_ptr().align_offset(8).min(begin);
+    let around = bytes.get(from..)?;
+    let around = around.get(..(end - from).next_multiple_of(16))?;
+    match str::from_utf8(around) {
+        Ok(text) => text.get(begin - from..end - from),
+        Err(_) => None,
     }
-    Some(at + rest.iter().position(|byte| *byte == b':')?)
 }
 
-/// The place of the first byte from `at` on that `ends` marks by its high bit; of those above the
-/// first the marks may be wrong. Behind the last byte there may be one.
+/// The place of the first byte that `ends` marks by its high bit; of those above the first the
+/// marks may be wrong. Behind the last byte there may be one.
 #[inline(always)]
-fn find(bytes: &[u8], at: usize, ends: impl Fn(u64) -> u64) -> Option<usize> {
-    let (words, rest) = bytes.get(at..)?.as_chunks::<8>();
-    let mut at = at;
+fn find(bytes: &[u8], ends: impl Fn(u64) -> u64) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut at = 0;
     for word in words {
         let marks = ends(u64::from_le_bytes(*word)) & HIGH;
         if marks != 0 {
@@ -181,8 +229,11 @@ fn find(bytes: &[u8], at: usize, ends: impl Fn(u64) -> u64) -> Option<usize> {
         at += 8;
     }
     // The last few, with zeros behind them, which end everything.
-    let word = u64::from_le_bytes(*bytes.last_chunk()?);
-    let marks = ends(word.checked_shr(64 - 8 * rest.len() as u32)?) & HIGH;
+    let mut word = [0; 8];
+    for (to, from) in word.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    let marks = ends(u64::from_le_bytes(word)) & HIGH;
     Some(at + marks.trailing_zeros() as usize / 8)
 }
 
@@ -231,7 +282,10 @@ mod tests {
                 for byte in 0..=255 {
                     let mut bytes = vec![filler; len];
                     bytes[at] = byte;
-                    let within = |begin| find(&bytes, begin, &ends).filter(|end| *end < len);
+                    let within = |begin| {
+                        let end = begin + find(&bytes[begin..], &ends)?;
+                        (end < len).then_some(end)
+                    };
                     assert_eq!(within(0), ended_by(byte).then_some(at), "{bytes:?}");
                     assert_eq!(within(at + 1), None, "{bytes:?}");
                 }
@@ -248,13 +302,56 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_is_found_wherever_it_is() {
-        for len in 0..30 {
-            let mut line = vec![b';'; len];
-            assert_eq!(colon(&line), None);
-            for at in (0..len).rev() {
-                line[at] = b':';
-                assert_eq!(colon(&line), Some(at));
+    fn a_name_is_what_stands_there() {
+        for name in [
+            "Accept",
+            "Accept-Encoding",
+            "Accept-Language",
+            "Connection",
+            "Cookie",
+            "Priority",
+            "Referer",
+            "Sec-Fetch-Dest",
+            "Sec-Fetch-Mode",
+            "Sec-Fetch-Site",
+            "Sec-Fetch-User",
+            "Upgrade-Insecure-Requests",
+            "User-Agent",
+            "X",
+        ] {
+            let names = (0..=name.len()).map(|at| {
+                let mut other = name.as_bytes().to_vec();
+                match other.get_mut(at) {
+                    Some(byte) => *byte ^= 1, // which makes no other usual name
+                    None => return name.to_owned(),
+                }
+                String::from_utf8(other).expect("it is ASCII")
+            });
+            for name in names.filter(|name| name.bytes().all(grammar::is_tchar)) {
+                for blank in ["", " ", "  "] {
+                    let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}:{blank}b\r\n\r\n");
+                    let mut fields = [httparse::EMPTY_HEADER; 2];
+                    let (_, head) = parse(head.as_bytes(), &mut fields).expect("it is plain");
+                    assert_eq!(
+                        (head.fields[1].name, head.fields[1].value),
+                        (&*name, &b"b"[..])
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_is_what_stands_there_wherever_that_is() {
+        for shift in 0..16 {
+            for len in 0..40 {
+                let target = format!("/{}", "a".repeat(len));
+                let mut bytes = vec![0xff; shift];
+                bytes.extend(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").bytes());
+                bytes.extend([0xff; 16]);
+                let mut fields = [httparse::EMPTY_HEADER; 1];
+                let (_, head) = parse(&bytes[shift..], &mut fields).expect("it is plain");
+                assert_eq!(head.target, target);
             }
         }
     }

@@ -92,6 +92,15 @@ fn r14_with_a_delay_new_connections_are_answered_first() {
 }
 
 #[test]
+fn r14_a_delay_ends_early_when_nobody_comes() {
+    let served = serve(&["--drain-delay", "20s", "--drain-quiet", "200ms"]);
+    served.terminate();
+    let (_, report) = served.wait_report(0);
+    let took = report.drain_millis();
+    assert!((200..20_000).contains(&took), "{took} ms");
+}
+
+#[test]
 fn r33_a_check_of_health_fails_before_anyone_is_refused() {
     let served = serve(&["--drain-delay", "300ms"]);
     let check = || knock(served.addr(), "/health").map(|response| response.status);

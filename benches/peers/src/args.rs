@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// A handful of connections, for milliseconds: to see that everything works
     #[arg(long, conflicts_with = "quick")]
     tiny: bool,
-    /// Puts the tables into README.md, between its marks, and the plots into benches/peers/results
+    /// Puts tables and plots into benches/peers/results, and a summary into README.md, between its marks
     #[arg(long)]
     pub(crate) publish: bool,
     /// Says which servers there are, and ends

@@ -104,7 +104,8 @@ fn bench(args: &Args) -> Result<(), String> {
     }
     let tables = table::tables(&present, &sheet, &scale, &works, &machine);
     let plots = plot::plots(&present, &sheet, &scale, &works)?;
-    publish::write(&tables, &sheet, &plots, args.publish)?;
+    let summary = table::summary(&present, &sheet, &scale, &machine);
+    publish::write(&summary, &tables, &sheet, &plots, args.publish)?;
     println!("{tables}");
     eprintln!(
         "{:.0} s; all of it is in target/peers",

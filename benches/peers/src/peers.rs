@@ -42,6 +42,10 @@ pub(crate) enum Kind {
     /// A server that drains.
     Other,
     /// A server that has no drain.
+    #[cfg_attr(
+        not(feature = "rivals"),
+        expect(dead_code, reason = "they are all built in")
+    )]
     NoDrain,
 }
 

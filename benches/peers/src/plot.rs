@@ -69,15 +69,17 @@ pub(crate) fn plots(
         if works.contains(&work) {
             let rows = rows(peers, sheet, series);
             let labels: Vec<_> = series.iter().map(|(_, label)| *label).collect();
-            plots.push((
-                file,
-                Sketch::draw(peers, |sketch| sketch.dots(title, &rows, &labels))?,
-            ));
+            let svg = Sketch::draw(peers, |sketch| sketch.dots(title, &rows, &labels))?;
+            plots.push(Plot { file, title, svg });
         }
     }
     if works.contains(&Work::Storm) {
         let svg = Sketch::draw(peers, |sketch| sketch.storms(sheet))?;
-        plots.push(("storm.svg", svg));
+        plots.push(Plot {
+            file: "storm.svg",
+            title: "Requests lost to the signal",
+            svg,
+        });
     }
     Ok(plots)
 }

@@ -1,4 +1,5 @@
-//! Where the results go: files in `target/peers`, and on request the README.
+//! Where the results go: files in `target/peers`, and on request the report beside the plots in
+//! `results`, with a summary of it in the README.
 //!
 //! Knows no figures.
 
@@ -8,11 +9,17 @@ use std::path::Path;
 use crate::peers::out_dir;
 use crate::sheet::Sheet;
 
-/// A plot: the name of its file and the SVG.
-pub(crate) type Plot = (&'static str, String);
+/// A plot.
+pub(crate) struct Plot {
+    /// The name of its file.
+    pub(crate) file: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) svg: String,
+}
 
-/// Writes tables, figures and plots.
+/// Writes tables, figures and plots; the summary only if all is published.
 pub(crate) fn write(
+    summary: &str,
     tables: &str,
     sheet: &Sheet,
     plots: &[Plot],
@@ -24,13 +31,24 @@ pub(crate) fn write(
     put_plots(&out, plots)?;
     if publish {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        put_plots(&package.join("results"), plots)?;
-        put(&package.join("results/figures.csv"), &sheet.to_csv())?;
+        let results = package.join("results");
+        put_plots(&results, plots)?;
+        put(&results.join("figures.csv"), &sheet.to_csv())?;
+        put(&results.join("README.md"), &report(tables, plots))?;
         let readme = package.join("../../README.md");
         let text = fs::read_to_string(&readme).map_err(|error| error.to_string())?;
-        put(&readme, &between_marks(&text, tables)?)?;
+        put(&readme, &between_marks(&text, summary)?)?;
     }
     Ok(())
+}
+
+/// All tables, then all plots, which are files beside it.
+fn report(tables: &str, plots: &[Plot]) -> String {
+    let mut report = format!("{HEAD}\n{}\n", tables.trim());
+    for Plot { file, title, .. } in plots {
+        report += &format!("\n![{title}]({file})\n");
+    }
+    report
 }
 
 /// The text with something else between the marks.
@@ -45,19 +63,40 @@ fn put_plots(dir: &Path, plots: &[Plot]) -> Result<(), String> {
     fs::create_dir_all(dir).map_err(|error| error.to_string())?;
     plots
         .iter()
-        .try_for_each(|(name, svg)| put(&dir.join(name), svg))
+        .try_for_each(|plot| put(&dir.join(plot.file), &plot.svg))
 }
 
 fn put(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+const HEAD: &str = "\
+# ebbtide beside other servers
+
+What `--publish` wrote. How it is measured, and what LOST means, is in [benches/README.md](../../README.md);
+every round's figures are in [figures.csv](figures.csv).
+";
 const BEGIN: &str = "<!-- peers: written by benches/peers -->";
 const END: &str = "<!-- peers: end -->";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_report_shows_every_plot_after_the_tables() {
+        let plot = |file, title| Plot {
+            file,
+            title,
+            svg: String::new(),
+        };
+        let plots = [plot("a.svg", "One"), plot("b.svg", "Two")];
+        let report = report("\ntables\n", &plots);
+        assert!(
+            report.ends_with("\n\ntables\n\n![One](a.svg)\n\n![Two](b.svg)\n"),
+            "{report}"
+        );
+    }
 
     #[test]
     fn only_what_is_between_the_marks_changes() {

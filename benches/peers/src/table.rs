@@ -1,4 +1,4 @@
-//! The tables, in Markdown: what the README shows.
+//! The tables, in Markdown: the README shows the summary, the report has all.
 //!
 //! Knows no plots.
 
@@ -78,6 +78,61 @@ pub(crate) fn tables(
         }
     }
     text
+}
+
+/// One table: of each workload what tells the most, a row for each server.
+pub(crate) fn summary(peers: &[Peer], sheet: &Sheet, scale: &Scale, machine: &Machine) -> String {
+    let thousand = grouped(scale.thousand as f64);
+    let head = BROWSER.len();
+    let mut table = Table::new(
+        &format!(
+            "CPU time is the server's for a request, user and system, in µs. An idle connection is bytes \
+             of process memory; the last FIN is when {} idle clients have all read theirs, in ms after \
+             the signal. Lost are requests, and connections from the backlog, that the signal left \
+             without an answer: with {} busy clients / with as many that pause for 20 ms / with {} busy \
+             and {} that connect anew.",
+            grouped(scale.idle.last().copied().unwrap_or(0) as f64),
+            grouped(scale.busy as f64),
+            scale.staying,
+            scale.anew,
+        ),
+        &[
+            &format!("CPU: {} clients", scale.few),
+            &format!("{thousand} clients"),
+            &format!("head of {head} bytes"),
+            "pipelined by 16",
+            "idle",
+            "last FIN",
+            "lost: requests",
+            "backlog",
+        ],
+    );
+    for peer in peers {
+        let get = |column| sheet.median(&peer.name, column);
+        let cpu = |ask| cell(get(Column::Cpu(ask)), 2);
+        let fate = |fate| {
+            let storms = STORMS.map(|storm| {
+                let range = sheet.range(&peer.name, Column::Storm(storm, fate));
+                let (least, most) = range.unzip();
+                span(least, most)
+            });
+            storms.join(" / ")
+        };
+        table.row(
+            peer,
+            &[
+                cpu(Ask::Few),
+                cpu(Ask::Thousand),
+                cpu(Ask::Browser),
+                cpu(Ask::Pipelined),
+                cell(get(Column::IdleBytes), 0),
+                cell(get(Column::LastFin), 0),
+                fate(Fate::Lost),
+                fate(Fate::Backlog),
+            ],
+        );
+    }
+    introduction(scale, machine) + &table.text
 }
 
 fn introduction(scale: &Scale, machine: &Machine) -> String {
@@ -241,17 +296,16 @@ fn storm(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
             "torn answers",
         ],
     );
-    let storms = [Storm::Busy, Storm::Pausing, Storm::Anew];
     for peer in peers {
         let range = |storm, fate| sheet.range(&peer.name, Column::Storm(storm, fate));
         let mut cells = Vec::new();
-        for storm in storms {
+        for storm in STORMS {
             for fate in [Fate::Lost, Fate::Backlog] {
                 let (least, most) = range(storm, fate).unzip();
                 cells.push(span(least, most));
             }
         }
-        let torn = storms.map(|storm| range(storm, Fate::Torn));
+        let torn = STORMS.map(|storm| range(storm, Fate::Torn));
         let most = torn
             .iter()
             .flatten()
@@ -338,6 +392,9 @@ pub(crate) fn grouped(figure: f64) -> String {
     }
 }
 
+/// In the order of the columns.
+const STORMS: [Storm; 3] = [Storm::Busy, Storm::Pausing, Storm::Anew];
+
 /// A load below which nobody else was there.
 const ALONE: f64 = 0.5;
 
@@ -351,6 +408,23 @@ mod tests {
         assert_eq!(
             text,
             ["0", "7", "1,000", "18,000", "1,234,567", "-4,096", "0"]
+        );
+    }
+
+    #[test]
+    fn the_summary_has_a_cell_for_every_column_and_a_dash_for_what_is_missing() {
+        let mut sheet = Sheet::default();
+        let peers = crate::peers::all();
+        let name = &peers[0].name;
+        sheet.add(name, Column::Cpu(Ask::Few), 6.5);
+        for lost in [3.0, 1_000.0] {
+            sheet.add(name, Column::Storm(Storm::Pausing, Fate::Lost), lost);
+        }
+        let text = summary(&peers[..1], &sheet, &Scale::full(), &Machine::now());
+        let row = text.lines().last().unwrap();
+        assert!(
+            row.ends_with(" | 6.50 | – | – | – | – | – | – / 3–1,000 / – | – / – / – |"),
+            "{row}"
         );
     }
 

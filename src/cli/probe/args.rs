@@ -31,7 +31,7 @@ pub struct Probe {
     #[arg(
         long,
         value_name = "PID",
-        value_parser = clap::value_parser!(i32).range(2..),
+        value_parser = process,
         help_heading = SERVER,
     )]
     pub pid: Option<i32>,
@@ -204,6 +204,16 @@ fn url(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// A process that is neither the first nor a group.
+fn process(text: &str) -> Result<i32, String> {
+    match text.parse() {
+        Ok(pid) if pid > 1 => Ok(pid),
+        _ => Err(format!(
+            "{text:?} is not a process that can be probed; write its id, like 4242"
+        )),
+    }
+}
+
 /// What a request line can have behind its method.
 fn target(text: &str) -> Result<String, String> {
     let path = text.split('?').next().unwrap_or_default();
@@ -299,7 +309,8 @@ Examples:
 Exit codes:
   0  nothing was lost
   1  a request was lost or an answer torn, or the server was still there at the deadline
-  2  bad usage, or there was nothing to probe: it did not come up, ended early, spoke no HTTP";
+  2  bad usage, or there was nothing to probe: it did not come up, ended early, spoke no
+     HTTP, or could be brought into none of the states";
 
 #[cfg(test)]
 mod tests {
@@ -321,6 +332,14 @@ mod tests {
             "http://",
         ] {
             assert!(url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_process_and_groups_are_left_alone() {
+        assert_eq!(process("4242"), Ok(4242));
+        for text in ["1", "0", "-1", "-4242", "nginx", "4294967296", ""] {
+            assert!(process(text).is_err(), "{text}");
         }
     }
 

@@ -42,7 +42,9 @@ use super::{CANNOT, names, say};
 /// Probes, prints what was found, and returns the exit code.
 pub(super) fn probe(args: &Probe) -> ExitCode {
     match carry_out(args) {
-        Ok(report) => ExitCode::from(u8::from(!report.ok)),
+        Ok(report) if report.ok => ExitCode::SUCCESS,
+        Ok(report) if report.skipped() => ExitCode::from(CANNOT),
+        Ok(_) => ExitCode::FAILURE,
         Err(failure) => {
             say(&format!(
                 "ebbtide probe: {}",
@@ -229,7 +231,7 @@ fn investigate(args: &Probe) -> Result<Report, Failure> {
         deadline_ms: args.deadline.as_secs_f64() * 1e3,
         connections: args.connections,
         together,
-        ok: worst != Some(Level::Bad),
+        ok: matches!(worst, Some(Level::Ok | Level::Note)),
         lost: lines.iter().map(|line| line.lost).sum(),
         torn: lines.iter().map(|line| line.torn).sum(),
         states: lines,

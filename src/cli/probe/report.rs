@@ -20,7 +20,7 @@ pub(super) struct Report {
     pub(super) connections: u16,
     /// One server for all states.
     pub(super) together: bool,
-    /// Nothing was lost or torn, and the server stopped each time.
+    /// In one state at least it was probed, nothing was lost or torn, and it stopped each time.
     pub(super) ok: bool,
     /// Requests.
     pub(super) lost: u64,
@@ -132,6 +132,11 @@ pub(super) struct Span {
 }
 
 impl Report {
+    /// Whether there was no state that the server could be brought into.
+    pub(super) fn skipped(&self) -> bool {
+        self.states.iter().all(|line| line.level == Level::Skipped)
+    }
+
     pub(super) fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }

@@ -41,7 +41,7 @@ pub(super) struct Seen {
     pub(super) clients: Vec<Client>,
     /// The moment from which the server could know of the signal.
     pub(super) signalled: Instant,
-    /// When a new connection was refused first.
+    /// When a new connection was refused first, or the exit before that.
     pub(super) door_closed: Option<Instant>,
     pub(super) exit: Option<Exit>,
     /// When the watch ended.
@@ -83,11 +83,12 @@ pub(super) fn run(
     world.drive(process, signalled + plan.pause, over)?;
     world.clients.iter_mut().for_each(Client::finish);
     world.drive(process, signalled + plan.deadline, over)?;
+    let exit = process.exit();
     Ok(Seen {
         clients: world.clients,
         signalled,
-        door_closed: door.closed(),
-        exit: process.exit(),
+        door_closed: door.closed().map(|knocks| knocks.closed(exit)),
+        exit,
         until: Instant::now(),
     })
 }
@@ -229,7 +230,26 @@ impl World {
 #[derive(Debug)]
 struct Door {
     enough: Arc<AtomicBool>,
-    knocks: thread::JoinHandle<Option<Instant>>,
+    knocks: thread::JoinHandle<Option<Knocks>>,
+}
+
+/// What the knocks at a door that closed have shown.
+#[derive(Clone, Copy, Debug)]
+struct Knocks {
+    /// When the last was let in.
+    opened: Option<Instant>,
+    /// When the first was refused.
+    refused: Instant,
+}
+
+impl Knocks {
+    /// When the door closed. A SYN that met it closing had no answer, and the next knock was late:
+    /// if nobody was let in after the exit, it had closed by then.
+    fn closed(self, exit: Option<Exit>) -> Instant {
+        let ended = exit.map(|exit| exit.at);
+        let ended = ended.filter(|at| self.opened.is_none_or(|opened| opened < *at));
+        ended.map_or(self.refused, |at| at.min(self.refused))
+    }
 }
 
 impl Door {
@@ -237,16 +257,20 @@ impl Door {
         let enough = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&enough);
         let knock = move || {
+            let mut opened = None;
             loop {
                 // Once more after the word to stop: what ended just now has closed its door.
                 let last = stop.load(Ordering::Relaxed);
                 match TcpStream::connect_timeout(&addr, KNOCK_LIMIT) {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                        return Some(Instant::now());
+                        let refused = Instant::now();
+                        return Some(Knocks { opened, refused });
                     }
                     _ if last => return None,
-                    _ => thread::sleep(KNOCK_PACE),
+                    Ok(_) => opened = Some(Instant::now()),
+                    Err(_) => {}
                 }
+                thread::sleep(KNOCK_PACE);
             }
         };
         let knocks = thread::Builder::new().name("door".into()).spawn(knock);
@@ -256,8 +280,8 @@ impl Door {
         })
     }
 
-    /// When the first was refused.
-    fn closed(self) -> Option<Instant> {
+    /// What the knocks have shown, if the door closed.
+    fn closed(self) -> Option<Knocks> {
         self.enough.store(true, Ordering::Relaxed);
         // It has nothing that could panic.
         self.knocks.join().ok().flatten()
@@ -278,3 +302,29 @@ const KNOCK_PACE: Duration = Duration::from_millis(2);
 
 /// A listener that is about to close may leave a SYN without an answer.
 const KNOCK_LIMIT: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_is_closed_when_the_server_has_ended_unless_somebody_was_let_in_later() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let exit = |millis| Exit {
+            at: at(millis),
+            code: Some(0),
+            signal: None,
+        };
+        let knocks = |opened: Option<u64>| Knocks {
+            opened: opened.map(at),
+            refused: at(57),
+        };
+        assert_eq!(knocks(Some(1)).closed(Some(exit(4))), at(4));
+        assert_eq!(knocks(None).closed(Some(exit(4))), at(4));
+        assert_eq!(knocks(Some(1)).closed(Some(exit(90))), at(57));
+        assert_eq!(knocks(Some(1)).closed(None), at(57));
+        // A child of it held the listener.
+        assert_eq!(knocks(Some(40)).closed(Some(exit(4))), at(57));
+    }
+}

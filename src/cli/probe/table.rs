@@ -81,6 +81,7 @@ pub(super) fn conclusion(report: &Report) -> String {
     let notes = report.states.iter();
     let notes = notes.filter(|line| line.level == Level::Note).count();
     let mut text = match (report.lost, report.torn) {
+        _ if report.skipped() => "Nothing was probed".to_owned(),
         (0, 0) => "Nothing was lost".to_owned(),
         (lost, 0) => format!("LOST: {}", several(lost, "request")),
         (0, torn) => format!("TORN: {}", several(torn, "answer")),
