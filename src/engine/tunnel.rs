@@ -157,6 +157,19 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
     }
 
+    /// What has arrived comes before the goodbye, also where its event follows the signal's: one
+    /// read, unless the tunnel hears nothing now.
+    fn last_look(&mut self, scratch: &mut [u8]) {
+        let receives = matches!(self.hot.doing, Doing::Tunnel { more: false })
+            && self.hears() == Some(Hears::Yes)
+            && self.hot.leaving.is_none();
+        let waits = self.hot.out.blocked || self.hot.out.is_full() || !self.hot.input.is_empty();
+        if receives && !waits && !self.conn.is(Flag::Eof) {
+            self.conn.set(Flag::Readable);
+            self.read_for_tunnel(scratch);
+        }
+    }
+
     fn receive(&mut self, bytes: &mut [u8]) {
         self.hot.bytes_in += bytes.len() as u64;
         self.restart = true;
@@ -273,6 +286,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
         hot.wake_tunnel();
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
+        if call == Call::Drain {
+            service.last_look(&mut self.scratch);
+        }
         service.call(call);
         let verdict = match service.hot.leaving {
             Some(How::Abort) => Verdict::Leave(How::Abort), // also where it owes bytes

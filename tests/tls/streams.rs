@@ -96,10 +96,7 @@ fn a_part_of_a_record_is_a_message_that_has_begun() {
             assert_eq!(client.read().expect("an echo"), Message::text("first"));
             let frame = [&[0x81, 0x80 | 4, 0, 0, 0, 0][..], b"last"].concat();
             let record = client.get_mut().records(&frame);
-            client.get_mut().send_raw(&record[..cut]);
-            // Events are served in the order of arrival: once this is answered, that was read.
-            Client::connect(served.addr(), &config).exchange(get("/plaintext").as_slice());
-            served.terminate();
+            served.terminate_after(|| client.get_mut().send_raw(&record[..cut]));
             served.wait_refused();
             client.get_mut().send_raw(&record[cut..]);
             let echo = client.read().expect("an echo");

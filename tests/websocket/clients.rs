@@ -74,6 +74,20 @@ fn messages_of_every_size_come_back() {
 }
 
 #[test]
+fn a_message_that_is_in_the_kernel_at_the_signal_is_answered() {
+    let served = Served::start(&["--report", "json"]);
+    let mut client = connect(&served);
+    client.send(Message::text("first")).unwrap();
+    assert_eq!(client.read().unwrap(), Message::text("first"));
+    served.terminate_after(|| client.send(Message::text("last")).unwrap());
+    assert_eq!(client.read().unwrap(), Message::text("last"));
+    assert_eq!(closed(&mut client), Some(CloseCode::Away));
+    drop(client);
+    let (_, report) = served.wait_report(0);
+    assert_eq!((report.dismissed(), report.aborted()), (0, 0));
+}
+
+#[test]
 fn three_hundred_at_once_each_get_their_own() {
     let served = Served::start(&[]);
     let mut clients: Vec<_> = (0..300).map(|_| connect(&served)).collect();
