@@ -211,8 +211,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: nothing more can be heard of any connection.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        self.count_from_the_end();
-        let timeout = self.timeout();
+        let before = self.core.sys.now();
+        self.count_from_the_end(before);
+        let timeout = self.timeout(before);
         let mut ready = mem::take(&mut self.ready);
         self.core.sys.wait(timeout, &mut ready)?;
         let now = self.core.sys.now();
@@ -253,8 +254,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// Whoever was answered or let in by the last turn has been idle since its end, not since its
     /// beginning, if it was long or held up: the idle grace of a drain counts from the answer.
-    fn count_from_the_end(&mut self) {
-        let now = self.core.sys.now();
+    fn count_from_the_end(&mut self, now: Tick) {
         if now != self.turned {
             for phase in [Phase::Idle, Phase::Fresh] {
                 self.tracker.restart(phase, self.turned, now);
@@ -263,11 +263,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// How long this turn may wait.
-    fn timeout(&self) -> Option<u32> {
+    fn timeout(&self, now: Tick) -> Option<u32> {
         if !self.again.is_empty() || self.accepting.ready() {
             return Some(0);
         }
-        let now = self.core.sys.now();
         let plan = self.plan(now);
         // Where it is the limit on connections, room comes by a close alone.
         let full = self.tracker.len() >= self.core.config.limits.connections;

@@ -216,6 +216,25 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     /// One read, into the loop's scratch, and what it gives is parsed where it lies.
     #[inline(always)]
     fn read(&mut self, scratch: &mut [u8]) {
+        let Some(n) = self.pull(scratch) else {
+            return;
+        };
+        self.conn.clear(Flag::LastLook);
+        if self.hot.input.is_empty() {
+            let used = self.feed(&scratch[..n]);
+            if used < n {
+                self.hot.input.extend_from_slice(&scratch[used..n]);
+            }
+        } else {
+            self.hot.input.extend_from_slice(&scratch[..n]);
+            self.hot.starved = false;
+        }
+    }
+
+    /// One read: how many bytes it gave, or `None` if it gave none, and then what that means is
+    /// noted.
+    #[inline(always)]
+    pub(super) fn pull(&mut self, scratch: &mut [u8]) -> Option<usize> {
         let mut interrupted = 0;
         let read = loop {
             match self.core.sys.read(&mut self.conn.io, scratch) {
@@ -238,21 +257,13 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                 if S::SHORT_READ_DRAINS && n < scratch.len() && !self.conn.is(Flag::ReadClosed) {
                     self.conn.clear(Flag::Readable);
                 }
-                self.conn.clear(Flag::LastLook);
                 self.core.report.bytes_in += n as u64;
-                if self.hot.input.is_empty() {
-                    let used = self.feed(&scratch[..n]);
-                    if used < n {
-                        self.hot.input.extend_from_slice(&scratch[used..n]);
-                    }
-                } else {
-                    self.hot.input.extend_from_slice(&scratch[..n]);
-                    self.hot.starved = false;
-                }
+                return Some(n);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.conn.clear(Flag::Readable);
             }
+            // Plain HTTP where TLS is spoken: before any request, and so before any tunnel.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => self.refuse(400, error),
             Err(_) => {
                 self.core.report.left += 1;
@@ -260,6 +271,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                 self.hot.out.reset();
             }
         }
+        None
     }
 
     /// Parses what was set aside.

@@ -4,14 +4,12 @@
 //! and nothing is read while the output is full. Awake, it is in the phase of those who owe bytes,
 //! and in theirs alone; asleep it has its seat and no more. Knows no protocol that one upgrades to.
 
-use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Engine;
 use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, How, NIL};
-use super::output::RETRIES;
 use super::seats::Hears;
 use super::serve::{Service, Stopped, Verdict};
 use crate::drain::{self, Stage};
@@ -123,37 +121,8 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
 
     /// One read, given to the tunnel where it lies.
     fn read_for_tunnel(&mut self, scratch: &mut [u8]) {
-        let mut interrupted = 0;
-        let read = loop {
-            match self.core.sys.read(&mut self.conn.io, scratch) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::Interrupted && interrupted < RETRIES =>
-                {
-                    interrupted += 1;
-                }
-                read => break read,
-            }
-        };
-        match read {
-            Ok(0) => {
-                self.conn.clear(Flag::Readable);
-                self.conn.set(Flag::Eof);
-            }
-            Ok(n) => {
-                if S::SHORT_READ_DRAINS && n < scratch.len() && !self.conn.is(Flag::ReadClosed) {
-                    self.conn.clear(Flag::Readable);
-                }
-                self.core.report.bytes_in += n as u64;
-                self.receive(&mut scratch[..n]);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.conn.clear(Flag::Readable);
-            }
-            Err(_) => {
-                self.core.report.left += 1;
-                self.hot.leaving = Some(How::Gone);
-                self.hot.out.reset();
-            }
+        if let Some(n) = self.pull(scratch) {
+            self.receive(&mut scratch[..n]);
         }
     }
 

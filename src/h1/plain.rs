@@ -145,8 +145,9 @@ fn usual(line: &[u8]) -> Option<(&'static str, Says)> {
         Some(("User-Agent", Says::Nothing))
     } else {
         let name = browsers(first, rest)?;
-        let counts = name.len() == "Connection".len();
-        Some((name, if counts { Says::Any } else { Says::Nothing }))
+        // The one of them that says something, told by its length.
+        let connection = name.len() == "Connection".len();
+        Some((name, if connection { Says::Any } else { Says::Nothing }))
     }
 }
 
