@@ -8,16 +8,15 @@
 
 mod support;
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
+use support::cost::{anonymous, connections, tell};
 use support::served::Served;
 use support::{GET, HELLO, PATIENCE, get};
 
@@ -41,7 +40,7 @@ const EVENTS: usize = 5;
 #[test]
 fn fifteen_thousand_streams_cost_little_and_end_together() {
     let _alone = alone();
-    let many = connections();
+    let many = connections(MANY);
     let served = serve(&["--report", "json"]);
     let mut streams = Vec::with_capacity(many);
     let mut memory = Vec::new();
@@ -127,7 +126,7 @@ fn fifteen_thousand_streams_cost_little_and_end_together() {
 #[test]
 fn ten_thousand_slow_handlers_cost_little() {
     let _alone = alone();
-    let more = (FEW + COUNTED).min(connections());
+    let more = (FEW + COUNTED).min(connections(MANY));
     let served = serve(&[]);
     let mut waiting = Vec::with_capacity(more);
     let mut memory = Vec::new();
@@ -213,42 +212,14 @@ fn serve(flags: &[&str]) -> Served {
     Served::start(&[flags, &listeners].concat())
 }
 
-/// How many connections the limit on open files allows; see `tests/memory.rs`.
-fn connections() -> usize {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let files = soft.max(hard.min(20_000));
-    setrlimit(Resource::RLIMIT_NOFILE, files, hard).unwrap();
-    let room = usize::try_from(files).unwrap().saturating_sub(256);
-    if room < MANY {
-        tell(&format!(
-            "{room} connections instead of {MANY}: no more open files are allowed"
-        ));
-    }
-    room.min(MANY)
-}
-
 fn connect(addr: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(addr).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
-/// The anonymous memory of a process that is resident, in bytes; see `tests/memory.rs`.
-fn anonymous(pid: i32) -> usize {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = rollup.lines().find_map(|l| l.strip_prefix("Anonymous:"));
-    let kib = line.and_then(|l| l.trim().strip_suffix(" kB")).unwrap();
-    kib.trim().parse::<usize>().unwrap() * 1024
-}
-
 /// The CPU time that a process has used.
 fn cpu(pid: i32) -> Duration {
     let clock = clock_getcpuclockid(Pid::from_raw(pid)).unwrap();
     clock_gettime(clock).unwrap().into()
-}
-
-/// Prints a figure, past the test harness: a figure is worth showing when the test passes.
-fn tell(line: &str) {
-    let line = format!("fanout: {line}\n");
-    io::stderr().write_all(line.as_bytes()).unwrap();
 }

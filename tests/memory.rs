@@ -7,14 +7,13 @@
 
 mod support;
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
+use support::cost::{anonymous, connections, tell};
 use support::served::Served;
 use support::{GET, HELLO, PATIENCE, get};
 
@@ -39,7 +38,7 @@ const UNDER_WAY: usize = 50;
 
 #[test]
 fn idle_connections_cost_little_and_leave_at_once() {
-    let many = connections();
+    let many = connections(MANY);
     let listeners = ["--listen", "127.0.0.1:0"].repeat(LISTENERS);
     let flags = ["--report", "json", "--idle-timeout", "10m"];
     let served = Served::start(&[&flags[..], &listeners].concat());
@@ -109,21 +108,6 @@ fn leave(served: &Served, mut idle: Vec<TcpStream>, mut busy: Vec<TcpStream>) {
     assert_eq!(report.aborted(), 0);
 }
 
-/// How many connections the limit on open files allows, here and in the command, which inherits
-/// it. Raises the limit as far as it goes without privileges.
-fn connections() -> usize {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let files = soft.max(hard.min(20_000));
-    setrlimit(Resource::RLIMIT_NOFILE, files, hard).unwrap();
-    let room = usize::try_from(files).unwrap().saturating_sub(256);
-    if room < MANY {
-        tell(&format!(
-            "{room} connections instead of {MANY}: no more open files are allowed"
-        ));
-    }
-    room.min(MANY)
-}
-
 fn connect(addr: SocketAddr) -> TcpStream {
     let client = TcpStream::connect(addr).unwrap();
     client.set_nodelay(true).unwrap();
@@ -140,19 +124,4 @@ fn assert_answered(client: &mut TcpStream) {
     let mut answer = [0; 1024];
     let n = client.read(&mut answer).unwrap();
     assert!(answer[..n].ends_with(HELLO), "{:?}", &answer[..n]);
-}
-
-/// The anonymous memory of a process that is resident, in bytes: its heap and stacks, without the
-/// program's own pages.
-fn anonymous(pid: i32) -> usize {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = rollup.lines().find_map(|l| l.strip_prefix("Anonymous:"));
-    let kib = line.and_then(|l| l.trim().strip_suffix(" kB")).unwrap();
-    kib.trim().parse::<usize>().unwrap() * 1024
-}
-
-/// Prints a figure, past the test harness: a figure is worth showing when the test passes.
-fn tell(line: &str) {
-    let line = format!("memory: {line}\n");
-    io::stderr().write_all(line.as_bytes()).unwrap();
 }

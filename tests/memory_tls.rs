@@ -11,14 +11,11 @@ mod certificates;
 mod client;
 mod support;
 
-use std::fs;
-use std::io::{self, Write};
 use std::sync::Arc;
-
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use certificates::{Folder, Identity, TLS12, TLS13, flag};
 use client::Client;
+use support::cost::{anonymous, connections, tell};
 use support::served::Served;
 use support::{GET, HELLO};
 
@@ -38,7 +35,7 @@ const MOST: f64 = 5_000.0;
 
 #[test]
 fn idle_tls_connections_cost_little_more_than_rustls() {
-    let many = connections();
+    let many = connections(MANY);
     let folder = Folder::new("tls-memory");
     let identity = Identity::new(&["localhost"]);
     let (cert, key) = folder.identity("localhost", &identity);
@@ -78,31 +75,4 @@ fn idle_tls_connections_cost_little_more_than_rustls() {
         let (_, report) = served.wait_report(0);
         assert_eq!(report.answered(), all as i64);
     }
-}
-
-/// How many connections the limit on open files allows, here and in the command, which inherits
-/// it.
-fn connections() -> usize {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let files = soft.max(hard.min(20_000));
-    setrlimit(Resource::RLIMIT_NOFILE, files, hard).unwrap();
-    let room = usize::try_from(files).unwrap().saturating_sub(256);
-    if room < MANY {
-        tell(&format!("{room} connections instead of {MANY}"));
-    }
-    room.min(MANY)
-}
-
-/// The anonymous memory of a process that is resident, in bytes.
-fn anonymous(pid: i32) -> usize {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = rollup.lines().find_map(|l| l.strip_prefix("Anonymous:"));
-    let kib = line.and_then(|l| l.trim().strip_suffix(" kB")).unwrap();
-    kib.trim().parse::<usize>().unwrap() * 1024
-}
-
-/// Prints a figure, past the test harness.
-fn tell(line: &str) {
-    let line = format!("memory: {line}\n");
-    io::stderr().write_all(line.as_bytes()).unwrap();
 }

@@ -9,6 +9,8 @@
 )]
 
 pub(crate) mod client;
+#[cfg(target_os = "linux")]
+pub(crate) mod cost;
 pub(crate) mod report;
 pub(crate) mod response;
 pub(crate) mod served;

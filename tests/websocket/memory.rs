@@ -1,15 +1,13 @@
 //! What ten thousand idle WebSockets cost the command as the kernel sees it, and how they leave.
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::frames::{CLOSE, close, frames, text};
 use super::room::HANDSHAKE;
 use super::support::PATIENCE;
+use super::support::cost::{anonymous, connections, tell};
 use super::support::served::Served;
 
 /// WebSockets at most.
@@ -25,7 +23,7 @@ const MOST: f64 = 250.0;
 
 #[test]
 fn idle_ones_cost_little_and_leave_with_their_close() {
-    let many = room();
+    let many = connections(MANY);
     let served = Served::start(&["--report", "json"]);
     let handshake = HANDSHAKE.replace("/chat", "/ws");
     let mut clients = Vec::with_capacity(many);
@@ -78,32 +76,4 @@ fn idle_ones_cost_little_and_leave_with_their_close() {
     ));
     assert_eq!((report.dismissed(), report.aborted()), (0, 0));
     assert!(told < Duration::from_secs(5), "{told:?}");
-}
-
-/// How many the limit on open files allows, here and in the command, which inherits it.
-fn room() -> usize {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let files = soft.max(hard.min(20_000));
-    setrlimit(Resource::RLIMIT_NOFILE, files, hard).unwrap();
-    let room = usize::try_from(files).unwrap().saturating_sub(256);
-    if room < MANY {
-        tell(&format!(
-            "{room} WebSockets instead of {MANY}: no more open files are allowed"
-        ));
-    }
-    room.min(MANY)
-}
-
-/// The anonymous memory of a process that is resident, in bytes.
-fn anonymous(pid: i32) -> usize {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = rollup.lines().find_map(|l| l.strip_prefix("Anonymous:"));
-    let kib = line.and_then(|l| l.trim().strip_suffix(" kB")).unwrap();
-    kib.trim().parse::<usize>().unwrap() * 1024
-}
-
-/// Prints a figure, past the test harness: a figure is worth showing when the test passes.
-fn tell(line: &str) {
-    let line = format!("websocket: {line}\n");
-    io::stderr().write_all(line.as_bytes()).unwrap();
 }
