@@ -374,7 +374,8 @@ fn a_narrow_terminal_gets_a_short_line_and_no_color_no_colours() {
 
 #[test]
 fn a_terminal_that_cannot_erase_is_written_to_like_a_file() {
-    let watched = Watched::start(200, "dumb", &[], &[]);
+    // Whoever builds and tests is taken to want colours where a terminal has them: this has not.
+    let watched = Watched::start(200, "dumb", &[("CI", "true")], &[]);
     let client = Client::connect(watched.addr());
     client.send(&get("/delay/1500"));
     Client::connect(watched.addr()).exchange(0, GET);

@@ -12,7 +12,7 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::AutoStream;
-use env_logger::{Builder, Env, Target};
+use env_logger::{Builder, Env, Target, WriteStyle};
 use log::{Level, Record};
 
 use super::screen;
@@ -35,16 +35,27 @@ pub fn init(watched: bool) {
     });
     if watched {
         builder.target(Target::Pipe(Box::new(ToScreen)));
-        if !matches!(
-            env::var("RUST_LOG_STYLE").as_deref(),
-            Ok("always" | "never")
-        ) {
-            // As it would be without the pipe: by the terminal, NO_COLOR and the like.
-            builder.write_style(AutoStream::choice(&io::stderr()).into());
-        }
+    }
+    if !matches!(
+        env::var("RUST_LOG_STYLE").as_deref(),
+        Ok("always" | "never")
+    ) {
+        builder.write_style(colours());
     }
     if let Err(error) = builder.try_init() {
         log::debug!("{error}");
+    }
+}
+
+/// Whether the log is coloured, unless `RUST_LOG_STYLE` says so: by what stderr is, NO_COLOR and
+/// the like. A service that builds and tests (`CI`) may show colours, but a terminal that says it
+/// cannot is believed there too, unless they are asked for (`CLICOLOR_FORCE`).
+fn colours() -> WriteStyle {
+    let forced = env::var_os("CLICOLOR_FORCE").is_some();
+    if forced || screen::obeys() {
+        AutoStream::choice(&io::stderr()).into()
+    } else {
+        WriteStyle::Never
     }
 }
 

@@ -32,10 +32,15 @@ static SCREEN: Mutex<Screen> = Mutex::new(Screen {
 /// Looks what stderr is, and says whether lines can be rewritten there: a server that goes on for
 /// some time has something to show in one. Until then it is written to like a file.
 pub(super) fn open() -> bool {
-    let term = env::var_os("TERM").unwrap_or_default();
-    let rewrites = io::stderr().is_terminal() && !term.is_empty() && term != "dumb";
+    let rewrites = io::stderr().is_terminal() && obeys();
     lock().rewrites = rewrites;
     rewrites
+}
+
+/// Whether a terminal of this kind obeys more than the end of a line.
+pub(super) fn obeys() -> bool {
+    let term = env::var_os("TERM").unwrap_or_default();
+    !term.is_empty() && term != "dumb"
 }
 
 /// Writes what stays: whole lines, above the one that is rewritten.
