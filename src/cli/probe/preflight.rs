@@ -73,7 +73,7 @@ pub(super) fn wait(
                 words: process.last_words(),
             });
         }
-        thread::sleep(TURN);
+        thread::sleep(TURN); // nothing tells when somebody else's server listens
     }
 }
 

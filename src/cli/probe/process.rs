@@ -7,12 +7,14 @@
 //! Knows nothing of what the server says.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -141,6 +143,7 @@ impl Process {
             if all_stopped(self.pid) {
                 return Ok(());
             }
+            // Only a parent is told, and of its child alone: not of a group.
             thread::sleep(TURN);
         }
         Err(io::ErrorKind::TimedOut.into())
@@ -262,15 +265,17 @@ fn all_stopped(group: Pid) -> bool {
 #[derive(Debug, Default)]
 struct Words {
     kept: Arc<Mutex<VecDeque<u8>>>,
-    /// Ends with the last process that could write there.
-    listener: Option<JoinHandle<()>>,
+    /// Disconnected when the last process that could write there has ended.
+    end: Option<Receiver<Infallible>>,
 }
 
 impl Words {
     fn listen(mut from: impl Read + Send + 'static) -> Self {
         let kept = Arc::new(Mutex::new(VecDeque::new()));
         let all = Arc::clone(&kept);
+        let (until_the_end, end) = mpsc::channel();
         let listen = move || {
+            let _until_the_end = until_the_end;
             let mut chunk = [0; 4096];
             while let Ok(len @ 1..) = from.read(&mut chunk) {
                 let mut kept = lock(&all);
@@ -282,16 +287,14 @@ impl Words {
         Self {
             kept,
             // Without a thread the pipe is closed, and nobody waits for us either.
-            listener: thread::Builder::new().spawn(listen).ok(),
+            end: thread::Builder::new().spawn(listen).ok().map(|_| end),
         }
     }
 
     /// The last line. A server that has ended has written it, and the thread may be about to read.
     fn last(&self) -> String {
-        let limit = Instant::now() + LAST_WORDS;
-        let reads = |thread: &JoinHandle<()>| !thread.is_finished();
-        while self.listener.as_ref().is_some_and(reads) && Instant::now() < limit {
-            thread::sleep(TURN);
+        if let Some(end) = &self.end {
+            let _ = end.recv_timeout(LAST_WORDS); // nothing is ever sent: it ends or takes too long
         }
         let kept: Vec<u8> = lock(&self.kept).iter().copied().collect();
         let text = String::from_utf8_lossy(&kept);

@@ -270,7 +270,7 @@ impl Door {
                     Ok(_) => opened = Some(Instant::now()),
                     Err(_) => {}
                 }
-                thread::sleep(KNOCK_PACE);
+                thread::sleep(KNOCK_PACE); // nothing tells when somebody else's door closes
             }
         };
         let knocks = thread::Builder::new().name("door".into()).spawn(knock);
