@@ -1,6 +1,6 @@
 //! A peer that breaks off at any byte of an exchange, and bytes that come in any pieces.
 
-use ebbtide::sys::sim::{Act, Faults, ResetAt};
+use ebbtide::sys::sim::{Faults, ResetAt};
 
 use crate::sim_support::Lab;
 use crate::sim_support::dice::Dice;
@@ -105,18 +105,9 @@ fn the_same_bytes_in_any_pieces_are_answered_the_same() {
         assert_eq!(lab.got(peer), answers, "cut at {cut}");
     }
     for seed in 0..200 {
-        let mut dice = Dice::new(seed);
         let mut lab = Lab::new();
         let peer = lab.connect();
-        let (mut at, mut rest) = (0, requests.as_str());
-        while !rest.is_empty() {
-            let most = rest.len().min(40) as u32;
-            let (piece, behind) = rest.split_at(1 + dice.below(most) as usize);
-            lab.sim().at(at, Act::Send(peer, piece.to_owned().into()));
-            rest = behind;
-            at += dice.below(3);
-        }
-        lab.until(at);
+        let at = lab.send_in_pieces(peer, &requests, &mut Dice::new(seed));
         assert_eq!(undated(lab.sim().got(peer), at), answers, "seed {seed}");
     }
 }

@@ -23,6 +23,7 @@ use ebbtide::tracker::Phase;
 use ebbtide::{Drain, Limits, Response, Times};
 
 use self::app::App;
+use self::dice::Dice;
 
 /// A signal that stops the server.
 pub(crate) const SIGTERM: i32 = 15;
@@ -197,6 +198,22 @@ impl<H: Handler> Lab<H> {
     pub(crate) fn send(&mut self, peer: PeerId, bytes: impl Into<Bytes>) {
         self.sim().send(peer, bytes);
         self.now();
+    }
+
+    /// Bytes of a peer in pieces of any size, some in the same moment and some later, and all that
+    /// comes of them. Returns when the last piece was there, at the latest.
+    #[track_caller]
+    pub(crate) fn send_in_pieces(&mut self, peer: PeerId, bytes: &str, dice: &mut Dice) -> u32 {
+        let (mut at, mut rest) = (self.millis(), bytes);
+        while !rest.is_empty() {
+            let most = rest.len().min(40) as u32;
+            let (piece, behind) = rest.split_at(1 + dice.below(most) as usize);
+            self.sim().at(at, Act::Send(peer, piece.to_owned().into()));
+            rest = behind;
+            at += dice.below(3);
+        }
+        self.until(at);
+        at
     }
 
     /// A peer that is connected, has sent these bytes, and whatever came of it.
