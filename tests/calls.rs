@@ -1,7 +1,8 @@
 //! What requests and connections cost the command in system calls, as strace counts them.
 //!
 //! Three a request: the wait, the read, the write. The kernel is asked to watch a connection once
-//! in its life. Counted by the difference between runs, so that starting and stopping cancel out.
+//! in its life, and an idle one leaves a drain in four: a last look, our FIN, whether the peer has
+//! it, and the close. Counted by the difference between runs, so that starting and stopping cancel out.
 //! Without strace the test says so and passes.
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
@@ -12,6 +13,7 @@ use std::io::{self, BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -43,12 +45,36 @@ fn a_request_costs_three_calls_and_a_connection_one_watch() {
     assert_eq!(connections.get("epoll_ctl"), Some(&20), "{connections:?}");
 }
 
+#[test]
+fn an_idle_connection_leaves_in_four_calls() {
+    if let Err(reason) = strace_works() {
+        tell(&format!("skipped: {reason}"));
+        return;
+    }
+    let left = difference(&count_calls(204, 1), &count_calls(4, 1));
+    tell(&format!("200 connections of one request: {left:?}"));
+    // The request is one read more, and the waits are few: many leave in one.
+    let expected = [
+        ("recvfrom", 400),
+        ("shutdown", 200),
+        ("getpeername", 200),
+        ("close", 200),
+    ];
+    for (name, calls) in expected {
+        assert_eq!(left.get(name), Some(&calls), "{name}: {left:?}");
+    }
+    let others = ["getsockname", "ioctl", "setsockopt"];
+    for name in others {
+        assert_eq!(left.get(name), None, "{name}: {left:?}");
+    }
+}
+
 /// Calls that two runs may differ by for no reason but the moment: whether two connections arrive
 /// in one wait or in two, whether a thread finds a lock taken.
 const NOISE: i64 = 40;
 
 /// Runs the command under strace, makes the connections, asks on each as often as said, one
-/// request at a time, and stops it.
+/// request at a time, and stops it; they close when it has.
 fn count_calls(connections: usize, requests: usize) -> Calls {
     let mut traced = Traced::start();
     let mut clients: Vec<_> = (0..connections).map(|_| connect(traced.addr)).collect();
@@ -57,7 +83,11 @@ fn count_calls(connections: usize, requests: usize) -> Calls {
             ask(client);
         }
     }
-    traced.stop();
+    traced.signal();
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "more than was asked for");
+    }
+    traced.wait();
     parse(&fs::read_to_string(&traced.summary).unwrap())
 }
 
@@ -73,7 +103,9 @@ struct Traced {
 
 impl Traced {
     fn start() -> Self {
-        let summary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calls.txt");
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let summary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("calls-{run}.txt"));
         let mut strace = Command::new("strace")
             .args(["-f", "-c", "-o"])
             .arg(&summary)
@@ -105,8 +137,11 @@ impl Traced {
         }
     }
 
-    fn stop(&mut self) {
+    fn signal(&self) {
         kill(self.command, Signal::SIGTERM).unwrap();
+    }
+
+    fn wait(&mut self) {
         let status = self.strace.wait().unwrap();
         assert!(status.success(), "{status}");
     }
@@ -114,7 +149,7 @@ impl Traced {
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        // Reaped by `stop`, unless the test has failed before.
+        // Reaped by `wait`, unless the test has failed before.
         if let Ok(None) = self.strace.try_wait() {
             // One of them gone takes the other along; what is gone need not be killed.
             let _ = kill(self.command, Signal::SIGKILL);

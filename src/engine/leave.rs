@@ -62,6 +62,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
+        // Both have closed and everything is acknowledged: what is unread is of no use, and a close
+        // resets nobody any more. A drain that closes very many is spared a read for each.
+        if stopping
+            && conn.is(Flag::ReadClosed)
+            && self.core.sys.unacknowledged(&conn.io) == Some(0)
+        {
+            return self.leave(id, How::Gone, now);
+        }
         let limit = self.core.config.limits.linger_bytes;
         let mut reads = LINGER_READS;
         let mut over = false;

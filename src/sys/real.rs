@@ -960,4 +960,29 @@ mod tests {
         world.fill(&mut io);
         assert!(world.real.unacknowledged(&io).is_some_and(|owed| owed > 0));
     }
+    /// What the end of a linger in a drain builds on.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_close_resets_nobody_once_both_have_closed_whatever_is_unread() {
+        let mut world = World::new();
+        for over in [true, false] {
+            let (mut client, mut io, who) = world.connected();
+            if over {
+                world.real.finish(&mut io).unwrap();
+            }
+            client.write_all(b"crosses our FIN").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            world.wait_for(who, |event| event.read_closed);
+            if over {
+                while world.real.unacknowledged(&io) != Some(0) {
+                    world.wait_for(who, |_| true);
+                }
+            }
+            world.real.close(io);
+            let ended = client.read(&mut [0]).map_err(|error| error.kind());
+            let reset = Err(ErrorKind::ConnectionReset);
+            assert_eq!(ended, if over { Ok(0) } else { reset });
+            assert_eq!(client.take_error().unwrap().map(|error| error.kind()), None);
+        }
+    }
 }

@@ -177,7 +177,9 @@ impl Sys for Sim {
         self.totals.closed += 1;
         let row = self.opened(io);
         row.ours = Ours::Closed;
-        let unread = row.inbox.len() > 0;
+        // Where both have closed and ours is acknowledged, there is nothing left to reset.
+        let over = row.heard == Heard::Fin && row.told == Told::Fin && row.unacknowledged() == 0;
+        let unread = row.inbox.len() > 0 && !over;
         row.inbox = Default::default();
         if unread {
             self.cut(PeerId(io));
