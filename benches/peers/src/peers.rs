@@ -86,6 +86,7 @@ pub(crate) fn all() -> Vec<Peer> {
     };
     let mut peers = vec![
         here("epoll (floor)", Floor, floor::epoll),
+        here("epoll, polite (floor)", Floor, floor::epoll_polite),
         here("mio (floor)", Floor, floor::mio),
         here("mio + httparse (floor)", Floor, floor::mio_httparse),
         here("ebbtide", Ours, ebbtide),

@@ -1,6 +1,6 @@
 //! The floors: loops that are no HTTP servers, written for this bench, to show what the system calls
 //! cost, and what httparse adds. Each answers a request head with the same bytes, and on SIGTERM
-//! closes everything and ends.
+//! closes everything and ends; one of them waits until its peers have closed too.
 //!
 //! They know no paths: a request that others delay is answered at once.
 
@@ -13,7 +13,7 @@ use std::io;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-pub(crate) use self::epoll::epoll;
+pub(crate) use self::epoll::{epoll, epoll_polite};
 pub(crate) use self::mio::{mio, mio_httparse};
 
 /// What is answered: no `Date`, for a floor reads no clock.
