@@ -96,6 +96,9 @@
 //!   those of plain TCP. The engine asks one thing more: whether a record or a handshake has begun
 //!   of which it has seen nothing ([`Sys::midway`](sys::Sys::midway)); such a connection is not
 //!   idle, and has the time of a head.
+//! * **What begins like a head and turns out to be none**, a line end in two pieces or a TLS record
+//!   without data, has the time of a head from its first byte, and does not make the connection idle
+//!   anew: such a peer would never be idle for long, and could hold a drain.
 //! * **Limits** are at most five days, because moments are 32-bit milliseconds and the age of
 //!   whoever waits without a limit is capped well below their wrap.
 

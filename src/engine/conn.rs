@@ -21,29 +21,33 @@ pub(super) struct Conn<I> {
     /// it was not asked.
     pub(super) owed: u32,
     pub(super) peer: Peer,
-    flags: u8,
+    /// What is said by [`Flag`], and above it how many empty lines came since the last request.
+    flags: u16,
 }
 
 /// One thing that is remembered about a socket.
 #[derive(Clone, Copy)]
-#[repr(u8)]
+#[repr(u16)]
 pub(super) enum Flag {
     /// There may be bytes to read: an edge said so, and no read has said otherwise.
     Readable = 1,
     /// A read gave the peer's FIN.
-    Eof = 2,
+    Eof = 1 << 1,
     /// An event said that the peer's FIN is there, maybe behind bytes: no further edge will come.
-    ReadClosed = 64,
+    ReadClosed = 1 << 2,
     /// It is in the queue of those who had more to give than their share.
-    Queued = 4,
+    Queued = 1 << 3,
     /// We have sent our FIN.
-    Finished = 8,
+    Finished = 1 << 4,
     /// It leaves, if one more read gives nothing.
-    LastLook = 16,
+    LastLook = 1 << 5,
     /// Its linger is over, but the peer has not acknowledged everything.
-    Overdue = 32,
+    Overdue = 1 << 6,
     /// It was upgraded: a tunnel has it.
-    Tunnel = 128,
+    Tunnel = 1 << 7,
+    /// What has begun to arrive is a handshake: once that is over, the wait for the first byte
+    /// begins anew.
+    Handshake = 1 << 8,
 }
 
 impl<I> Conn<I> {
@@ -61,7 +65,7 @@ impl<I> Conn<I> {
 
     #[inline]
     pub(super) const fn is(&self, flag: Flag) -> bool {
-        self.flags & flag as u8 != 0
+        self.flags & flag as u16 != 0
     }
 
     /// The seat of its tunnel, if it was upgraded.
@@ -92,11 +96,33 @@ impl<I> Conn<I> {
 
     #[inline]
     pub(super) const fn set(&mut self, flag: Flag) {
-        self.flags |= flag as u8;
+        self.flags |= flag as u16;
     }
 
     #[inline]
     pub(super) const fn clear(&mut self, flag: Flag) {
-        self.flags &= !(flag as u8);
+        self.flags &= !(flag as u16);
+    }
+
+    /// Clears it, and says whether it was set.
+    pub(super) const fn take(&mut self, flag: Flag) -> bool {
+        let was = self.is(flag);
+        self.clear(flag);
+        was
+    }
+
+    /// How many empty lines came since the last request.
+    #[inline]
+    pub(super) const fn empty_lines(&self) -> u8 {
+        (self.flags >> EMPTY_LINES) as u8
+    }
+
+    #[inline]
+    pub(super) const fn set_empty_lines(&mut self, count: u8) {
+        self.flags = self.flags & FLAGS | (count as u16) << EMPTY_LINES;
     }
 }
+
+/// Where the count of empty lines begins: it has four bits.
+const EMPTY_LINES: u32 = 12;
+const FLAGS: u16 = (1 << EMPTY_LINES) - 1;

@@ -48,11 +48,12 @@ pub use self::stop::HOOK_GRACE;
 use crate::config::Config;
 use crate::date::Date;
 use crate::drain::{self, LAST_CALL, Stage};
+use crate::h1::Codec;
 use crate::handler::Handler;
 use crate::hooks::Runner;
 use crate::later::{Handle, Inbox};
 use crate::report::{Outcome, Report};
-use crate::sys::{Ready, Sys, Who};
+use crate::sys::{Midway, Ready, Sys, Who};
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Counts, Phase, Tracker};
 
@@ -333,6 +334,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             return self.linger(id, now);
         }
         let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        if conn.empty_lines() > 0 {
+            hot.codec = Codec::after_empty_lines(conn.empty_lines());
+            conn.set_empty_lines(0);
+        }
         if conn.is(Flag::Tunnel) {
             hot.wake_tunnel();
         }
@@ -356,15 +361,28 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             self.pool.give_back(hot, false);
             return self.leave(id, how, now);
         }
+        // Something had begun to arrive, and no request came of it yet.
+        let had_begun = !restart && self.tracker.phase(id) == Some(Phase::Head);
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
         let mut phase = phase(&hot, conn.served);
-        // A record of which a part has arrived is a request that has begun, and a handshake too.
-        if matches!(phase, Phase::Fresh | Phase::Idle) && self.core.sys.midway(&conn.io) {
-            phase = Phase::Head;
+        if matches!(phase, Phase::Fresh | Phase::Idle) {
+            let begun = match self.core.sys.midway(&conn.io) {
+                Midway::Handshake => {
+                    conn.set(Flag::Handshake);
+                    true
+                }
+                Midway::Record => true,
+                // It keeps the time it has, or its peer would never be idle for long.
+                Midway::Nothing => !conn.take(Flag::Handshake) && had_begun,
+            };
+            if begun {
+                phase = Phase::Head;
+            }
         }
         if matches!(phase, Phase::Fresh | Phase::Idle) {
+            conn.set_empty_lines(hot.codec.empty_lines());
             self.pool.give_back(hot, true);
         } else if phase == Phase::Tunnel {
             self.fall_asleep(id, hot);

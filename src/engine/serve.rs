@@ -13,7 +13,7 @@ use super::hot::{Doing, Hot, How};
 use super::output::{Flushed, RETRIES};
 use crate::h1::{EMPTY_HEADER, Event, Header, MAX_FIELDS};
 use crate::handler::Handler;
-use crate::sys::Sys;
+use crate::sys::{Midway, Sys};
 use crate::tick::Tick;
 use crate::tracker::ConnId;
 
@@ -201,7 +201,8 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         if self.conn.is(Flag::Eof) {
             self.ended();
         } else if self.conn.is(Flag::LastLook) && self.hot.input.is_empty() {
-            if self.hot.codec.is_blank() && !self.core.sys.midway(&self.conn.io) {
+            let begun = self.core.sys.midway(&self.conn.io) != Midway::Nothing;
+            if self.hot.codec.is_blank() && !begun {
                 // At once: a request that arrives between this look and the FIN is lost.
                 if self.hot.out.is_empty() && self.core.sys.finish(&mut self.conn.io).is_ok() {
                     self.conn.set(Flag::Finished);

@@ -17,7 +17,7 @@ use crate::h1::ResponseHead;
 use crate::handler::Handler;
 use crate::response::{Body, Response};
 use crate::source::Context;
-use crate::sys::Sys;
+use crate::sys::{Midway, Sys};
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Phase};
 use crate::upgrade::{Line, Next, Timer, Tunnel};
@@ -198,7 +198,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             nth: self.conn.served,
             handle: core.inbox.handle(),
         };
-        let midway = core.sys.midway(&self.conn.io);
+        let midway = core.sys.midway(&self.conn.io) != Midway::Nothing;
         let (room, out) = (self.hot.out.room(), &mut self.hot.out.buffer);
         let mut line = Line::new(out, room, &mut core.piece, context, midway);
         let next = catch_unwind(AssertUnwindSafe(|| ask(&mut *seat.tunnel, &mut line)));

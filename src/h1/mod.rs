@@ -230,15 +230,35 @@ impl Codec {
 /// Where the connection stands.
 impl Codec {
     /// Whether the connection is between requests, and no byte of the next was seen: then nothing
-    /// need be kept of it, and a default codec takes its place.
-    ///
-    /// Empty lines that were consumed do not count, though a codec that is kept remembers their
-    /// number. Another connection must begin with a default codec, not with this one.
+    /// need be kept of it but [`empty_lines`](Self::empty_lines), and a codec made from that takes
+    /// its place; another connection begins with a default one.
     #[inline]
     pub fn is_blank(&self) -> bool {
         matches!(self.inbound, Inbound::Head(scan) if scan.is_fresh())
             && self.outbound == Outbound::Head
             && !self.last
+    }
+
+    /// How many empty lines were consumed before a head of which no byte was seen. There may be two,
+    /// however they come, so whoever keeps nothing else of a blank codec keeps this.
+    #[inline]
+    pub const fn empty_lines(&self) -> u8 {
+        match self.inbound {
+            Inbound::Head(scan) => scan.empty_lines(),
+            _ => 0,
+        }
+    }
+
+    /// A blank codec that has consumed so many empty lines.
+    #[inline]
+    pub const fn after_empty_lines(count: u8) -> Self {
+        Self {
+            inbound: Inbound::Head(Scan::after_empty_lines(count)),
+            outbound: Outbound::Head,
+            last: false,
+            http10: false,
+            head_request: false,
+        }
     }
 
     /// Whether bytes of a head were seen, but not all.

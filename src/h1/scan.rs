@@ -28,6 +28,22 @@ impl Scan {
         self.at == 0
     }
 
+    /// As a scan is that has skipped so many empty lines and seen nothing else.
+    #[inline]
+    pub(super) const fn after_empty_lines(empty_lines: u8) -> Self {
+        Self {
+            at: 0,
+            line: 0,
+            empty_lines,
+        }
+    }
+
+    /// How many empty lines were skipped.
+    #[inline]
+    pub(super) const fn empty_lines(self) -> u8 {
+        self.empty_lines
+    }
+
     /// Skips empty lines at the front of `bytes`, and returns how many bytes that is: RFC 9112
     /// (section 2.2) asks for one, as old clients send one too many after a body.
     ///
@@ -93,7 +109,7 @@ impl Scan {
 
 /// Two, not the one of the RFC, for a client that ends its body with one line and begins the next
 /// request with another; no more, as nothing that speaks HTTP sends more.
-const MAX_EMPTY_LINES: u8 = 2;
+pub(super) const MAX_EMPTY_LINES: u8 = 2;
 
 #[cfg(test)]
 mod tests {

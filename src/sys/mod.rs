@@ -55,6 +55,17 @@ pub struct Ready {
     pub gone: bool,
 }
 
+/// What a peer has begun, of which no read gives anything yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Midway {
+    /// Nothing.
+    Nothing,
+    /// A handshake: it has begun to arrive, or waits for its turn.
+    Handshake,
+    /// A record, of which a part has arrived.
+    Record,
+}
+
 /// Why there was nothing to accept.
 #[derive(Debug)]
 pub enum AcceptError {
@@ -130,11 +141,11 @@ pub trait Sys {
     /// `WouldBlock`, `Interrupted`, and those of a broken connection.
     fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Whether the peer has begun something of which no read gives anything yet: a part of a TLS
-    /// record has arrived, or of a handshake. Such a connection is not idle.
-    fn midway(&self, io: &Self::Io) -> bool {
+    /// Whether the peer has begun something of which no read gives anything yet. Such a connection
+    /// is not idle.
+    fn midway(&self, io: &Self::Io) -> Midway {
         let _ = io;
-        false
+        Midway::Nothing
     }
 
     /// Says that we have written our last byte: FIN.

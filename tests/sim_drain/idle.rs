@@ -5,7 +5,7 @@ use ebbtide::config::Config;
 use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
 use ebbtide::tracker::Phase;
 
-use crate::sim_support::wire::{GET, ok_close, post};
+use crate::sim_support::wire::{GET, ok_close, post, timed_out};
 use crate::sim_support::{Lab, SIGTERM, ms};
 
 /// A peer whose FIN comes so much later than ours that what it sends meanwhile crosses ours.
@@ -275,4 +275,19 @@ fn a_spread_serves_those_who_still_wait_with_close() {
     // It took the place of the one that would have been closed next.
     let report = lab.drains_at(2_000);
     assert_eq!(report.closed_idle, 9);
+}
+
+#[test]
+fn line_ends_in_pieces_hold_a_drain_no_longer_than_a_head_may_take() {
+    let mut lab = Lab::new();
+    let peer = lab.idle();
+    lab.until(1_000);
+    for n in 0..2 {
+        lab.sim().at(1_000 + n * 500, Act::Send(peer, "\r".into()));
+        lab.sim().at(1_490 + n * 500, Act::Send(peer, "\n".into()));
+    }
+    lab.sim().signal(SIGTERM);
+    let report = lab.drains_at(3_000);
+    assert_eq!(lab.got_then(peer), timed_out());
+    assert_eq!((report.timed_out, report.cut), (1, 0));
 }

@@ -320,6 +320,26 @@ fn empty_lines_before_a_request_are_skipped() {
 }
 
 #[test]
+fn three_empty_lines_are_refused_however_they_are_cut() {
+    let request = format!("\r\n\r\n\r\n{GET}");
+    let refusal = text_close("400 Bad Request", "malformed head\n");
+    for cut in 0..request.len() {
+        for reused in [false, true] {
+            let mut lab = Lab::new();
+            let peer = if reused { lab.idle() } else { lab.connect() };
+            lab.send(peer, request[..cut].to_owned());
+            lab.send(peer, request[cut..].to_owned());
+            let got = if reused {
+                lab.got_then(peer)
+            } else {
+                lab.got(peer)
+            };
+            assert_eq!(got, refusal, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_closed() {
     let mut lab = Lab::new();
     let peer = lab.ask(GET.to_owned() + "nonsense\r\n\r\n" + GET);

@@ -5,7 +5,7 @@ use ebbtide::tracker::Phase;
 use ebbtide::{Limits, Response, Times};
 
 use crate::sim_support::wire::{
-    self, CHUNKED, GET, chunk, get, ok, ok_close, post_head, timed_out, unavailable,
+    self, CHUNKED, GET, chunk, get, ok, ok_close, post_head, text_close, timed_out, unavailable,
 };
 use crate::sim_support::{EVERYTHING, Lab, ms, reluctant, silent};
 
@@ -44,11 +44,58 @@ fn an_idle_connection_is_closed_without_a_word() {
 fn empty_lines_do_not_keep_an_idle_connection() {
     let mut lab = Lab::new();
     let peer = lab.idle();
-    for second in 1..100 {
+    for second in [30, 60] {
         lab.sim().at(second * 1_000, Act::Send(peer, "\r\n".into()));
     }
     lives_until(&mut lab, peer, 75_000);
+    assert_eq!(lab.got_then(peer), "");
     lab.finished_at(peer, 75_000);
+}
+
+#[test]
+fn the_third_empty_line_is_too_many_whenever_it_comes() {
+    let mut lab = Lab::new();
+    let peer = lab.idle();
+    for second in [1, 2, 3] {
+        lab.sim().at(second * 1_000, Act::Send(peer, "\r\n".into()));
+    }
+    lives_until(&mut lab, peer, 3_000);
+    let refusal = text_close("400 Bad Request", "malformed head\n");
+    assert_eq!(lab.got_then(peer), refusal);
+    lab.finished_at(peer, 3_000);
+}
+
+#[test]
+fn a_line_end_in_two_pieces_has_the_time_of_one_head() {
+    for reused in [false, true] {
+        let mut lab = Lab::new();
+        let peer = if reused { lab.idle() } else { lab.connect() };
+        for (at, byte) in [(5_000, "\r"), (9_000, "\n"), (12_000, "\r"), (14_000, "\n")] {
+            lab.sim().at(at, Act::Send(peer, byte.into()));
+        }
+        lives_until(&mut lab, peer, 15_000);
+        let got = if reused {
+            lab.got_then(peer)
+        } else {
+            lab.got(peer)
+        };
+        assert_eq!(got, timed_out());
+        lab.finished_at(peer, 15_000);
+    }
+}
+
+#[test]
+fn a_request_behind_a_line_end_in_two_pieces_is_answered() {
+    let mut lab = Lab::new();
+    let peer = lab.idle();
+    for (at, bytes) in [(5_000, "\r"), (9_000, "\n"), (14_999, GET)] {
+        lab.sim().at(at, Act::Send(peer, bytes.into()));
+    }
+    lab.until(15_000);
+    assert_eq!(lab.got_then(peer), ok("hello\n"));
+    // And is idle from there on.
+    lives_until(&mut lab, peer, 89_999);
+    lab.finished_at(peer, 89_999);
 }
 
 #[test]

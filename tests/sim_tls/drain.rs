@@ -7,7 +7,7 @@ use ebbtide::{Drain, End};
 
 use crate::certificates::{TLS12, TLS13, VERSIONS};
 use crate::lab::{Client, IDENTITY, Lab};
-use crate::sim_support::wire::{GET, get, ok, ok_close, pattern, post_head};
+use crate::sim_support::wire::{GET, get, ok, ok_close, pattern, post_head, timed_out};
 use crate::sim_support::{ms, reluctant, silent};
 
 /// The record of a request, in two pieces.
@@ -152,6 +152,29 @@ fn a_handshake_that_does_not_is_given_up_after_the_time_of_a_head() {
     let outcome = lab.ends_at(3_000);
     assert_eq!((outcome.code(), outcome.report.timed_out), (0, 1));
     lab.reset(&client);
+}
+
+#[test]
+fn records_without_a_request_have_the_time_of_one_head() {
+    let mut lab = Lab::new();
+    let mut client = lab.idle(&TLS13);
+    for at in [5_000, 10_000] {
+        client.tls.refresh_traffic_keys().expect("it is 1.3");
+        let update = client.flight();
+        lab.until(at);
+        lab.sim().send(client.peer, update[..9].to_vec());
+        lab.pass(4_000);
+        assert_eq!(lab.count(Phase::Head), 1, "at {at}");
+        lab.sim().send(client.peer, update[9..].to_vec());
+        lab.talk(&mut client);
+        assert_eq!(client.error, None);
+    }
+    lab.until(14_999);
+    assert_eq!(lab.count(Phase::Head), 1);
+    lab.until(15_000);
+    lab.talk(&mut client);
+    assert_eq!(client.take_text(), timed_out());
+    lab.finished(&client);
 }
 
 #[test]

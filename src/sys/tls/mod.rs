@@ -33,7 +33,7 @@ use self::handshakes::Handshakes;
 use self::io::{Over, RETRIES, State, flush, is_passing, send};
 use self::session::{MAX_PARTIAL, Session};
 use crate::peer::Peer;
-use crate::sys::{AcceptError, Ready, Sys, Who};
+use crate::sys::{AcceptError, Midway, Ready, Sys, Who};
 use crate::tick::Tick;
 use crate::tracker::ConnId;
 
@@ -287,11 +287,12 @@ impl<S: Sys> Sys for Tls<S> {
 
     /// Whether a handshake or a record has begun to arrive and is not complete, or waits for its
     /// turn.
-    fn midway(&self, io: &Self::Io) -> bool {
+    fn midway(&self, io: &Self::Io) -> Midway {
         match &io.state {
-            State::New => io.ticket.is_some(),
-            State::Open(session) => session.is_shaking() || !session.partial().is_empty(),
-            State::Plain | State::Over(_) => false,
+            State::New if io.ticket.is_some() => Midway::Handshake,
+            State::Open(session) if session.is_shaking() => Midway::Handshake,
+            State::Open(session) if !session.partial().is_empty() => Midway::Record,
+            _ => Midway::Nothing,
         }
     }
 
