@@ -64,28 +64,36 @@ enum Route {
 
 impl Route {
     fn of(path: &str) -> Option<Self> {
-        let mut parts = path.strip_prefix('/')?.split('/');
-        let route = match (parts.next()?, parts.next(), parts.next()) {
-            ("plaintext", None, None) => Self::Plaintext,
-            ("json", None, None) => Self::Json,
-            ("echo", None, None) => Self::Echo,
-            ("events", None, None) => Self::Events,
-            ("health", None, None) => Self::Health,
+        Some(match path {
+            "/plaintext" => Self::Plaintext,
+            "/json" => Self::Json,
+            "/echo" => Self::Echo,
+            "/events" => Self::Events,
+            "/health" => Self::Health,
             #[cfg(feature = "websocket")]
-            ("ws", None, None) => Self::WebSocket,
-            ("delay", Some(millis), None) => Self::Delay {
-                millis: number(millis)?,
+            "/ws" => Self::WebSocket,
+            _ => return Self::with_numbers(path),
+        })
+    }
+
+    fn with_numbers(path: &str) -> Option<Self> {
+        let (name, numbers) = path.strip_prefix('/')?.split_once('/')?;
+        Some(match name {
+            "delay" => Self::Delay {
+                millis: number(numbers)?,
             },
-            ("bytes", Some(length), None) => Self::Bytes {
-                length: number(length)?,
+            "bytes" => Self::Bytes {
+                length: number(numbers)?,
             },
-            ("stream", Some(chunks), Some(millis)) => Self::Stream {
-                chunks: number(chunks)?,
-                millis: number(millis)?,
-            },
+            "stream" => {
+                let (chunks, millis) = numbers.split_once('/')?;
+                Self::Stream {
+                    chunks: number(chunks)?,
+                    millis: number(millis)?,
+                }
+            }
             _ => return None,
-        };
-        parts.next().is_none().then_some(route)
+        })
     }
 
     const fn allow(self) -> &'static str {
@@ -309,6 +317,9 @@ mod tests {
             ("/bytes/99999999999999999999999", None),
             ("/stream/3", None),
             ("/stream/3/20/1", None),
+            ("/stream//20", None),
+            ("/delay/1/2", None),
+            ("//plaintext", None),
             ("/plain%zztext", None),
         ];
         for (path, route) in cases {

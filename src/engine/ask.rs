@@ -78,7 +78,12 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     /// Answers the readiness check, if that is what is asked for.
     #[inline(never)]
     fn check_health(&mut self, head: &Head<'_, '_>) -> bool {
-        let asked = Some(head.path()) == self.core.config.health.as_deref()
+        let is_asked_for = |path: &str| {
+            // In origin-form a target begins with its path: most are told without finding its end.
+            let may_be = head.target.starts_with(path) || !head.target.starts_with('/');
+            may_be && head.path() == path
+        };
+        let asked = self.core.config.health.as_deref().is_some_and(is_asked_for)
             && matches!(head.method, "GET" | "HEAD")
             && head.framing == Framing::None;
         if asked {
