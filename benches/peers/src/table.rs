@@ -236,8 +236,9 @@ fn drain(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
     let mut table = Table::new(
         &format!(
             "Idle connections: bytes of process memory for each, from {least} to {most}; then the \
-             drain of {most} idle ones with {} requests under way. The floors just close, and answer \
-             what others delay at once.",
+             drain of {most} idle ones with {} requests under way. The floors just close, but for the \
+             polite one, which says FIN and waits for its peers'; they answer at once what others \
+             delay.",
             scale.active
         ),
         &[
