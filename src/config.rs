@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::drain::{NEVER, Policy, Timeouts};
+use crate::drain::{IDLE_GRACE, NEVER, Policy, Timeouts};
 use crate::h1;
 use crate::hooks::Hooks;
 use crate::response::Response;
@@ -256,7 +256,7 @@ impl Default for Drain {
         Self(Policy {
             notice: 0,
             quiet: NEVER,
-            idle_grace: whole(Duration::from_millis(25)),
+            idle_grace: IDLE_GRACE,
             head: 2_000,
             linger: 250,
             spread: 0,

@@ -72,6 +72,14 @@ pub struct Policy {
 /// milliseconds, which lets a client that has just connected send what it connected for.
 pub const FRESH_GRACE: u32 = 25;
 
+/// The idle grace unless one is chosen: 25 milliseconds in full, with moments that are cut to one.
+pub const IDLE_GRACE: u32 = 26;
+
+/// How long a connection stays whose answer ended while the server drains and had begun before, so
+/// that it did not say close, in milliseconds: long enough for a client that asks again at once,
+/// and short enough for one that waits for the end to see it within 20.
+pub const PARTING_GRACE: u32 = 15;
+
 /// How long half-done handshakes may complete once new ones are turned away: a millisecond in full,
 /// with moments that are cut to one.
 pub const LAST_CALL: u32 = 2;
@@ -320,6 +328,13 @@ pub fn due(
         Phase::Body | Phase::Handler | Phase::Reply | Phase::Tunnel => return normal,
     };
     Some(normal.map_or(sooner, |normal| normal.min(sooner)))
+}
+
+/// When a connection leaves that becomes idle now, while the server drains. `None`: with the other
+/// idle ones, which were given a longer grace than the usual.
+pub fn parting(policy: &Policy, now: Tick) -> Option<Tick> {
+    let usual = policy.idle_grace <= IDLE_GRACE;
+    usual.then(|| now.after(policy.idle_grace.min(PARTING_GRACE)))
 }
 
 /// The moment within a spread at which the oldest of `now` connections leaves, when there were

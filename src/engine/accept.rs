@@ -18,6 +18,8 @@ pub(super) struct Accepting {
     more: Vec<bool>,
     /// Out of descriptors, or as many connections as there may be: since when.
     pub(super) full: Option<Tick>,
+    /// The listener that has the first turn next.
+    first: usize,
     /// When the last connection was accepted.
     pub(super) came: Tick,
     /// The listeners are still open.
@@ -31,6 +33,7 @@ impl Accepting {
         Self {
             more: vec![true; listeners],
             full: None,
+            first: 0,
             came: Tick::default(),
             open: true,
             exhausted: false,
@@ -77,11 +80,20 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if !self.accepting.ready() {
             return;
         }
+        // In a drain who waits in a backlog is let in all the same: no more than that can come, and
+        // a listener that closes resets them.
+        let limit = match self.core.draining {
+            true => usize::MAX,
+            false => self.core.config.limits.connections,
+        };
         let mut left = ACCEPTS;
-        for listener in 0..self.accepting.more.len() {
+        let listeners = self.accepting.more.len();
+        let first = self.accepting.first;
+        self.accepting.first = (first + 1) % listeners;
+        for listener in (first..listeners).chain(0..first) {
             while self.accepting.more[listener] && left > 0 {
                 left -= 1;
-                if self.tracker.len() >= self.core.config.limits.connections {
+                if self.tracker.len() >= limit {
                     self.accepting.full = Some(now);
                     return;
                 }

@@ -8,7 +8,6 @@ use std::fmt::Display;
 use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::conn::Flag;
 use super::hot::{Doing, Hot, How, NOTED, discard};
 use super::kept::Like;
 use super::output::small;
@@ -343,13 +342,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             self.hot.leaving = Some(How::Polite);
             return;
         }
-        self.hot.next_request(self.now);
-        if self.core.leave_when_done() {
-            // Its head was sent before the server was told to stop and did not say close: after one
-            // last look the connection is closed all the same.
-            self.conn.set(Flag::LastLook);
-            self.conn.set(Flag::Readable);
-        }
+        self.hot.next_request();
     }
 
     /// Asks the source for the next piece. False: it had none, but did not say so.
@@ -486,7 +479,8 @@ fn own_up(response: &mut Response) {
     if let Some(mistake) = &response.mistake {
         log::error!("an answer cannot be written: {mistake}");
     }
-    *response = Response::text(500, "the server made a mistake\n");
+    let instead = Response::text(500, "the server made a mistake\n");
+    discard(mem::replace(response, instead));
 }
 
 /// How often in a row a source may say that there is more and add nothing.

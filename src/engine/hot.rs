@@ -35,6 +35,8 @@ pub(super) struct Hot {
     pub(super) leaving: Option<How>,
     /// When the first byte of this request was read.
     pub(super) begun: Tick,
+    /// When bytes were last read.
+    pub(super) heard: Tick,
     /// How often in a row its source had nothing, and said that there is more.
     pub(super) empty_fills: u32,
     /// Bytes of this request received, from its head's end on, and of its answer sent.
@@ -92,15 +94,16 @@ impl Hot {
     }
 
     /// Forgets the request that was on it; what was read behind it and what is still to be
-    /// written stays.
+    /// written stays. What there is of the next was read with the last bytes, if there is any: else
+    /// this is blank.
     #[inline(always)]
-    pub(super) fn next_request(&mut self, now: Tick) {
+    pub(super) fn next_request(&mut self) {
         self.head.clear();
         self.body.clear();
         self.drop_work();
         self.empty_fills = 0;
         self.starved = false;
-        self.begun = now;
+        self.begun = self.heard;
         self.progress = 0;
         (self.bytes_in, self.bytes_out) = (0, 0);
     }
@@ -254,6 +257,7 @@ impl Hot {
     fn is_stained(&self) -> bool {
         self.leaving.is_some()
             || self.starved
+            || self.empty_fills != 0
             || self.progress != 0
             || self.taken != 0
             || self.unsent_answers != 0

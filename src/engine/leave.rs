@@ -12,6 +12,7 @@ use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, How, NIL};
 use super::output::{Flushed, RETRIES};
 use super::serve::Service;
+use crate::drain;
 use crate::handler::Handler;
 use crate::response::Response;
 use crate::sys::Sys;
@@ -132,8 +133,75 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.tracker.enter(id, Phase::Linger, now);
     }
 
+    /// Ends those whose time is up, so many a turn, and notes when the next will be.
+    pub(super) fn expire(&mut self, now: Tick) {
+        let mut left = EXPIRED;
+        self.next_due = self.expire_the_parting(&mut left, now);
+        for phase in Phase::ALL {
+            while let Some((id, since)) = self.tracker.oldest(phase) {
+                let Some(due) = self.due(phase, since) else {
+                    break;
+                };
+                if !now.reached(due) || left == 0 {
+                    self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+                    break;
+                }
+                left -= 1;
+                self.time_up(id, phase, now);
+            }
+        }
+    }
+
+    fn due(&self, phase: Phase, since: Tick) -> Option<Tick> {
+        let config = &self.core.config;
+        let idle = self.tracker.count(Phase::Idle);
+        drain::due(
+            self.stage,
+            &config.drain.0,
+            &config.times.0,
+            phase,
+            since,
+            idle,
+        )
+    }
+
+    /// A connection became idle after the server was told to stop: its answer had begun before, and
+    /// did not say close. In a drain its client may be about to ask again, but whoever waits for the
+    /// end must see it soon: sooner than the idle leave, so it needs a queue of its own.
+    #[cold]
+    pub(super) fn part_from(&mut self, id: ConnId, served: u32, now: Tick) {
+        if let Some(due) = drain::parting(&self.core.config.drain.0, now) {
+            self.parting.push_back((id, served, due));
+        }
+    }
+
+    /// Ends those of them whose time is up, but no more than are `left`, and says when the next will
+    /// be.
+    fn expire_the_parting(&mut self, left: &mut u32, now: Tick) -> Option<Tick> {
+        if !self.core.draining {
+            self.parting.clear(); // a notice leaves them as idle as others
+        }
+        while let Some(&(id, served, due)) = self.parting.front() {
+            if !now.reached(due) || *left == 0 {
+                return Some(due);
+            }
+            *left -= 1;
+            self.parting.pop_front();
+            let waits = self.tracker.phase(id) == Some(Phase::Idle);
+            if waits
+                && self
+                    .tracker
+                    .get_mut(id)
+                    .is_some_and(|conn| conn.served == served)
+            {
+                self.time_up(id, Phase::Idle, now);
+            }
+        }
+        None
+    }
+
     /// A connection has been in its phase for as long as it may.
-    pub(super) fn time_up(&mut self, id: ConnId, phase: Phase, now: Tick) {
+    fn time_up(&mut self, id: ConnId, phase: Phase, now: Tick) {
         let draining = self.stage.since().is_some();
         match phase {
             Phase::Fresh | Phase::Idle => {
@@ -292,3 +360,7 @@ const ANSWER: u32 = 2;
 
 /// Reads of a full scratch that a lingering connection may make in a turn.
 const LINGER_READS: u32 = 4;
+
+/// Connections ended in a turn because their time is up: the rest follow in the next, after the
+/// sockets that became ready meanwhile.
+const EXPIRED: u32 = 1_024;

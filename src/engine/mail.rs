@@ -6,8 +6,8 @@
 use std::mem;
 
 use super::Engine;
-use super::conn::Flag;
-use super::hot::{Doing, Hot, NIL};
+use super::conn::{Conn, Flag};
+use super::hot::{Doing, Hot, NIL, discard};
 use super::serve::Service;
 use super::tunnel::Call;
 use crate::drain::Stage;
@@ -58,13 +58,13 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// An answer by ticket, if the request still waits for it.
     fn answer(&mut self, id: ConnId, nth: u32, response: Option<Box<Response>>, now: Tick) {
-        let Some(conn) = self.tracker.get_mut(id) else {
-            return;
-        };
         let asked = |hot: &Hot| matches!(hot.doing, Doing::Asked);
-        if conn.served != nth || !self.pool.get(conn.hot).is_some_and(asked) {
-            return;
-        }
+        let waits = |conn: &&mut Conn<S::Io>| {
+            conn.served == nth && self.pool.get(conn.hot).is_some_and(asked)
+        };
+        let Some(conn) = self.tracker.get_mut(id).filter(waits) else {
+            return discard(response);
+        };
         let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
         hot.doing = Doing::Receiving;
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);

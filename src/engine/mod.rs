@@ -47,7 +47,7 @@ use self::stop::Ending;
 pub use self::stop::HOOK_GRACE;
 use crate::config::Config;
 use crate::date::Date;
-use crate::drain::{self, LAST_CALL, Stage};
+use crate::drain::{LAST_CALL, Stage};
 use crate::h1::Codec;
 use crate::handler::Handler;
 use crate::hooks::Runner;
@@ -84,6 +84,8 @@ pub struct Engine<S: Sys, H> {
     ending: Option<Ending>,
     signals: Vec<i32>,
     progress: Progress,
+    /// Who became idle since the server was told to stop, after which request, and when they leave.
+    parting: VecDeque<(ConnId, u32, Tick)>,
     /// When the oldest of some phase, or a tunnel, is due; none when nobody waits for time.
     next_due: Option<Tick>,
     /// When the last turn began.
@@ -101,19 +103,14 @@ struct Core<S, H> {
     report: Report,
     /// Answers may leave the connection open.
     keep_alive: bool,
-    /// The draining has begun, at this moment: requests are late.
+    /// The draining has begun.
+    draining: bool,
+    /// And whatever had arrived by then was served by this moment: later requests are late.
     late_from: Option<Tick>,
     /// What a source makes, before it is framed.
     piece: Vec<u8>,
     /// The connections that were upgraded.
     seats: Seats,
-}
-
-impl<S, H> Core<S, H> {
-    /// A connection whose answer is complete leaves, also where its head did not say so.
-    const fn leave_when_done(&self) -> bool {
-        !self.keep_alive
-    }
 }
 
 /// How a turn ended.
@@ -143,6 +140,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 kept: Kept::default(),
                 report: Report::default(),
                 keep_alive: true,
+                draining: false,
                 late_from: None,
                 piece: Vec::new(),
                 seats: Seats::default(),
@@ -163,6 +161,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             ending: None,
             signals: Vec::new(),
             progress: Progress::default(),
+            parting: VecDeque::new(),
             next_due: None,
             turned: Tick::default(),
         }
@@ -212,11 +211,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: nothing more can be heard of any connection.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        let before = self.core.sys.now();
+        let before = self.core.sys.look();
         self.count_from_the_end(before);
         let timeout = self.timeout(before);
         let mut ready = mem::take(&mut self.ready);
-        self.core.sys.wait(timeout, &mut ready)?;
+        let all = self.core.sys.wait(timeout, &mut ready)?;
         let now = self.core.sys.now();
         self.turned = now;
         if !self.started {
@@ -240,6 +239,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.accept(now);
         self.tracker.cap_ages(now);
         self.advance(now);
+        self.know_the_late(all, now);
         let next_call = self.mind_tunnels(now);
         self.expire(now);
         self.next_due = [self.next_due, next_call]
@@ -265,13 +265,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// How long this turn may wait.
     fn timeout(&self, now: Tick) -> Option<u32> {
-        if !self.again.is_empty() || self.accepting.ready() {
+        let undecided = self.core.draining && self.core.late_from.is_none();
+        if undecided || !self.again.is_empty() || self.accepting.ready() {
             return Some(0);
         }
         let plan = self.plan(now);
         // Where it is the limit on connections, room comes by a close alone.
         let full = self.tracker.len() >= self.core.config.limits.connections;
-        let waits = self.accepting.open && !full;
+        let waits = self.accepting.open && (!full || self.core.draining);
         let retry = self.accepting.full.filter(|_| waits);
         // The plan may have asked for the last call late: it lasts its moment all the same.
         let last_call = self.last_call.map(|from| from.after(LAST_CALL));
@@ -366,7 +367,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        let mut phase = phase(&hot, conn.served);
+        let served = conn.served;
+        let mut phase = phase(&hot, served);
         if matches!(phase, Phase::Fresh | Phase::Idle) {
             let begun = match self.core.sys.midway(&conn.io) {
                 Midway::Handshake => {
@@ -394,6 +396,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         if restart || self.tracker.phase(id) != Some(phase) {
             self.tracker.enter(id, phase, now);
+            if !self.core.keep_alive && phase == Phase::Idle {
+                self.part_from(id, served, now);
+            }
         }
         if verdict == Verdict::Again {
             self.queue(id);
@@ -422,38 +427,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.serve(id, now);
             }
         }
-    }
-
-    /// Ends those whose time is up, so many a turn, and notes when the next will be.
-    fn expire(&mut self, now: Tick) {
-        let mut left = EXPIRED;
-        self.next_due = None;
-        for phase in Phase::ALL {
-            while let Some((id, since)) = self.tracker.oldest(phase) {
-                let Some(due) = self.due(phase, since) else {
-                    break;
-                };
-                if !now.reached(due) || left == 0 {
-                    self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
-                    break;
-                }
-                left -= 1;
-                self.time_up(id, phase, now);
-            }
-        }
-    }
-
-    fn due(&self, phase: Phase, since: Tick) -> Option<Tick> {
-        let config = &self.core.config;
-        let idle = self.tracker.count(Phase::Idle);
-        drain::due(
-            self.stage,
-            &config.drain.0,
-            &config.times.0,
-            phase,
-            since,
-            idle,
-        )
     }
 }
 
@@ -495,10 +468,6 @@ const SCRATCH: usize = 64 * 1024;
 
 /// The longest wait while there are connections, in milliseconds.
 const DAY: u32 = 24 * 60 * 60 * 1_000;
-
-/// Connections ended in a turn because their time is up: the rest follow in the next, after the
-/// sockets that became ready meanwhile.
-const EXPIRED: u32 = 1_024;
 
 // What an idle connection costs. mio's stream is 4 bytes only in release: in debug it carries a
 // selector's id.

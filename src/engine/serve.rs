@@ -259,6 +259,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
                     self.conn.clear(Flag::Readable);
                 }
                 self.core.report.bytes_in += n as u64;
+                self.hot.heard = self.now;
                 return Some(n);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

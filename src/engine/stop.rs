@@ -78,6 +78,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         };
         self.announce();
         if first {
+            self.accepting.came = now; // it counts from here, and may be weeks old
             self.stopped_at = Some(now);
             self.aborted_before = self.core.report.aborted;
             self.closed_before = self.core.report.closed;
@@ -99,8 +100,18 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let holds = self.hooks.is_running(Station::Trigger);
         let (policy, counts) = (&self.core.config.drain.0, self.tracker.counts());
         self.stage = drain::advance(self.stage, policy, &counts, holds, self.accepting.came, now);
-        if let Stage::Draining { closing, .. } = self.stage {
-            self.core.late_from = Some(closing);
+        if !self.core.draining && matches!(self.stage, Stage::Draining { .. }) {
+            self.core.draining = true;
+            self.accepting.room(); // for all who wait in a backlog
+        }
+    }
+
+    /// From when on requests are late. A signal may interrupt the wait that would have told of them,
+    /// and a batch of events may be too small for all: who had asked before the draining began is
+    /// in the first batch after that which was `all` there was.
+    pub(super) fn know_the_late(&mut self, all: bool, now: Tick) {
+        if self.core.draining && self.core.late_from.is_none() && all {
+            self.core.late_from = Some(now);
         }
     }
 
@@ -168,13 +179,16 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 // Where new handshakes cannot be held off, a moment's wait only lets more of them
                 // in. The moment counts from here: this turn may have been a long one.
                 let held_off = self.core.sys.stop_handshakes();
-                self.last_call = Some(self.core.sys.now());
+                self.last_call = Some(self.core.sys.look());
                 !held_off
             }
         };
         self.accepting.look_again();
         self.accept(now);
         if doors == Doors::Shut || close && self.accepting.emptied() {
+            if !self.accepting.emptied() {
+                log::warn!("a listener closes with connections in its backlog, which are reset");
+            }
             self.core.sys.stop_listening();
             self.accepting.open = false;
             log::debug!("the listeners are closed");
@@ -201,7 +215,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             end: if harmless { End::Drained } else { end },
             cut: true,
             until: now.after(HOOK_GRACE),
-            closed: false,
+            closed: self.ending.as_ref().is_some_and(|ending| ending.closed),
             outcome: None,
         });
     }

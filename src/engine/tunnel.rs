@@ -69,7 +69,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.hot.doing = Doing::Tunnel { more: false };
         (self.hot.bytes_in, self.hot.bytes_out) = (0, 0);
         self.ask_tunnel(|tunnel, line| tunnel.open(line));
-        if self.core.late_from.is_some() {
+        if self.core.draining {
             self.tell_of_drain();
         }
     }

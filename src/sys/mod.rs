@@ -93,19 +93,24 @@ pub trait Sys {
     /// `read_closed`.
     const SHORT_READ_DRAINS: bool;
 
-    /// The moment of the loop's clock. Read when a wait returns; cheap to ask for again.
+    /// The moment of the loop's clock when it was last looked at: in [`look`](Self::look), or as a
+    /// wait returned. It stands still meanwhile, and is cheap to ask for.
     fn now(&self) -> Tick;
+
+    /// Looks at the clock.
+    fn look(&mut self) -> Tick;
 
     /// Seconds since 1970, for the Date field.
     fn unix_time(&self) -> u64;
 
-    /// Sleeps until something happens or `timeout` milliseconds are over (`None`: no limit), and
-    /// adds what happened to `events`. May return early with nothing.
+    /// Sleeps until something happens or `timeout` milliseconds from now are over (`None`: no
+    /// limit), and adds what happened to `events`. May return early with nothing. Whether that is
+    /// all there was: a batch holds only so many.
     ///
     /// # Errors
     ///
     /// Those of the system's own selector; the loop cannot go on after one.
-    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<()>;
+    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<bool>;
 
     /// How many listeners there are: [`Who::Listener`] counts from 0 up to this.
     fn listeners(&self) -> usize;

@@ -2,9 +2,9 @@
 
 use ebbtide::config::Config;
 use ebbtide::sys::sim::{Act, Faults, PeerId, Setup};
-use ebbtide::{Drain, Late, Response};
+use ebbtide::{Drain, Fill, Late, Response};
 
-use crate::sim_support::wire::{GET, get, ok_close, post, text_close};
+use crate::sim_support::wire::{CHUNKED, GET, LAST_CHUNK, get, ok_close, post, text_close};
 use crate::sim_support::{Lab, SIGTERM, ms};
 
 fn filtered(filter: bool) -> Lab {
@@ -202,6 +202,50 @@ fn late_requests_are_rejected_where_that_is_asked_for() {
     let report = lab.drains_at(150);
     assert_eq!((report.late, report.closed_idle), (1, 0));
     assert_eq!(lab.app().runs(), 5);
+}
+
+#[test]
+fn who_had_asked_before_the_signal_is_not_late_however_many_they_are() {
+    // Each batch is a small one, and serving it takes its time.
+    let setup = Setup {
+        batch: 3,
+        faults: Faults {
+            held_up: 1,
+            ..Faults::default()
+        },
+        ..Setup::default()
+    };
+    let config = Config {
+        late: Late::Drop,
+        drain: Drain::new().idle_grace(ms(1_000)),
+        ..Config::default()
+    };
+    let mut lab = Lab::with(setup, config);
+    let peers: Vec<_> = (0..20).map(|_| lab.idle()).collect();
+    lab.sim().signal(SIGTERM);
+    for peer in &peers {
+        lab.sim().send(*peer, GET);
+    }
+    lab.pass(10_000);
+    for peer in peers {
+        assert_eq!(lab.got_then(peer), ok_close("hello\n"));
+    }
+    assert!(lab.is_over());
+    assert_eq!(lab.report().late, 0);
+}
+
+#[test]
+fn a_request_that_was_read_behind_a_stream_is_not_late() {
+    let mut lab = late(Late::Drop);
+    let feed = lab.app().feed("/feed/x");
+    let peer = lab.ask(get("/feed/x") + GET);
+    lab.signal();
+    lab.until(150);
+    feed.end(Fill::Done);
+    let report = lab.drains_at(150);
+    let answer = ok_close("hello\n");
+    assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}{answer}"));
+    assert_eq!(report.late, 0);
 }
 
 #[test]

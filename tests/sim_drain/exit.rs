@@ -1,5 +1,6 @@
 //! The end of a drain: not before the last byte is delivered, and not a moment after.
 
+use ebbtide::drain::PARTING_GRACE;
 use ebbtide::sys::sim::{Act, Manner, Pace};
 use ebbtide::tracker::Phase;
 use ebbtide::{Drain, Fill, Limits, Response};
@@ -82,17 +83,14 @@ fn r11_a_slow_reader_gets_every_byte_before_it_ends() {
     lab.signal();
     let total = ok(&pattern(LENGTH)).len() + DATE;
     let windows = total.div_ceil(256 << 10) as u32;
-    // Its head was out before the signal and did not say close, so it has its grace; it is with the
+    // Its head was out before the signal and did not say close, so it has a grace; it is with the
     // kernel a window before it is with the peer.
-    let last = (windows - 1) * 100 + GRACE;
+    let last = (windows - 1) * 100 + PARTING_GRACE;
     let report = lab.drains_at(last + 100);
     assert!(lab.got(peer) == ok(&pattern(LENGTH)), "every byte");
     lab.finished_at(peer, last + 100);
     assert_eq!((report.answered, report.undelivered), (1, 0));
 }
-
-/// The idle grace of 25 ms, waited out in full with moments that are cut to the millisecond.
-const GRACE: u32 = 26;
 
 /// The length of a Date line.
 const DATE: usize = 37;

@@ -1,5 +1,7 @@
 //! Answers that are made as their peer takes them, when the signal comes.
 
+use ebbtide::drain::PARTING_GRACE;
+use ebbtide::sys::sim::Act;
 use ebbtide::tracker::Phase;
 use ebbtide::{Drain, Fill, Response};
 
@@ -22,10 +24,43 @@ fn r9_a_stream_goes_on_and_its_connection_ends_with_it() {
     lab.still_open(peer);
     feed.push("three");
     feed.end(Fill::Done);
-    lab.drains_at(1_000);
+    lab.drains_at(1_000 + PARTING_GRACE);
     let body = [chunk("one "), chunk("two "), chunk("three")].concat();
     assert_eq!(lab.got(peer), format!("{CHUNKED}{body}{LAST_CHUNK}"));
-    lab.finished_at(peer, 1_000);
+    lab.finished_at(peer, 1_000 + PARTING_GRACE);
+}
+
+#[test]
+fn r9_a_request_right_behind_a_stream_that_did_not_say_close_is_answered() {
+    for after in 0..=PARTING_GRACE {
+        let mut lab = Lab::new();
+        let feed = lab.app().feed("/feed/x");
+        let peer = lab.ask(get("/feed/x"));
+        lab.until(500);
+        lab.signal();
+        lab.until(800);
+        feed.end(Fill::Done);
+        lab.sim().at(800 + after, Act::Send(peer, GET.into()));
+        lab.drains_at(800 + after);
+        let answer = ok_close("hello\n");
+        assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}{answer}"));
+    }
+}
+
+#[test]
+fn a_stream_that_ends_in_the_drain_has_a_grace_that_someone_chose() {
+    // In full: moments are cut to a millisecond.
+    for (chosen, leaves) in [(0, 800), (5, 806), (2_000, 2_801)] {
+        let mut lab = Lab::draining_by(Drain::new().idle_grace(ms(chosen)));
+        let feed = lab.app().feed("/feed/x");
+        let peer = lab.ask(get("/feed/x"));
+        lab.until(500);
+        lab.signal();
+        lab.until(800);
+        feed.end(Fill::Done);
+        lab.drains_at(leaves);
+        lab.finished_at(peer, leaves);
+    }
 }
 
 #[test]
@@ -55,8 +90,8 @@ fn a_stream_that_is_told_of_the_drain_ends_in_that_turn() {
     lab.turn();
     let body = chunk("bye");
     assert_eq!(lab.got(peer), format!("{CHUNKED}{body}{LAST_CHUNK}"));
-    lab.finished_at(peer, 500);
-    lab.drains_at(502);
+    lab.drains_at(500 + PARTING_GRACE);
+    lab.finished_at(peer, 500 + PARTING_GRACE);
     assert_eq!(feed.fills(), 2);
 }
 
@@ -96,10 +131,13 @@ fn many_streams_are_told_in_one_turn() {
     }
     lab.until(500);
     lab.signal();
-    for peer in peers {
-        lab.finished_at(peer, 500);
+    for peer in &peers {
+        assert!(lab.got(*peer).ends_with(LAST_CHUNK));
     }
-    lab.drains_at(502);
+    lab.drains_at(500 + PARTING_GRACE);
+    for peer in peers {
+        lab.finished_at(peer, 500 + PARTING_GRACE);
+    }
 }
 
 #[test]
@@ -119,7 +157,7 @@ fn a_stream_that_begins_in_the_drain_says_close() {
 }
 
 #[test]
-fn a_stream_that_ends_during_the_notice_ends_its_connection() {
+fn a_stream_that_ends_during_the_notice_leaves_its_connection_as_idle_as_others() {
     let mut lab = Lab::draining_by(Drain::new().notice(ms(5_000)));
     let feed = lab.app().feed("/feed/x");
     let peer = lab.ask(get("/feed/x"));
@@ -128,8 +166,8 @@ fn a_stream_that_ends_during_the_notice_ends_its_connection() {
     feed.end(Fill::Done);
     lab.now();
     assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}"));
-    lab.finished_at(peer, 1_000);
     lab.drains_at(5_002);
+    lab.finished_at(peer, 5_000);
 }
 
 #[test]
@@ -149,7 +187,7 @@ fn r23_it_does_not_end_before_the_last_byte_in_flight() {
     lab.until(21_000);
     assert!(!lab.is_over());
     feed.end(Fill::Done);
-    lab.drains_at(21_000);
+    lab.drains_at(21_000 + PARTING_GRACE);
     assert_eq!(lab.got(later), ok_close("x\n"));
     assert_eq!(
         lab.got(streaming),

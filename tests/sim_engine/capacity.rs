@@ -52,17 +52,39 @@ fn a_server_that_is_exactly_full_sleeps() {
 }
 
 #[test]
-fn beyond_the_limit_a_drain_answers_whoever_waits_as_room_comes() {
+fn a_drain_lets_in_whoever_waits_beyond_the_limit() {
     let mut lab = Lab::limited_by(Limits::new().connections(1));
     let holder = lab.ask(get("/later/x"));
-    let waiting = lab.ask(GET);
+    let waiting: Vec<_> = (0..300).map(|_| lab.ask(GET)).collect();
     lab.until(100);
     lab.signal();
-    lab.until(500);
+    for peer in waiting {
+        assert_eq!(lab.got(peer), ok_close("hello\n"));
+        lab.finished_at(peer, 100);
+    }
+    lab.until(5_000);
     lab.answer("/later/x", ebbtide::Response::text(200, "x\n"));
-    lab.drains_at(500);
+    lab.drains_at(5_000);
     assert_eq!(lab.got(holder), ok_close("x\n"));
-    assert_eq!(lab.got(waiting), ok_close("hello\n"));
+}
+
+#[test]
+fn no_listener_keeps_the_others_from_their_turn() {
+    let setup = Setup {
+        listeners: 2,
+        ..Setup::default()
+    };
+    let mut lab = Lab::with(setup, Config::default());
+    for _ in 0..1_000 {
+        lab.sim().connect(0);
+    }
+    let other = lab.sim().connect(1);
+    lab.sim().send(other, GET);
+    for _ in 0..3 {
+        lab.turn();
+    }
+    assert_eq!(lab.got(other), ok("hello\n"));
+    assert!(lab.open() < 1_000, "all the others were before it");
 }
 
 fn out_of_descriptors(faults: Faults) -> Lab {

@@ -22,41 +22,22 @@ impl Sys for Sim {
     const SHORT_READ_DRAINS: bool = true;
 
     fn now(&self) -> Tick {
-        self.setup.start.after(self.now)
+        self.setup.start.after(self.looked)
+    }
+
+    fn look(&mut self) -> Tick {
+        self.looked = self.now;
+        self.now()
     }
 
     fn unix_time(&self) -> u64 {
         UNIX_START + u64::from(self.now / 1000)
     }
 
-    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<()> {
-        self.resting = false;
-        let deadline = timeout.map_or(u32::MAX, |timeout| self.now.saturating_add(timeout));
-        let before = events.len();
-        if self.dice.sometimes(self.setup.faults.early_returns) {
-            return Ok(());
-        }
-        self.play();
-        if self.dice.sometimes(self.setup.faults.spurious) {
-            self.startle(events);
-        }
-        loop {
-            if self.inbox.swap(false, Ordering::AcqRel) {
-                events.push(readable(Who::Inbox));
-            }
-            self.harvest(events);
-            if events.len() > before {
-                return Ok(());
-            }
-            let stop = deadline.min(self.horizon);
-            if self.now >= stop {
-                self.resting = self.now < deadline;
-                return Ok(());
-            }
-            let next = self.script.first_key_value().map(|(&(at, _), _)| at);
-            self.now = next.map_or(stop, |next| next.min(stop));
-            self.play();
-        }
+    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<bool> {
+        self.sleep(timeout, events);
+        self.look();
+        Ok(self.ready.is_empty())
     }
 
     fn listeners(&self) -> usize {
@@ -237,6 +218,37 @@ impl Sim {
         let row = &mut self.rows[io as usize];
         assert!(row.is_open(), "handle {io} used while {:?}", row.ours);
         row
+    }
+
+    /// Goes through the world's script until something happens, or the time is over.
+    fn sleep(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) {
+        self.resting = false;
+        let deadline = timeout.map_or(u32::MAX, |timeout| self.now.saturating_add(timeout));
+        let before = events.len();
+        if self.dice.sometimes(self.setup.faults.early_returns) {
+            return;
+        }
+        self.play();
+        if self.dice.sometimes(self.setup.faults.spurious) {
+            self.startle(events);
+        }
+        loop {
+            if self.inbox.swap(false, Ordering::AcqRel) {
+                events.push(readable(Who::Inbox));
+            }
+            self.harvest(events);
+            if events.len() > before {
+                return;
+            }
+            let stop = deadline.min(self.horizon);
+            if self.now >= stop {
+                self.resting = self.now < deadline;
+                return;
+            }
+            let next = self.script.first_key_value().map(|(&(at, _), _)| at);
+            self.now = next.map_or(stop, |next| next.min(stop));
+            self.play();
+        }
     }
 
     /// Takes events off the ready list, as they are at this moment.

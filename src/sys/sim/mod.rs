@@ -188,6 +188,8 @@ impl Totals {
 pub struct Sim {
     setup: Setup,
     now: u32,
+    /// When the engine last looked at the clock.
+    looked: u32,
     horizon: u32,
     resting: bool,
     script: BTreeMap<(u32, u64), Step>,
@@ -256,6 +258,7 @@ impl Sim {
     pub fn new(setup: Setup) -> Self {
         Self {
             now: 0,
+            looked: 0,
             horizon: 0,
             resting: false,
             script: BTreeMap::new(),

@@ -178,13 +178,17 @@ impl<S: Sys> Sys for Tls<S> {
         self.inner.now()
     }
 
+    fn look(&mut self) -> Tick {
+        self.inner.look()
+    }
+
     fn unix_time(&self) -> u64 {
         self.inner.unix_time()
     }
 
     /// A socket that has room again is told as readable too: a handshake, or a close, goes on by a
     /// read.
-    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> Result<()> {
+    fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> Result<bool> {
         let begun = events.len();
         events.extend(self.more.drain(..).map(readable));
         events.extend(self.handshakes.turn().map(readable));
