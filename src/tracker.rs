@@ -205,6 +205,15 @@ impl<T> Tracker<T> {
         }
     }
 
+    /// What a connection waits for and its value, if it is still here.
+    #[inline]
+    pub fn get_with_phase(&mut self, id: ConnId) -> Option<(Phase, &mut T)> {
+        match self.slab.get_mut(id.key() as usize) {
+            Some(entry) if entry.serial == id.serial() => Some((entry.phase, &mut entry.value)),
+            _ => None,
+        }
+    }
+
     /// What a connection waits for, if it is still here.
     pub fn phase(&self, id: ConnId) -> Option<Phase> {
         self.entry(id).map(|entry| entry.phase)

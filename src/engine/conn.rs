@@ -104,20 +104,17 @@ impl<I> Conn<I> {
         self.flags &= !(flag as u16);
     }
 
-    /// Clears it, and says whether it was set.
-    pub(super) const fn take(&mut self, flag: Flag) -> bool {
-        let was = self.is(flag);
-        self.clear(flag);
-        was
+    /// Whether a blank state is not all of it: it has a tunnel, or empty lines came.
+    #[inline]
+    pub(super) const fn brings_something(&self) -> bool {
+        self.flags & (Flag::Tunnel as u16 | !FLAGS) != 0
     }
 
     /// How many empty lines came since the last request.
-    #[inline]
     pub(super) const fn empty_lines(&self) -> u8 {
         (self.flags >> EMPTY_LINES) as u8
     }
 
-    #[inline]
     pub(super) const fn set_empty_lines(&mut self, count: u8) {
         self.flags = self.flags & FLAGS | (count as u16) << EMPTY_LINES;
     }

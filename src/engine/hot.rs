@@ -219,8 +219,7 @@ impl Pool {
             hot.reset();
         }
         (hot.bytes_in, hot.bytes_out) = (0, 0);
-        // Blank is not default: empty lines that were skipped count for their connection alone.
-        hot.codec = Codec::default();
+        debug_assert_eq!(hot.codec, Codec::default(), "left for the next to have it");
         if self.spare.len() < SPARES {
             self.spare.push(hot);
         } else {
@@ -257,7 +256,6 @@ impl Hot {
     fn is_stained(&self) -> bool {
         self.leaving.is_some()
             || self.starved
-            || self.empty_fills != 0
             || self.progress != 0
             || self.taken != 0
             || self.unsent_answers != 0

@@ -6,6 +6,7 @@
 //! until the deadline. Knows phases, not requests.
 
 use std::io;
+use std::mem;
 
 use super::Engine;
 use super::conn::{Conn, Flag};
@@ -33,6 +34,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 conn.set(Flag::Finished);
                 conn.clear(Flag::LastLook);
                 conn.owed = 0;
+                if conn.hot != NIL {
+                    let hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+                    self.pool.give_back(hot, false);
+                }
                 self.tracker.enter(id, Phase::Linger, now);
                 return self.linger(id, now);
             }
@@ -234,7 +239,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.core.report.timed_out += 1;
                 self.force(id, UNAVAILABLE, now);
             }
-            Phase::Reply if self.goes_on_taking(id) => {
+            Phase::Reply if self.is_paused(id) || self.goes_on_taking(id) => {
                 self.tracker.enter(id, phase, now);
             }
             Phase::Reply | Phase::Tunnel => {
@@ -242,6 +247,15 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.leave(id, How::Abort, now);
             }
         }
+    }
+
+    /// Whether it is a tunnel that owes nothing: it has bytes of its peer, and will not have them yet.
+    pub(super) fn is_paused(&self, id: ConnId) -> bool {
+        let tunnel = self.tracker.get(id).filter(|conn| conn.is(Flag::Tunnel));
+        let hot = tunnel.and_then(|conn| self.pool.get(conn.hot));
+        hot.is_some_and(|hot| {
+            hot.out.is_empty() && matches!(hot.doing, Doing::Tunnel { more: false })
+        })
     }
 
     /// Whether a peer that we could write nothing to takes what the kernel holds for it. Linux says

@@ -335,12 +335,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             return self.linger(id, now);
         }
         let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
-        if conn.empty_lines() > 0 {
-            hot.codec = Codec::after_empty_lines(conn.empty_lines());
-            conn.set_empty_lines(0);
-        }
-        if conn.is(Flag::Tunnel) {
-            hot.wake_tunnel();
+        if conn.brings_something() {
+            wake(conn, &mut hot);
         }
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
         let verdict = service.pass_inline(&mut self.scratch);
@@ -362,9 +358,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             self.pool.give_back(hot, false);
             return self.leave(id, how, now);
         }
-        // Something had begun to arrive, and no request came of it yet.
-        let had_begun = !restart && self.tracker.phase(id) == Some(Phase::Head);
-        let Some(conn) = self.tracker.get_mut(id) else {
+        let Some((was, conn)) = self.tracker.get_with_phase(id) else {
             return;
         };
         let served = conn.served;
@@ -376,15 +370,19 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                     true
                 }
                 Midway::Record => true,
-                // It keeps the time it has, or its peer would never be idle for long.
-                Midway::Nothing => !conn.take(Flag::Handshake) && had_begun,
+                // Something had begun to arrive, and no request came of it. It keeps the time it
+                // has, or its peer would never be idle for long.
+                Midway::Nothing => !restart && was == Phase::Head && !conn.is(Flag::Handshake),
             };
             if begun {
                 phase = Phase::Head;
             }
         }
         if matches!(phase, Phase::Fresh | Phase::Idle) {
-            conn.set_empty_lines(hot.codec.empty_lines());
+            conn.clear(Flag::Handshake);
+            if hot.codec.empty_lines() > 0 {
+                remember(conn, &mut hot);
+            }
             self.pool.give_back(hot, true);
         } else if phase == Phase::Tunnel {
             self.fall_asleep(id, hot);
@@ -394,7 +392,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             }
             conn.hot = self.pool.keep(hot);
         }
-        if restart || self.tracker.phase(id) != Some(phase) {
+        if restart || was != phase {
             self.tracker.enter(id, phase, now);
             if !self.core.keep_alive && phase == Phase::Idle {
                 self.part_from(id, served, now);
@@ -428,6 +426,23 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             }
         }
     }
+}
+
+/// What a connection remembers beside a blank state.
+#[cold]
+fn wake<I>(conn: &mut Conn<I>, hot: &mut Hot) {
+    if conn.is(Flag::Tunnel) {
+        return hot.wake_tunnel();
+    }
+    hot.codec = Codec::after_empty_lines(conn.empty_lines());
+    conn.set_empty_lines(0);
+}
+
+/// The inverse: what is given back is blank.
+#[cold]
+fn remember<I>(conn: &mut Conn<I>, hot: &mut Hot) {
+    conn.set_empty_lines(hot.codec.empty_lines());
+    hot.codec = Codec::default();
 }
 
 /// The phase of a connection, from its state.

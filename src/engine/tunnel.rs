@@ -13,7 +13,7 @@ use super::hot::{Doing, Hot, How, NIL};
 use super::seats::Hears;
 use super::serve::{Service, Stopped, Verdict};
 use crate::drain::{self, Stage};
-use crate::h1::ResponseHead;
+use crate::h1::{Codec, ResponseHead};
 use crate::handler::Handler;
 use crate::response::{Body, Response};
 use crate::source::Context;
@@ -275,6 +275,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             seat.bytes_out += hot.bytes_out;
         }
         hot.doing = Doing::Receiving;
+        hot.codec = Codec::default();
+        hot.empty_fills = 0;
         self.pool.give_back(hot, true);
     }
 
@@ -352,7 +354,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             if !here {
                 continue;
             }
-            if self.tracker.phase(id) == Some(Phase::Tunnel) {
+            if self.tracker.phase(id) == Some(Phase::Tunnel) || self.is_paused(id) {
                 self.core.report.dismissed += 1;
                 self.leave(id, How::Polite, now);
             } else {

@@ -136,6 +136,19 @@ fn a_tunnel_that_pauses_hears_again_when_it_is_told() {
 }
 
 #[test]
+fn a_tunnel_that_pauses_again_when_it_is_told_ends_with_a_fin() {
+    let mut lab = Lab::draining_by(Drain::new().farewell(ms(3_000)));
+    let tube = lab.app().tube("/tunnel/x");
+    tube.at("open", "", Next::Pause);
+    tube.at("draining", "", Next::Pause);
+    let peer = lab.ask(upgrade("/tunnel/x") + "early");
+    lab.signal();
+    let outcome = lab.ends_at(3_000);
+    lab.finished_at(peer, 3_000);
+    assert_eq!((outcome.report.aborted, outcome.report.dismissed), (0, 1));
+}
+
+#[test]
 fn during_the_notice_tunnels_begin_and_go_on() {
     let mut lab = Lab::draining_by(Drain::new().notice(ms(5_000)));
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");

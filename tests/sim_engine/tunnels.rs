@@ -344,6 +344,22 @@ fn a_pause_holds_the_peer_until_a_wake() {
 }
 
 #[test]
+fn a_tunnel_may_pause_for_long_before_bytes_that_came_with_its_request() {
+    let mut lab = Lab::new();
+    let tube = lab.app().tube("/tunnel/x");
+    tube.at("open", "", Next::Pause);
+    let peer = lab.ask(upgrade("/tunnel/x") + "early");
+    lab.until(100_000);
+    lab.still_open(peer);
+    assert_eq!((lab.report().timed_out, tube.received().as_str()), (0, ""));
+    tube.at("receive", "all", Next::Close);
+    tube.wake();
+    lab.now();
+    assert_eq!(tube.received(), "early");
+    assert_eq!(lab.got(peer), SWITCHED.to_owned() + "all");
+}
+
+#[test]
 fn a_tunnel_that_pauses_finds_out_that_its_peer_is_gone() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
