@@ -166,6 +166,7 @@ impl Default for Times {
 
 /// What becomes of a request whose first byte arrives after the signal.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub enum Late {
     /// It is served, and the answer says close.
     #[default]

@@ -40,6 +40,7 @@ pub struct PipeWriter {
 
 /// Why bytes were not taken.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PipeError {
     /// The answer is over: its client has left, or it was cut.
     Closed,

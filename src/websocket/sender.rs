@@ -33,6 +33,7 @@ pub(super) struct Push {
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError {
     /// The WebSocket has ended, or is closing.
     Closed,
