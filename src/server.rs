@@ -158,7 +158,7 @@ impl Server {
         self
     }
 
-    /// Sets what becomes of requests that come after the signal.
+    /// Sets what becomes of requests that begin once the draining has.
     pub fn late(mut self, late: Late) -> Self {
         self.config.late = late;
         self
