@@ -164,8 +164,11 @@ impl Default for Times {
     }
 }
 
-/// What becomes of a request whose first byte arrives after the signal.
+/// What becomes of a late request: one whose first byte arrives once the draining has begun. That is
+/// at the signal, or where there is a notice ([`Drain::notice`], or a hook that holds it) at its
+/// end; until then every request is served.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub enum Late {
     /// It is served, and the answer says close.
     #[default]
@@ -275,7 +278,7 @@ pub struct Config {
     pub times: Times,
     /// How to stop.
     pub drain: Drain,
-    /// Requests that come after the signal.
+    /// Requests that begin once the draining has.
     pub late: Late,
     /// The first reason to stop cuts at once: for development.
     pub no_drain: bool,

@@ -150,6 +150,7 @@ pub enum Doors {
 
 /// How a drain ended, or must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum End {
     /// Every connection was finished: exit code 0.
     Drained,

@@ -40,6 +40,7 @@ pub struct PipeWriter {
 
 /// Why bytes were not taken.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PipeError {
     /// The answer is over: its client has left, or it was cut.
     Closed,
@@ -84,7 +85,8 @@ impl Shared {
 }
 
 impl Pipe {
-    /// A pipe that holds up to `capacity` bytes, and always at least one piece.
+    /// A pipe that takes a piece while it holds less than `capacity` bytes, and always when it is
+    /// empty. The piece may be of any size: what is held goes beyond the capacity by up to one.
     pub fn new(capacity: usize) -> (PipeWriter, Self) {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -129,7 +131,8 @@ impl Drop for Pipe {
 }
 
 impl PipeWriter {
-    /// Writes a piece; blocks while the pipe is full.
+    /// Writes a piece; blocks while the pipe is full. Never from a handler, nor from anything else
+    /// on the loop: it is the loop that empties the pipe, so that both could wait for ever.
     ///
     /// # Errors
     ///

@@ -25,7 +25,8 @@ pub struct Report {
     pub upgraded: u64,
     /// Messages that were no valid request, or over a limit: answered 4xx or 5xx and closed.
     pub refused: u64,
-    /// Requests that came after the signal and were rejected or dropped, as configured.
+    /// Requests that began once the draining had, after the notice where there is one, and were
+    /// rejected or dropped, as configured.
     pub late: u64,
     /// Connections that a timeout ended, outside the deadline of a drain.
     pub timed_out: u64,
@@ -49,8 +50,10 @@ pub struct Report {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
-    /// Of these, how many were cut from the first reason to stop on: by the deadline, a second
-    /// signal, a timeout, or a source that failed. What the exit code is about.
+    /// Connections that were cut from the first reason to stop on: by the deadline, a second
+    /// signal, a timeout, or a source that failed. The sum of [`forced_503`](Self::forced_503),
+    /// [`undelivered`](Self::undelivered), [`dismissed`](Self::dismissed) and what
+    /// [`aborted`](Self::aborted) has grown by since. What the exit code is about.
     pub cut: u64,
     /// How long the drain took, in milliseconds: from the first reason to stop until every
     /// connection was closed and every guard released. The last hooks are not counted.

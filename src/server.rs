@@ -40,6 +40,7 @@ use crate::trigger::Trigger;
 /// }
 /// ```
 #[derive(Debug)]
+#[must_use = "a server answers nobody until it is run"]
 pub struct Server {
     listeners: Vec<Listener>,
     signals: Option<Signals>,
@@ -50,6 +51,7 @@ pub struct Server {
 
 /// How a server is bound, where [`Server::bind`] is not enough.
 #[derive(Debug, Default)]
+#[must_use = "a builder opens nothing until it binds"]
 pub struct Builder {
     signals: Option<Vec<i32>>,
     options: Options,
@@ -60,21 +62,18 @@ impl Builder {
     /// The signals that stop the server, by number; none means that only its [`Handle`] does.
     /// They are caught before the first socket is opened, so that there is no moment at which the
     /// server can be reached and a signal kills it.
-    #[must_use]
     pub fn signals(mut self, numbers: impl IntoIterator<Item = i32>) -> Self {
         self.signals = Some(numbers.into_iter().collect());
         self
     }
 
     /// How the sockets are opened.
-    #[must_use]
     pub const fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
     /// Listens on a socket that is already open as well: inherited, or opened by the caller.
-    #[must_use]
     pub fn listen(mut self, listener: Listener) -> Self {
         self.listeners.push(listener);
         self
@@ -142,28 +141,24 @@ impl Server {
     }
 
     /// Sets the limits.
-    #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
         self
     }
 
     /// Sets the timeouts.
-    #[must_use]
     pub const fn times(mut self, times: Times) -> Self {
         self.config.times = times;
         self
     }
 
     /// Sets how to stop.
-    #[must_use]
     pub const fn drain(mut self, drain: Drain) -> Self {
         self.config.drain = drain;
         self
     }
 
-    /// Sets what becomes of requests that come after the signal.
-    #[must_use]
+    /// Sets what becomes of requests that begin once the draining has.
     pub fn late(mut self, late: Late) -> Self {
         self.config.late = late;
         self
@@ -171,14 +166,12 @@ impl Server {
 
     /// Speaks TLS on every socket. To plain HTTP the answer is then 400.
     #[cfg(feature = "rustls")]
-    #[must_use]
     pub fn tls(mut self, tls: TlsConfig) -> Self {
         self.tls = Some(tls);
         self
     }
 
     /// Does not drain: the first reason to stop cuts at once. For development.
-    #[must_use]
     pub const fn no_drain(mut self) -> Self {
         self.config.no_drain = true;
         self
@@ -191,14 +184,12 @@ impl Server {
     /// Hooks run in order on a thread of their own, are waited for within the drain's one deadline
     /// ([`Drain::limit`]), and are given up [`HOOK_GRACE`](crate::engine::HOOK_GRACE) milliseconds
     /// after it. One that panics or does not return makes the exit code 4.
-    #[must_use]
     pub fn on_trigger(mut self, hook: impl FnOnce(&Trigger) + Send + 'static) -> Self {
         self.config.hooks.trigger = Some(Box::new(hook));
         self
     }
 
     /// Runs this when the listener is closed, while requests in flight finish.
-    #[must_use]
     pub fn on_listener_closed(mut self, hook: impl FnOnce() + Send + 'static) -> Self {
         self.config.hooks.listener_closed = Some(Box::new(hook));
         self
@@ -206,14 +197,12 @@ impl Server {
 
     /// Runs this when every connection is closed and every guard released, or at the deadline: the
     /// place to close a database.
-    #[must_use]
     pub fn on_drained(mut self, hook: impl FnOnce(&Report) + Send + 'static) -> Self {
         self.config.hooks.drained = Some(Box::new(hook));
         self
     }
 
     /// Runs this last, with what `run` is about to return.
-    #[must_use]
     pub fn on_exit(mut self, hook: impl FnOnce(&Outcome) + Send + 'static) -> Self {
         self.config.hooks.exit = Some(Box::new(hook));
         self
@@ -222,7 +211,6 @@ impl Server {
     /// Answers GET and HEAD of this path itself, without the handler: 200 `ok` while the server is
     /// ready, 503 `draining` from the moment it was told to stop, 503 `not ready` while
     /// [`Handle::set_ready`] says so.
-    #[must_use]
     pub fn health(mut self, path: impl Into<String>) -> Self {
         self.config.health = Some(path.into());
         self
@@ -230,14 +218,12 @@ impl Server {
 
     /// Makes a signal log a table of the oldest connections instead of stopping the server. It must
     /// be one of those that the [`Builder`] was given.
-    #[must_use]
     pub const fn table_signal(mut self, number: i32) -> Self {
         self.config.table_signal = Some(number);
         self
     }
 
     /// Logs the number of connections in each phase that often, at `info`.
-    #[must_use]
     pub fn log_connections(mut self, every: Duration) -> Self {
         self.config.log_connections = Some(millis(every).max(1));
         self
@@ -353,6 +339,7 @@ impl Parts {
 ///
 /// Dropped, it is cut: a test that fails leaves no server behind. To drain it, use
 /// [`Running::shutdown`].
+#[must_use = "a server on a thread is cut when this is dropped"]
 pub struct Running {
     handle: Handle,
     addrs: Vec<SocketAddr>,

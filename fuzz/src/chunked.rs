@@ -11,9 +11,10 @@ pub fn decode(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         let first = next_line(&mut rest)?;
         let digits = first.iter().take_while(|byte| byte.is_ascii_hexdigit());
         let (size, extensions) = first.split_at(digits.count());
-        if size.len() > 16 || !is_extensions(extensions) {
+        if !is_extensions(extensions) {
             return None;
         }
+        // `1*HEXDIG`: an error if there is none or the value overflows, however many they are.
         let size = u64::from_str_radix(str::from_utf8(size).ok()?, 16).ok()?;
         if size == 0 {
             break;
@@ -91,6 +92,8 @@ mod tests {
     fn chunks_are_joined_and_nonsense_is_none() {
         let whole = b"3;a=\"b\\\"\"\r\nabc\r\n02 ; c\r\nde\r\n0\r\nX: y\r\n\r\nrest";
         assert_eq!(decode(whole), Some((b"abcde".to_vec(), whole.len() - 4)));
+        let zeros = b"00000000000000005\r\nhello\r\n00000000000000000\r\n\r\n";
+        assert_eq!(decode(zeros), Some((b"hello".to_vec(), zeros.len())));
         for bad in [
             "",
             "0\r\n",
@@ -99,6 +102,7 @@ mod tests {
             "1\r\nab\r\n",
             "g\r\n",
             "0;\r\n\r\n",
+            "10000000000000000\r\n",
         ] {
             assert_eq!(decode(bad.as_bytes()), None, "{bad:?}");
         }

@@ -99,17 +99,20 @@ fn good<'a>(lines: &[&'a [u8]]) -> Option<Head<'a>> {
         [host] if is_authority(host) => {}
         _ => return None,
     }
-    let expects = named("expect");
-    let is_continue = |value: &&[u8]| value.eq_ignore_ascii_case(b"100-continue");
-    if minor == 1 && !expects.iter().all(is_continue) {
+    let list = |name: &str| -> Vec<Vec<u8>> {
+        let values = named(name).into_iter();
+        let elements = values.flat_map(|value| value.split(|byte| *byte == b','));
+        let elements = elements.map(|element| trim(element).to_ascii_lowercase());
+        // RFC 9110, section 5.6.1.2.
+        elements.filter(|element| !element.is_empty()).collect()
+    };
+    // RFC 9110, section 10.1.1. No quoted string looks like it, cut at its commas or not.
+    let expects = list("expect");
+    if minor == 1 && !expects.iter().all(|element| element == b"100-continue") {
         return None;
     }
     let body = body(minor, &named("content-length"), &named("transfer-encoding"))?;
-    let options: Vec<_> = named("connection")
-        .into_iter()
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .map(|option| trim(option).to_ascii_lowercase())
-        .collect();
+    let options = list("connection");
     let says = |option: &[u8]| options.iter().any(|said| said == option);
     Some(Head {
         len: 0,
@@ -188,6 +191,36 @@ mod tests {
         assert_eq!((head.method, head.target), (&b"POST"[..], &b"/a?b"[..]));
         assert_eq!(head.fields[1], (&b"Content-Length"[..], &b"5"[..]));
         assert_eq!((head.body, head.keep_alive), (Body::Length(5), true));
+    }
+
+    #[test]
+    fn an_expectation_is_a_list_without_its_empty_elements() {
+        let expects = |value: &str| {
+            let head =
+                format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect:{value}\r\n\r\n");
+            match read(head.as_bytes()) {
+                Verdict::Good(head) => Some(head.expects_continue),
+                _ => None,
+            }
+        };
+        for good in [
+            "100-continue",
+            "100-Continue, 100-continue",
+            ",100-continue,",
+        ] {
+            assert_eq!(expects(good), Some(true), "{good}");
+        }
+        for empty in ["", ","] {
+            assert_eq!(expects(empty), Some(false), "{empty}");
+        }
+        for bad in [
+            "x",
+            "100-continue, x",
+            "x=\",100-continue\"",
+            "100-continue;",
+        ] {
+            assert_eq!(expects(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -127,9 +127,9 @@ pub struct Serve {
     )]
     pub drain_head_timeout: Duration,
 
-    /// Requests whose first byte comes after the signal: serve them, reject them with a status
-    /// (400 to 599; 503 if none is given), or drop them unanswered. Served by default, as their
-    /// clients could not know
+    /// Requests whose first byte comes once the draining has begun, which it does after the drain
+    /// delay: serve them, reject them with a status (400 to 599; 503 if none is given), or drop them
+    /// unanswered. Until then all are served. Served by default, as their clients could not know
     #[arg(
         long,
         value_name = "serve|reject[:STATUS]|drop",

@@ -3,7 +3,6 @@
 //! Each shows one way to answer: at once, from the request's body, later from another thread, in
 //! pieces of a known and of an unknown length.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::files::Files;
@@ -208,11 +207,18 @@ fn tick(topic: Topic, timer: Timer, time: Instant, n: u64) {
 /// The request's body and its type.
 fn echo(request: &Request<'_>) -> Response {
     let mut response = Response::new(200).body(request.body().to_vec());
-    let kind = request.field("content-type").map(String::from_utf8_lossy);
-    let kind = kind.unwrap_or(Cow::Borrowed(BINARY));
-    match response.try_field("Content-Type", &kind) {
+    match response.try_field("Content-Type", kind(request.field("content-type"))) {
         Ok(()) => response,
         Err(_) => response.content_type(BINARY),
+    }
+}
+
+/// The type of what is sent back: the one it came with, unless that says nothing or could not be
+/// sent back as it was.
+fn kind(sent: Option<&[u8]>) -> &str {
+    match sent.map(str::from_utf8) {
+        Some(Ok(kind)) if !kind.is_empty() => kind,
+        _ => BINARY,
     }
 }
 
@@ -324,6 +330,16 @@ mod tests {
         ];
         for (path, route) in cases {
             assert_eq!(Route::of(path), *route, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_type_is_sent_back_as_it_came_or_not_at_all() {
+        for kept in ["text/plain", "text/plain; charset=utf-8", "x/é"] {
+            assert_eq!(kind(Some(kept.as_bytes())), kept);
+        }
+        for other in [None, Some(&b""[..]), Some(b"text/\xe9"), Some(b"\xff")] {
+            assert_eq!(kind(other), BINARY, "{other:?}");
         }
     }
 }

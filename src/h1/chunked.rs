@@ -2,8 +2,9 @@
 //!
 //! httparse's `parse_chunk_size` takes an empty size as zero and a bare LF inside an extension, so
 //! this is our own: a state a byte of framing, none a byte of data. Extensions and trailers are
-//! checked against their grammar and dropped; together they have a limit over the whole body, or
-//! a peer could send them for ever without a byte of body.
+//! checked against their grammar and dropped; together, and with the zeros that lengthen a size
+//! for nothing, they have a limit over the whole body, or a peer could send them for ever without a
+//! byte of body.
 //!
 //! Knows nothing of what a body is for.
 
@@ -14,9 +15,9 @@ use super::{Bad, grammar};
 pub(super) struct Chunked {
     /// The size of a chunk while its digits come, then what of its data has not come.
     left: u64,
-    /// Bytes of extensions and trailers so far.
+    /// Bytes of extensions and trailers so far, and of sizes those beyond [`FREE_DIGITS`].
     extras: u32,
-    /// Digits of the size so far.
+    /// Digits of the size so far, counted up to [`FREE_DIGITS`].
     digits: u8,
     state: State,
 }
@@ -66,7 +67,7 @@ enum State {
 
 impl Chunked {
     /// Reads on; returns how many bytes were consumed and what was found. `max_extras` is the most
-    /// bytes of extensions and trailers in the whole body.
+    /// bytes of extensions and trailers in the whole body, and of digits that no size needs.
     pub(super) fn step<'b>(
         &mut self,
         bytes: &'b [u8],
@@ -98,9 +99,9 @@ impl Chunked {
     fn frame(&mut self, byte: u8, max_extras: u32) -> Result<(), Bad> {
         use State::*;
         self.state = match (self.state, byte) {
-            (Size, b'0'..=b'9') => return self.digit(byte - b'0'),
-            (Size, b'a'..=b'f') => return self.digit(byte - b'a' + 10),
-            (Size, b'A'..=b'F') => return self.digit(byte - b'A' + 10),
+            (Size, b'0'..=b'9') => return self.digit(byte - b'0', max_extras),
+            (Size, b'a'..=b'f') => return self.digit(byte - b'a' + 10, max_extras),
+            (Size, b'A'..=b'F') => return self.digit(byte - b'A' + 10, max_extras),
             (Size, _) if self.digits == 0 => return Err(Bad::Chunk),
             (Size | Name | Value | AfterQuoted, b'\r') => SizeLf,
             (SizeLf, b'\n') => {
@@ -112,23 +113,35 @@ impl Chunked {
             (Trailer, b'\r') => EndLf,
             (TrailerLf, b'\n') => Trailer,
             (state, byte) => {
-                if self.extras >= max_extras {
-                    return Err(Bad::ChunkExtras);
-                }
-                self.extras += 1;
+                self.charge(max_extras)?;
                 extra(state, byte)?
             }
         };
         Ok(())
     }
 
+    /// Takes a digit of a size. RFC 9112, section 7.1, has no limit to their number: what is refused
+    /// is a value that overflows.
     #[inline]
-    fn digit(&mut self, digit: u8) -> Result<(), Bad> {
-        if self.digits == MAX_DIGITS {
+    fn digit(&mut self, digit: u8, max_extras: u32) -> Result<(), Bad> {
+        if self.digits < FREE_DIGITS {
+            self.digits += 1;
+        } else if self.left >> (u64::BITS - 4) != 0 {
             return Err(Bad::Chunk);
+        } else {
+            self.charge(max_extras)?; // there is a leading zero for each that comes
         }
-        self.digits += 1;
         self.left = self.left << 4 | u64::from(digit);
+        Ok(())
+    }
+
+    /// Counts a byte that says nothing of the body.
+    #[inline]
+    fn charge(&mut self, max_extras: u32) -> Result<(), Bad> {
+        if self.extras >= max_extras {
+            return Err(Bad::ChunkExtras);
+        }
+        self.extras += 1;
         Ok(())
     }
 }
@@ -159,8 +172,8 @@ fn extra(state: State, byte: u8) -> Result<State, Bad> {
     })
 }
 
-/// As many as 64 bits have, leading zeros included: a size never overflows.
-const MAX_DIGITS: u8 = 16;
+/// As many as 64 bits have: no size needs more, and up to here none overflows.
+const FREE_DIGITS: u8 = 16;
 
 const _: () = assert!(size_of::<Chunked>() <= 16);
 
@@ -223,6 +236,12 @@ mod tests {
                 "0123456789abcdefghij",
             ),
             (b"0000000000000001\r\nx\r\n0\r\n\r\n", "x"),
+            (b"00000000000000005\r\nhello\r\n0\r\n\r\n", "hello"),
+            (
+                b"0000000000000000000000005;a\r\nhello\r\n0\r\n\r\n",
+                "hello",
+            ),
+            (b"1\r\nx\r\n00000000000000000000\r\n\r\n", "x"),
             (b"7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", "\r\n0\r\n\r\n"),
             (b"1;a\r\nx\r\n0;b\r\n\r\n", "x"),
             (b"1;a=b;c=d\r\nx\r\n0\r\n\r\n", "x"),
@@ -255,8 +274,9 @@ mod tests {
             b"5.\r\n",
             b"5,5\r\n",
             b"5\0\r\n",
-            b"00000000000000005\r\n",
             b"10000000000000005\r\n",
+            b"010000000000000000\r\n",
+            b"0000fffffffffffffffff\r\n",
             b"5\n",
             b"5\r\r\n",
             b"5 \r\n",
@@ -307,10 +327,23 @@ mod tests {
     }
 
     #[test]
+    fn digits_beyond_sixteen_share_that_limit() {
+        // Two of "01", four of "0000", ";" and "a".
+        let body = b"000000000000000001\r\nx\r\n00000000000000000000;a\r\n\r\n";
+        assert_eq!(read([&body[..]], 8), Some(Ok((b"x".to_vec(), 0))));
+        assert_eq!(read([&body[..]], 7), Some(Err(Bad::ChunkExtras)));
+        assert_eq!(outcome(&[b'0'; 16 + 60]), None);
+        assert_eq!(outcome(&[b'0'; 16 + 61]), Some(Err(Bad::ChunkExtras)));
+    }
+
+    #[test]
     fn the_largest_size_is_a_size() {
-        let mut chunked = Chunked::default();
-        let (n, step) = chunked.step(b"ffffffffffffffff\r\nab", 0).unwrap();
-        assert_eq!((n, step), (20, Step::Data(b"ab")));
-        assert_eq!(chunked.left, u64::MAX - 2);
+        for zeros in [0, 1, 5] {
+            let mut chunked = Chunked::default();
+            let bytes = [&vec![b'0'; zeros], &b"ffffffffffffffff\r\nab"[..]].concat();
+            let (n, step) = chunked.step(&bytes, 5).unwrap();
+            assert_eq!((n, step), (bytes.len(), Step::Data(b"ab")));
+            assert_eq!(chunked.left, u64::MAX - 2);
+        }
     }
 }

@@ -4,6 +4,8 @@
 
 use std::net::Ipv6Addr;
 
+use super::word::{HIGH, load, within};
+
 /// Whether a name is a token, as a field's name must be (RFC 9110, section 5.1).
 pub fn is_field_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_tchar)
@@ -50,7 +52,7 @@ pub(super) fn is_authority(value: &[u8]) -> bool {
 /// time, for this is on every request's way.
 #[inline]
 fn is_usual_authority(value: &[u8]) -> Option<bool> {
-    let last = u64::from_le_bytes(*value.last_chunk()?);
+    let last = load(value.last_chunk()?);
     let digits = (!within(last, b'0', b'9') & HIGH).leading_zeros() as usize / 8;
     let before = value.split_at_checked(value.len() - digits)?.0;
     let host = match before.split_last() {
@@ -58,7 +60,7 @@ fn is_usual_authority(value: &[u8]) -> Option<bool> {
         _ => value, // the digits were the host's
     };
     let usual = |word: &[u8; 8]| {
-        let word = u64::from_le_bytes(*word);
+        let word = load(word);
         let letters = within(word, b'a', b'z');
         let others = within(word, b'-', b'9') & !within(word, b'/', b'/');
         (letters | others) & !word & HIGH == HIGH
@@ -66,17 +68,6 @@ fn is_usual_authority(value: &[u8]) -> Option<bool> {
     let (words, _) = host.as_chunks();
     (words.iter().all(usual) && usual(host.last_chunk()?)).then_some(true)
 }
-
-/// Marks the bytes from one to another by their high bit, if none of them is above ASCII.
-#[inline(always)]
-const fn within(word: u64, first: u8, last: u8) -> u64 {
-    let from = word.wrapping_add((0x80 - first as u64) * ONES);
-    let beyond = word.wrapping_add((0x7f - last as u64) * ONES);
-    from & !beyond
-}
-
-const ONES: u64 = u64::from_ne_bytes([1; 8]);
-const HIGH: u64 = 0x80 * ONES;
 
 #[inline(never)]
 fn is_any_authority(value: &[u8]) -> bool {

@@ -49,6 +49,7 @@ mod limits;
 mod plain;
 mod scan;
 mod target;
+mod word;
 mod write;
 
 use std::mem::MaybeUninit;

@@ -10,6 +10,7 @@
 use httparse::Header;
 
 use super::framing::{Conclusion, Gathered};
+use super::word::{self, HIGH, below, equal, from_del_on, load, place};
 use super::{Codec, Head, Inbound, Limits, grammar};
 
 impl Codec {
@@ -136,8 +137,8 @@ enum Says {
 #[inline(always)]
 fn usual(line: &[u8]) -> Option<(&'static str, Says)> {
     let (first, rest) = line.split_first_chunk::<8>()?;
-    let first = u64::from_le_bytes(*first);
-    if first << 24 == word(b"\0\0\0Host:") {
+    let first = load(first);
+    if first << 24 == load(b"\0\0\0Host:") {
         Some(("Host", Says::Host))
     } else if first == ACCEPT {
         Some(("Accept", Says::Nothing))
@@ -170,20 +171,16 @@ fn browsers(first: u64, rest: &[u8]) -> Option<&'static str> {
 }
 
 // How the lines with these names begin; those that are short have a blank behind the colon.
-const ACCEPT: u64 = word(b"Accept: ");
-const ACCEPT_E: u64 = word(b"Accept-E");
-const ACCEPT_L: u64 = word(b"Accept-L");
-const CONNECTI: u64 = word(b"Connecti");
-const COOKIE: u64 = word(b"Cookie: ");
-const PRIORITY: u64 = word(b"Priority");
-const REFERER: u64 = word(b"Referer:");
-const SEC_FETC: u64 = word(b"Sec-Fetc");
-const UPGRADE: u64 = word(b"Upgrade-");
-const USER_AGE: u64 = word(b"User-Age");
-
-const fn word(bytes: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*bytes)
-}
+const ACCEPT: u64 = load(b"Accept: ");
+const ACCEPT_E: u64 = load(b"Accept-E");
+const ACCEPT_L: u64 = load(b"Accept-L");
+const CONNECTI: u64 = load(b"Connecti");
+const COOKIE: u64 = load(b"Cookie: ");
+const PRIORITY: u64 = load(b"Priority");
+const REFERER: u64 = load(b"Referer:");
+const SEC_FETC: u64 = load(b"Sec-Fetc");
+const UPGRADE: u64 = load(b"Upgrade-");
+const USER_AGE: u64 = load(b"User-Age");
 
 /// Any other name that a line begins with.
 #[inline(never)]
@@ -220,22 +217,16 @@ fn text(bytes: &[u8], begin: usize, end: usize) -> Option<&str> {
 /// marks may be wrong. Behind the last byte there may be one.
 #[inline(always)]
 fn find(bytes: &[u8], ends: impl Fn(u64) -> u64) -> Option<usize> {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut at = 0;
-    for word in words {
-        let marks = ends(u64::from_le_bytes(*word)) & HIGH;
-        if marks != 0 {
-            return Some(at + marks.trailing_zeros() as usize / 8);
-        }
-        at += 8;
+    let (words, rest) = bytes.as_chunks();
+    if let Some(at) = word::find(words, &ends) {
+        return Some(at);
     }
     // The last few, with zeros behind them, which end everything.
-    let mut word = [0; 8];
-    for (to, from) in word.iter_mut().zip(rest) {
+    let mut last = [0; 8];
+    for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
-    let marks = ends(u64::from_le_bytes(word)) & HIGH;
-    Some(at + marks.trailing_zeros() as usize / 8)
+    Some(bytes.len() - rest.len() + place(ends(load(&last)) & HIGH))
 }
 
 /// Marks what a target of ASCII without a fragment does not have.
@@ -249,27 +240,6 @@ const fn ends_target(word: u64) -> u64 {
 const fn ends_line(word: u64) -> u64 {
     below(word, b' ') | from_del_on(word)
 }
-
-// What these mark is right up to the first byte that any of them marks: none before it borrows or
-// carries. All but the second take that there is nothing above ASCII for granted, which that marks.
-
-#[inline(always)]
-const fn below(word: u64, limit: u8) -> u64 {
-    word.wrapping_sub(limit as u64 * ONES)
-}
-
-#[inline(always)]
-const fn from_del_on(word: u64) -> u64 {
-    word.wrapping_add(ONES) | word
-}
-
-#[inline(always)]
-const fn equal(word: u64, byte: u8) -> u64 {
-    below(word ^ (byte as u64 * ONES), 1)
-}
-
-const ONES: u64 = u64::from_ne_bytes([1; 8]);
-const HIGH: u64 = 0x80 * ONES;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@
 
 use memchr::{memchr, memchr2};
 
+use super::word::{self, HIGH, equal, load};
 use super::{Bad, grammar};
 
 /// Whether a target is one that this method can have. It has no blanks and no controls: httparse
@@ -56,18 +57,13 @@ fn question_mark(bytes: &[u8]) -> Option<usize> {
     if bytes.len() > 32 {
         return memchr(b'?', bytes);
     }
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut at = 0;
-    for word in words {
-        // Subtracting 1 borrows into a high bit where there is a 0, and may also above the first.
-        let marks = u64::from_le_bytes(*word) ^ MARKS;
-        let marks = marks.wrapping_sub(ONES) & !marks & HIGH;
-        if marks != 0 {
-            return Some(at + marks.trailing_zeros() as usize / 8);
-        }
-        at += 8;
+    let (words, rest) = bytes.as_chunks();
+    // A head need not come from here: what its target has above ASCII is no mark.
+    if let Some(at) = word::find(words, |word| equal(word, b'?') & !word) {
+        return Some(at);
     }
-    Some(at + rest.iter().position(|byte| *byte == b'?')?)
+    let at = rest.iter().position(|byte| *byte == b'?')?;
+    Some(bytes.len() - rest.len() + at)
 }
 
 /// The authority of a good target in absolute-form.
@@ -99,30 +95,23 @@ fn split_absolute(target: &str) -> Option<(&str, &str)> {
 /// Eight bytes at a time, for this is on every request's way: no byte above ASCII, and no `#`.
 #[inline]
 fn is_ascii_without_fragment(bytes: &[u8]) -> bool {
-    const HASHES: u64 = u64::from_ne_bytes([b'#'; 8]);
-    // A byte of `hashes` is 0 where `word` has a `#`; then, and only then, subtracting 1 from each
-    // byte borrows into a high bit that was clear.
-    let wrong = |word: u64| {
-        let hashes = word ^ HASHES;
-        (word | (hashes.wrapping_sub(ONES) & !hashes)) & HIGH != 0
+    let wrong = |bytes: &[u8; 8]| {
+        let word = load(bytes);
+        (equal(word, b'#') | word) & HIGH != 0
     };
     let mut rest = bytes;
     while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        if wrong(u64::from_ne_bytes(*word)) {
+        if wrong(word) {
             return false;
         }
         rest = after;
     }
     // What is left of a longer target is in its last eight bytes, some of them seen already.
     match bytes.last_chunk::<8>() {
-        Some(word) => !wrong(u64::from_ne_bytes(*word)),
+        Some(word) => !wrong(word),
         None => rest.iter().all(|byte| *byte < 0x80 && *byte != b'#'),
     }
 }
-
-const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-const ONES: u64 = u64::from_ne_bytes([1; 8]);
-const MARKS: u64 = u64::from_ne_bytes([b'?'; 8]);
 
 #[cfg(test)]
 mod tests {

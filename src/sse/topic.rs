@@ -32,6 +32,7 @@ pub struct Topic {
 /// What becomes of a subscriber for whom the ring has gone on: the events that it should be sent
 /// next are not kept any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Slow {
     /// It goes on with the oldest that is kept. For news of which the latest count.
     #[default]

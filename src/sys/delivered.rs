@@ -36,8 +36,9 @@ enum Channel {
 
 impl Delivered {
     /// The bytes that the peer has not acknowledged, the FIN counted as one; `None` if this system
-    /// does not tell. A connection that is over has none: whether it ended well or was reset is
-    /// told by its events and by the error of the next read.
+    /// does not tell, or lacks the memory or the descriptor for it at the moment. A connection that
+    /// is over has none: whether it ended well or was reset is told by its events and by the error
+    /// of the next read.
     pub(super) fn unacknowledged(&mut self, socket: &SockRef<'_>) -> Option<u32> {
         let (local, peer) = match ends(socket) {
             Ok(ends) => ends,
@@ -57,7 +58,7 @@ impl Delivered {
             Ok(Answer::Refused(code)) => io::Error::from_raw_os_error(code),
             Err(error) => error,
         };
-        self.give_up(&why);
+        self.not_told(&why);
         None
     }
 
@@ -65,18 +66,19 @@ impl Delivered {
         if let Channel::Unopened = self.channel {
             match open() {
                 Ok(socket) => self.channel = Channel::Open(socket),
-                // It may find one the next time.
-                Err(error) if is_exhausted(&error) => {
-                    debug!("no descriptor to ask what peers have acknowledged: {error}");
-                }
-                Err(error) => self.give_up(&error),
+                Err(error) => self.not_told(&error),
             }
         }
     }
 
-    fn give_up(&mut self, why: &io::Error) {
-        debug!("the system does not tell what peers have acknowledged (sock_diag: {why})");
-        self.channel = Channel::Absent;
+    /// Asks no more, unless what was missing may be there the next time.
+    fn not_told(&mut self, why: &io::Error) {
+        if is_exhausted(why) {
+            debug!("cannot ask at the moment what peers have acknowledged (sock_diag: {why})");
+        } else {
+            debug!("the system does not tell what peers have acknowledged (sock_diag: {why})");
+            self.channel = Channel::Absent;
+        }
     }
 }
 
@@ -258,6 +260,30 @@ mod tests {
         assert!(passing.into_iter().all(is));
         let lasting = [Errno::EPROTONOSUPPORT, Errno::EACCES, Errno::EAFNOSUPPORT];
         assert!(!lasting.into_iter().any(is));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_kernel_that_is_short_of_memory_once_is_asked_again() {
+        // In place of the kernel, a socket with the answers already in it.
+        let (ours, kernel) = Socket::pair(Domain::UNIX, Type::DGRAM, None).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut delivered = Delivered {
+            channel: Channel::Open(ours),
+            serial: 0,
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut asked = |reply: &[u8]| {
+            kernel.send(reply).unwrap();
+            delivered.unacknowledged(&SockRef::from(&client))
+        };
+        assert_eq!(asked(&refusal(1, ENOMEM)), None);
+        assert_eq!(asked(&refusal(2, ENOBUFS)), None);
+        assert_eq!(asked(&answer(3, 1, 5)), Some(5));
+        const EACCES: i32 = 13;
+        assert_eq!(asked(&refusal(4, EACCES)), None);
+        assert!(matches!(delivered.channel, Channel::Absent));
     }
 
     #[test]

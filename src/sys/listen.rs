@@ -11,7 +11,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::error::Error;
 use crate::sys::unix;
@@ -82,9 +82,12 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The descriptor is no listening socket of IPv4 or IPv6.
+    /// The descriptor is no listening socket of IPv4 or IPv6. Where the system does not tell whether
+    /// one listens (macOS and most of the BSDs), its first accept fails instead.
     pub fn from_std(socket: TcpListener) -> Result<Self, Error> {
-        Self::new(socket, true).map_err(|error| Error::new("use an inherited socket", error))
+        listens(&socket)
+            .and_then(|()| Self::new(socket, true))
+            .map_err(|error| Error::new("use an inherited socket", error))
     }
 
     /// Listens on a Unix socket that only this user can connect to (mode 0600 from its first
@@ -170,6 +173,23 @@ fn reuse_port(socket: &Socket) -> io::Result<()> {
 #[cfg(any(target_os = "solaris", target_os = "illumos"))]
 fn reuse_port(_: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// An error if the socket does not listen: the loop would find out only as it accepts, and what is
+/// wrong then is wrong for ever.
+#[cfg(any(target_os = "android", target_os = "freebsd", target_os = "linux"))]
+fn listens(socket: &TcpListener) -> io::Result<()> {
+    if SockRef::from(socket).is_listener()? {
+        Ok(())
+    } else {
+        let kind = io::ErrorKind::InvalidInput;
+        Err(io::Error::new(kind, "it does not listen"))
+    }
+}
+
+#[cfg(not(any(target_os = "android", target_os = "freebsd", target_os = "linux")))]
+fn listens(_: &TcpListener) -> io::Result<()> {
+    Ok(())
 }
 
 /// What would help, by what usually causes the error.
@@ -325,6 +345,22 @@ mod tests {
             socket.accept().unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_socket_that_does_not_listen_is_refused() {
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bound.bind(&any("127.0.0.1").into()).unwrap();
+        let server = Listener::bind(any("127.0.0.1"), &Options::default()).unwrap();
+        let connected = TcpStream::connect(server.local_addr()).unwrap();
+        let datagrams = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        for socket in [bound, connected.into(), datagrams] {
+            let error = Listener::from_std(socket.into()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            let line = error.to_string();
+            assert_eq!(line, "cannot use an inherited socket: it does not listen");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use super::frame::Message;
+use super::code;
+use super::frame::{self, Message};
 use crate::pipe::{Pipe, PipeError, PipeWriter};
 
 /// Sends to one WebSocket from any thread. Cheap to clone. When the last is dropped the WebSocket
@@ -32,6 +33,7 @@ pub(super) struct Push {
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError {
     /// The WebSocket has ended, or is closing.
     Closed,
@@ -85,8 +87,16 @@ impl Sender {
         }
     }
 
-    /// Closes the WebSocket behind what was sent before, with a code ([`code`](super::code)).
+    /// Closes the WebSocket behind what was sent before, with a code ([`code`]). A code that must
+    /// not be sent becomes 1011.
     pub fn close(&self, code: u16) {
+        // Here, as 0 would be taken for no close at all.
+        let code = if frame::is_code(code) {
+            code
+        } else {
+            log::error!("{code} must not stand in a Close");
+            code::INTERNAL
+        };
         self.shared.close.store(code, Ordering::Release);
         self.shared.writer.finish();
     }
@@ -115,3 +125,26 @@ impl fmt::Display for SendError {
 }
 
 impl std::error::Error for SendError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_code_a_close_closes() {
+        for (code, sent) in [
+            (code::AWAY, code::AWAY),
+            (4001, 4001),
+            (0, code::INTERNAL),
+            (1005, code::INTERNAL),
+            (65_535, code::INTERNAL),
+        ] {
+            let (sender, push) = Sender::new(100);
+            assert_eq!(push.close(), None);
+            sender.close(code);
+            assert_eq!(push.close(), Some(sent), "{code}");
+            let refused = sender.try_send(&Message::text("late"));
+            assert_eq!(refused, Err(SendError::Closed), "{code}");
+        }
+    }
+}
