@@ -450,7 +450,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             && self
                 .core
                 .late_from
-                .is_some_and(|from| self.hot.begun.since(from) > 0)
+                .is_some_and(|from| self.hot.heard.since(from) > 0)
     }
 
     /// Rejects or drops a late request.

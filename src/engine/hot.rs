@@ -33,9 +33,9 @@ pub(super) struct Hot {
     pub(super) out: Output,
     /// What to do after the last byte.
     pub(super) leaving: Option<How>,
-    /// When the first byte of this request was read.
+    /// When the first of `input` was read.
     pub(super) begun: Tick,
-    /// When bytes were last read.
+    /// When the bytes were read that are parsed now.
     pub(super) heard: Tick,
     /// How often in a row its source had nothing, and said that there is more.
     pub(super) empty_fills: u32,
@@ -94,8 +94,7 @@ impl Hot {
     }
 
     /// Forgets the request that was on it; what was read behind it and what is still to be
-    /// written stays. What there is of the next was read with the last bytes, if there is any: else
-    /// this is blank.
+    /// written stays.
     #[inline(always)]
     pub(super) fn next_request(&mut self) {
         self.head.clear();
@@ -103,7 +102,6 @@ impl Hot {
         self.drop_work();
         self.empty_fills = 0;
         self.starved = false;
-        self.begun = self.heard;
         self.progress = 0;
         (self.bytes_in, self.bytes_out) = (0, 0);
     }
@@ -198,13 +196,11 @@ pub(super) struct Pool {
 impl Pool {
     /// A blank one, or the one a connection has, taken out of the pool.
     #[inline(always)]
-    pub(super) fn take(&mut self, index: u32, now: Tick) -> Box<Hot> {
+    pub(super) fn take(&mut self, index: u32) -> Box<Hot> {
         if index != NIL {
             return self.used.remove(index as usize);
         }
-        let mut hot = self.spare.pop().unwrap_or_default();
-        hot.begun = now;
-        hot
+        self.spare.pop().unwrap_or_default()
     }
 
     /// Keeps one for its connection, which remembers the index.

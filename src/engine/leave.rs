@@ -35,7 +35,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 conn.clear(Flag::LastLook);
                 conn.owed = 0;
                 if conn.hot != NIL {
-                    let hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+                    let hot = self.pool.take(mem::replace(&mut conn.hot, NIL));
                     self.pool.give_back(hot, false);
                 }
                 self.tracker.enter(id, Phase::Linger, now);
@@ -46,7 +46,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             return;
         };
         if conn.hot != NIL {
-            let hot = self.pool.take(conn.hot, now);
+            let hot = self.pool.take(conn.hot);
             self.pool.give_back(hot, false);
         }
         match how {
@@ -278,7 +278,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        let mut hot = self.pool.take(conn.hot, now);
+        let mut hot = self.pool.take(conn.hot);
         conn.hot = NIL;
         let verdict = if unanswered(&hot) {
             hot.doing = Doing::Receiving;
@@ -324,7 +324,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
-        let mut hot = self.pool.take(conn.hot, now);
+        let mut hot = self.pool.take(conn.hot);
         conn.hot = NIL;
         let mut sent = false;
         if unanswered(&hot) {

@@ -65,7 +65,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id).filter(waits) else {
             return discard(response);
         };
-        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL));
         hot.doing = Doing::Receiving;
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
         match response {
@@ -91,7 +91,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if conn.served != nth || !self.pool.get(conn.hot).is_some_and(waits) {
             return;
         }
-        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL));
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
         service.resume();
         let verdict = service.pass(&mut self.scratch);

@@ -334,7 +334,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if conn.is(Flag::Finished) {
             return self.linger(id, now);
         }
-        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL));
         if conn.brings_something() {
             wake(conn, &mut hot);
         }

@@ -224,6 +224,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
         if self.hot.input.is_empty() {
             let used = self.feed(&scratch[..n]);
             if used < n {
+                self.hot.begun = self.now;
                 self.hot.input.extend_from_slice(&scratch[used..n]);
             }
         } else {
@@ -280,6 +281,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
     #[inline(never)]
     fn feed_input(&mut self) {
         let mut input = mem::take(&mut self.hot.input);
+        self.hot.heard = self.hot.begun;
         let used = self.feed(&input);
         if used == input.len() {
             input.clear();

@@ -252,7 +252,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if !conn.is(Flag::Tunnel) {
             return;
         }
-        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL), now);
+        let mut hot = self.pool.take(mem::replace(&mut conn.hot, NIL));
         hot.wake_tunnel();
         let mut service = Service::new(&mut self.core, conn, &mut hot, id, now);
         if call == Call::Drain {
