@@ -74,6 +74,7 @@ impl Ears {
                     if before == 2 {
                         screen::close();
                         say(&format!("ebbtide: {}: exits at once", names(&[signal])));
+                        screen::finish(LAST_LINE);
                         low_level::exit(CUT);
                     }
                     // Nobody may care any more.
@@ -97,15 +98,30 @@ impl Ears {
     }
 }
 
+/// How long who reads stderr may take for the last lines: until the deadline, at most
+/// [`LAST_LINES`], and also where the deadline is what ended it a moment, which a thread needs to
+/// write them where there is room.
+pub(super) fn last_lines(limit: Duration, outcome: &Outcome) -> Duration {
+    left(limit, outcome).clamp(LAST_LINE, LAST_LINES)
+}
+
 fn delay(wanted: Duration, limit: Duration, outcome: &Outcome) -> Duration {
+    wanted.min(left(limit, outcome))
+}
+
+/// What the drain has left of its deadline; nothing where it was cut.
+fn left(limit: Duration, outcome: &Outcome) -> Duration {
     match outcome.end {
         End::Cut => Duration::ZERO,
-        _ => {
-            let took = Duration::from_millis(outcome.report.drain_millis.into());
-            wanted.min(limit.saturating_sub(took))
-        }
+        _ => limit.saturating_sub(Duration::from_millis(outcome.report.drain_millis.into())),
     }
 }
+
+/// How long the last lines may take on their way to who reads stderr, before the process ends.
+pub(super) const LAST_LINES: Duration = Duration::from_millis(200);
+
+/// And where nothing is left of the deadline.
+const LAST_LINE: Duration = Duration::from_millis(50);
 
 /// The exit code of [`End::Cut`].
 const CUT: i32 = End::Cut.code();

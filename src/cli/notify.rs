@@ -262,7 +262,57 @@ const SEND_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+
     use super::*;
+    use crate::{Request, Response, Server};
+
+    /// What the other end hears next, within that time.
+    fn hear(socket: &UnixDatagram, within: Duration) -> Option<String> {
+        let mut buffer = [0; 1024];
+        socket.set_read_timeout(Some(within)).unwrap();
+        let length = socket.recv(&mut buffer).ok()?;
+        Some(str::from_utf8(&buffer[..length]).unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_watchdog_is_not_told_that_a_held_loop_is_alive() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let watchdog = Duration::from_millis(40);
+        let (holding, held) = channel();
+        let (release, released) = channel::<()>();
+        let served = Server::bind("127.0.0.1:0").unwrap();
+        let served = served
+            .spawn(move |_: &Request<'_>| {
+                holding.send(()).unwrap();
+                released.recv().unwrap();
+                Response::new(204)
+            })
+            .unwrap();
+        let (theirs, ours) = UnixDatagram::pair().unwrap();
+        let speaker = Speaker::new(ours, Some(watchdog), PATIENCE);
+        let (news, heard) = channel();
+        let thread = thread::spawn(move || speaker.run(&heard));
+        let (status, handle) = ("up".into(), served.handle().clone());
+        news.send(News::Ready { status, handle }).unwrap();
+        let next = || hear(&theirs, PATIENCE).unwrap();
+        assert_eq!(next(), "READY=1\nSTATUS=up");
+        assert_eq!(next(), "WATCHDOG=1");
+
+        let mut client = TcpStream::connect(served.local_addr()).unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(request).unwrap();
+        held.recv().unwrap();
+        // What was said a moment before may still be on its way; then there is silence, for ten
+        // times as long as there should be any.
+        let said = (0..10).take_while(|_| hear(&theirs, 10 * watchdog).is_some());
+        assert!(said.count() < 10, "it is told all the same");
+        release.send(()).unwrap();
+        assert_eq!(next(), "WATCHDOG=1");
+        news.send(News::Ended("gone".into())).unwrap();
+        thread.join().unwrap();
+    }
 
     #[test]
     fn the_watchdog_is_for_one_process() {
