@@ -519,6 +519,39 @@ fn it_answers_until_the_drain_is_over_and_told_twice_is_told_once() {
 }
 
 #[test]
+fn signals_after_it_was_told_to_stop_end_the_notice_and_then_cut() {
+    let directory = Directory::new();
+    let flags = ["--report", "json", "--drain-delay", "20s"];
+    let served = Served::start(&[&["--admin", &directory.unix()], &flags[..]].concat());
+    let held = Client::connect(served.addr());
+    held.send(&get("/delay/60000"));
+    wait_until(&directory, |status| status["phases"]["handler"] == 1);
+    let shutdown = "POST /shutdown HTTP/1.1\nHost: a\nX-Ebbtide-Admin: 1";
+    assert_eq!(ask(&directory, shutdown).status, 202);
+    // Who sent the first need not know that it stops already.
+    served.terminate();
+    served.log().wait_line("stopping already", PATIENCE);
+    served.terminate();
+    served.wait_refused();
+    served.terminate();
+    let (_, report) = served.wait_report(3);
+    assert_eq!((report.end(), report.forced_503()), ("cut", 1));
+    assert_eq!(held.response(0).status, 503);
+}
+
+#[test]
+fn a_signal_ends_the_exit_delay_whoever_began_the_drain() {
+    let directory = Directory::new();
+    let flags = ["--report", "json", "--exit-delay", "20s"];
+    let served = Served::start(&[&["--admin", &directory.unix()], &flags[..]].concat());
+    let shutdown = "POST /shutdown HTTP/1.1\nHost: a\nX-Ebbtide-Admin: 1";
+    assert_eq!(ask(&directory, shutdown).status, 202);
+    served.log().wait_line("\"exit_code\":0", PATIENCE);
+    served.terminate();
+    served.wait_report(0);
+}
+
+#[test]
 fn a_cut_cuts() {
     let directory = Directory::new();
     let served = served_on(&directory);

@@ -76,6 +76,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     let serving = serving(&server.local_addrs());
     let mut answering = None;
     let outcome = server.run_with(|handle| {
+        ears.running(handle.clone());
         if let Some(supervisor) = &supervisor {
             supervisor.ready(serving, handle.clone());
         }
@@ -87,6 +88,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         }
         Ok(demo)
     })?;
+    ears.ending(&outcome);
     drop(live);
     if let Some(answering) = answering {
         admin::end(answering);
