@@ -15,7 +15,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use openmetrics_parser::prometheus::parse_prometheus;
@@ -538,6 +538,41 @@ fn signals_after_it_was_told_to_stop_end_the_notice_and_then_cut() {
     assert_eq!((report.end(), report.forced_503()), ("cut", 1));
     assert_eq!(held.response(0).status, 503);
 }
+
+#[test]
+fn who_asks_for_nothing_more_holds_up_no_end() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let over = |cut: bool| {
+        let directory = Directory::new();
+        let flags = ["--report", "json", "--drain-timeout", "300ms"];
+        let served = Served::start(&[&["--admin", &directory.unix()], &flags[..]].concat());
+        let held = Client::connect(served.addr());
+        held.send(&get("/delay/60000"));
+        let mut half = UnixStream::connect(directory.path("s")).expect("connect");
+        half.write_all(b"GET /sta").expect("write");
+        wait_until(&directory, |status| status["phases"]["handler"] == 1);
+        let start = Instant::now();
+        served.terminate();
+        if cut {
+            served.wait_refused();
+            let start = Instant::now();
+            served.terminate();
+            return served.wait_report(3).0.at - start;
+        }
+        let (exit, _) = served.wait_report(1);
+        (exit.at - start).saturating_sub(LIMIT)
+    };
+    // Of some tries the best: a machine that is busy only ever adds.
+    for cut in [false, true] {
+        let best = (0..TRIES).map(|_| over(cut)).min().expect("some");
+        println!("cut: {cut}: gone {best:?} later");
+        assert!(best < AT_ONCE, "{best:?}");
+    }
+}
+
+/// Without waiting for anybody, on a machine that has nothing else to do.
+const AT_ONCE: Duration = Duration::from_millis(100);
+const TRIES: usize = 5;
 
 #[test]
 fn a_signal_ends_the_exit_delay_whoever_began_the_drain() {

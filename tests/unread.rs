@@ -167,6 +167,24 @@ fn a_second_signal_cuts() {
 }
 
 #[test]
+fn a_third_signal_cuts_where_the_second_ended_the_notice() {
+    let mut unread = Unread::start(&["--drain-delay", "20s"]);
+    let client = unread.waiting();
+    unread.signal(Signal::SIGTERM);
+    // An answer that says close shows that the first was heard.
+    while !Client::connect(unread.addr).exchange(0, GET).says_close() {}
+    unread.signal(Signal::SIGTERM);
+    unread.wait_refused();
+    let start = Instant::now();
+    unread.signal(Signal::SIGTERM);
+    assert_eq!(unread.end(), Some(3));
+    let took = start.elapsed();
+    println!("a third signal: gone after {took:?}");
+    assert!(took < PROMPT, "{took:?}");
+    assert_eq!(client.response(1).status, 503);
+}
+
+#[test]
 fn it_drains_and_what_it_had_to_say_is_there_for_who_reads_again() {
     let mut unread = Unread::start(&["--exit-delay", "20s"]);
     let client = Client::connect(unread.addr);

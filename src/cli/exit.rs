@@ -205,7 +205,7 @@ fn delay(wanted: Duration, limit: Duration, outcome: &Outcome) -> Duration {
 }
 
 /// What the drain has left of its deadline; nothing where it was cut.
-fn left(limit: Duration, outcome: &Outcome) -> Duration {
+pub(super) fn left(limit: Duration, outcome: &Outcome) -> Duration {
     match outcome.end {
         End::Cut => Duration::ZERO,
         _ => limit.saturating_sub(Duration::from_millis(outcome.report.drain_millis.into())),

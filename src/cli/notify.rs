@@ -14,6 +14,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ use crate::{Handle, Outcome, Query, Status, Trigger};
 #[derive(Debug)]
 pub(super) struct Supervisor {
     news: Sender<News>,
+    /// The server has stopped: no message is worth waiting for any more.
+    ended: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -61,10 +65,16 @@ impl Supervisor {
         let (usec, pid) = (variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"));
         let watchdog = watchdog(usec.as_deref(), pid.as_deref(), process::id());
         let (news, heard) = channel();
+        let speaker = Speaker::new(socket, watchdog, limit);
+        let ended = Arc::clone(&speaker.ended);
         let thread = thread::Builder::new()
             .name("supervisor".into())
-            .spawn(move || Speaker::new(socket, watchdog, limit).run(&heard))?;
-        Ok(Some(Self { news, thread }))
+            .spawn(move || speaker.run(&heard))?;
+        Ok(Some(Self {
+            news,
+            ended,
+            thread,
+        }))
     }
 
     /// Every socket listens, and the loop is about to run.
@@ -82,8 +92,9 @@ impl Supervisor {
         }
     }
 
-    /// The server has stopped. Returns when everything has been said.
+    /// The server has stopped. Returns when everything has been said for which the socket has room.
     pub(super) fn ended(self, outcome: &Outcome) {
+        self.ended.store(true, Ordering::Relaxed);
         self.tell(News::Ended(outcome.to_string()));
         if self.thread.join().is_err() {
             log::error!("the thread that speaks to the supervisor panicked");
@@ -102,6 +113,7 @@ struct Speaker {
     socket: UnixDatagram,
     watchdog: Option<Duration>,
     limit: Duration,
+    ended: Arc<AtomicBool>,
     /// When the supervisor wants to hear that the loop is alive.
     alive_due: Option<Instant>,
     /// When to say how far the drain is.
@@ -109,11 +121,12 @@ struct Speaker {
 }
 
 impl Speaker {
-    const fn new(socket: UnixDatagram, watchdog: Option<Duration>, limit: Duration) -> Self {
+    fn new(socket: UnixDatagram, watchdog: Option<Duration>, limit: Duration) -> Self {
         Self {
             socket,
             watchdog,
             limit,
+            ended: Arc::default(),
             alive_due: None,
             progress_due: None,
         }
@@ -190,8 +203,22 @@ impl Speaker {
     fn say(&self, lines: &[String]) {
         let message = lines.join("\n");
         log::debug!("to the supervisor: {message}");
-        if let Err(error) = self.socket.send(message.as_bytes()) {
+        if let Err(error) = self.send(message.as_bytes()) {
             log::warn!("NOTIFY_SOCKET: {error}");
+        }
+    }
+
+    /// Waits for room in the socket while there is time for it.
+    fn send(&self, message: &[u8]) -> io::Result<usize> {
+        let until = Instant::now() + SEND_PATIENCE;
+        loop {
+            match self.socket.send(message) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && !self.ended.load(Ordering::Relaxed)
+                        && Instant::now() < until => {}
+                sent => return sent,
+            }
         }
     }
 }
@@ -207,8 +234,8 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
     }
-    // One that does not read must not hold the thread for ever, and with it the exit.
-    socket.set_write_timeout(Some(SEND_PATIENCE))?;
+    // One that does not read must not hold the thread, and with it the exit.
+    socket.set_write_timeout(Some(SEND_STEP))?;
     Ok(socket)
 }
 
@@ -259,6 +286,10 @@ const MARGIN: Duration = Duration::from_secs(5);
 
 /// How long a supervisor may leave its socket full.
 const SEND_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a message waits for room before it is asked whether it still should. At the end there
+/// may be three: how far the drain was, that it began, and how it ended.
+const SEND_STEP: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

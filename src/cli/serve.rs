@@ -91,7 +91,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     ears.ending(&outcome);
     drop(live);
     if let Some(answering) = answering {
-        admin::end(answering);
+        admin::end(answering, exit::left(args.drain_timeout, &outcome));
     }
     if let Some(supervisor) = supervisor {
         supervisor.ended(&outcome);

@@ -62,6 +62,18 @@ impl Supervisor {
         }
     }
 
+    /// Leaves no room in the socket for one message more.
+    fn fill(&self) {
+        let other = UnixDatagram::unbound().expect("a socket");
+        other.set_nonblocking(true).expect("it can be");
+        let error = loop {
+            if let Err(error) = other.send_to(b"x", &self.name) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
     /// The lines of the next message, which must come.
     #[track_caller]
     fn next(&self) -> Vec<String> {
@@ -304,4 +316,40 @@ fn a_supervisor_that_hears_nothing_more_holds_up_no_exit() {
     drop(supervisor);
     served.terminate();
     assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
+}
+
+#[test]
+fn a_supervisor_that_does_not_read_holds_up_no_exit() {
+    const TRIES: usize = 5;
+    const AT_ONCE: Duration = Duration::from_millis(100);
+    let exit = |code: i32| {
+        let supervisor = Supervisor::at_a_path();
+        let flags = ["--drain-timeout", "300ms"];
+        let served = Served::launch_and_wait(supervisor.command(":", &flags), 1);
+        assert_eq!(supervisor.next()[0], "READY=1");
+        supervisor.fill();
+        let _held = (code != 0).then(|| {
+            let client = Client::connect(served.addr());
+            client.send(&get("/delay/60000"));
+            client
+        });
+        served.settle();
+        let mut start = Instant::now();
+        served.terminate();
+        if code == 3 {
+            served.wait_refused();
+            start = Instant::now();
+            served.terminate();
+        }
+        let exit = served.wait_exit(PATIENCE);
+        assert_eq!(exit.code, Some(code), "{:?}", served.log());
+        exit.at - start
+    };
+    // Of some tries the best: a machine that is busy only ever adds.
+    for (code, limit) in [(0, 0), (1, 300), (3, 0)] {
+        let best = (0..TRIES).map(|_| exit(code)).min().expect("some");
+        println!("exit code {code}: gone after {best:?}");
+        let most = Duration::from_millis(limit) + AT_ONCE;
+        assert!(best < most, "exit code {code}: {best:?}");
+    }
 }

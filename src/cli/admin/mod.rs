@@ -88,10 +88,14 @@ impl Admin {
     }
 }
 
-/// Ends an admin listener, once what it served has ended.
-pub(super) fn end(running: Running) {
+/// Ends an admin listener, once what it served has ended with that much `left` of its deadline.
+pub(super) fn end(running: Running, left: Duration) {
     // The log has told of the drain that matters. A second one would only confuse.
     log::set_max_level(log::max_level().min(LevelFilter::Warn));
+    if left < FAREWELL {
+        // Whoever still asks has no claim to more than those who were served had.
+        running.handle().cut();
+    }
     if let Err(error) = running.shutdown() {
         log::warn!("the admin listener: {error}");
     }
@@ -279,7 +283,8 @@ fn json(status: u16, body: &impl Serialize) -> Response {
 /// a probe.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long who is being answered may take, once what was served has ended.
+/// How long who is being answered may take, once what was served has ended and where its deadline
+/// leaves as much.
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Enough for a few people and their programs; the descriptors are for those who are served.
