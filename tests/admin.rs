@@ -519,6 +519,56 @@ fn it_answers_until_the_drain_is_over_and_told_twice_is_told_once() {
 }
 
 #[test]
+fn who_may_not_ask_holds_no_place() {
+    /// More than there are places.
+    const MANY: usize = 40;
+    let directory = Directory::new();
+    let file = directory.file("token", TOKEN, 0o600);
+    let flags = ["--admin", "127.0.0.1:0", "--admin-token-file", &file];
+    let served = Served::start(&flags);
+    let addr = tcp(&served);
+    let greet = |request: &[u8]| {
+        let mut stream = TcpStream::connect(&addr).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(request).expect("write");
+        stream
+    };
+    // Refused with all that there is to refuse, they keep their ends open; others never ask.
+    let paths = ["/status", "/none", "/cut"];
+    let refused: Vec<_> = (0..MANY)
+        .map(|n| {
+            let path = paths[n % paths.len()];
+            greet(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+        })
+        .collect();
+    let silent: Vec<_> = (0..MANY).map(|_| greet(b"GET /sta")).collect();
+    let token = fs::read_to_string(&file).expect("the token");
+    let token = token.trim();
+    let start = Instant::now();
+    for (path, status) in [("/status", 200), ("/none", 404), ("/cut", 405)] {
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let mut stream = greet(head.as_bytes());
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, format!("HTTP/1.1 {status}").as_bytes());
+        if status != 200 {
+            stream.read_to_end(&mut Vec::new()).expect("its end");
+        }
+    }
+    let took = start.elapsed();
+    println!("answered after {took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    for mut stream in refused {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("its end");
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    }
+    drop(silent);
+}
+
+#[test]
 fn signals_after_it_was_told_to_stop_end_the_notice_and_then_cut() {
     let directory = Directory::new();
     let flags = ["--report", "json", "--drain-delay", "20s"];
