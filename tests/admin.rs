@@ -15,7 +15,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use openmetrics_parser::prometheus::parse_prometheus;
@@ -516,6 +516,124 @@ fn it_answers_until_the_drain_is_over_and_told_twice_is_told_once() {
         .filter(|line| line.contains("shutdown: draining"));
     assert_eq!(reasons.count(), 1, "{:?}", served.log());
     assert!(!Path::new(&directory.path("s")).exists());
+}
+
+#[test]
+fn who_may_not_ask_holds_no_place() {
+    /// More than there are places.
+    const MANY: usize = 40;
+    let directory = Directory::new();
+    let file = directory.file("token", TOKEN, 0o600);
+    let flags = ["--admin", "127.0.0.1:0", "--admin-token-file", &file];
+    let served = Served::start(&flags);
+    let addr = tcp(&served);
+    let greet = |request: &[u8]| {
+        let mut stream = TcpStream::connect(&addr).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(request).expect("write");
+        stream
+    };
+    // Refused with all that there is to refuse, they keep their ends open; others never ask.
+    let paths = ["/status", "/none", "/cut"];
+    let refused: Vec<_> = (0..MANY)
+        .map(|n| {
+            let path = paths[n % paths.len()];
+            greet(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+        })
+        .collect();
+    let silent: Vec<_> = (0..MANY).map(|_| greet(b"GET /sta")).collect();
+    let token = fs::read_to_string(&file).expect("the token");
+    let token = token.trim();
+    let start = Instant::now();
+    for (path, status) in [("/status", 200), ("/none", 404), ("/cut", 405)] {
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let mut stream = greet(head.as_bytes());
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, format!("HTTP/1.1 {status}").as_bytes());
+        if status != 200 {
+            stream.read_to_end(&mut Vec::new()).expect("its end");
+        }
+    }
+    let took = start.elapsed();
+    println!("answered after {took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    for mut stream in refused {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("its end");
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    }
+    drop(silent);
+}
+
+#[test]
+fn signals_after_it_was_told_to_stop_end_the_notice_and_then_cut() {
+    let directory = Directory::new();
+    let flags = ["--report", "json", "--drain-delay", "20s"];
+    let served = Served::start(&[&["--admin", &directory.unix()], &flags[..]].concat());
+    let held = Client::connect(served.addr());
+    held.send(&get("/delay/60000"));
+    wait_until(&directory, |status| status["phases"]["handler"] == 1);
+    let shutdown = "POST /shutdown HTTP/1.1\nHost: a\nX-Ebbtide-Admin: 1";
+    assert_eq!(ask(&directory, shutdown).status, 202);
+    // Who sent the first need not know that it stops already.
+    served.terminate();
+    served.log().wait_line("stopping already", PATIENCE);
+    served.terminate();
+    served.wait_refused();
+    served.terminate();
+    let (_, report) = served.wait_report(3);
+    assert_eq!((report.end(), report.forced_503()), ("cut", 1));
+    assert_eq!(held.response(0).status, 503);
+}
+
+#[test]
+fn who_asks_for_nothing_more_holds_up_no_end() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let over = |cut: bool| {
+        let directory = Directory::new();
+        let flags = ["--report", "json", "--drain-timeout", "300ms"];
+        let served = Served::start(&[&["--admin", &directory.unix()], &flags[..]].concat());
+        let held = Client::connect(served.addr());
+        held.send(&get("/delay/60000"));
+        let mut half = UnixStream::connect(directory.path("s")).expect("connect");
+        half.write_all(b"GET /sta").expect("write");
+        wait_until(&directory, |status| status["phases"]["handler"] == 1);
+        let start = Instant::now();
+        served.terminate();
+        if cut {
+            served.wait_refused();
+            let start = Instant::now();
+            served.terminate();
+            return served.wait_report(3).0.at - start;
+        }
+        let (exit, _) = served.wait_report(1);
+        (exit.at - start).saturating_sub(LIMIT)
+    };
+    // Of some tries the best: a machine that is busy only ever adds.
+    for cut in [false, true] {
+        let best = (0..TRIES).map(|_| over(cut)).min().expect("some");
+        println!("cut: {cut}: gone {best:?} later");
+        assert!(best < AT_ONCE, "{best:?}");
+    }
+}
+
+/// Without waiting for anybody, on a machine that has nothing else to do.
+const AT_ONCE: Duration = Duration::from_millis(100);
+const TRIES: usize = 5;
+
+#[test]
+fn a_signal_ends_the_exit_delay_whoever_began_the_drain() {
+    let directory = Directory::new();
+    let flags = ["--report", "json", "--exit-delay", "20s"];
+    let served = Served::start(&[&["--admin", &directory.unix()], &flags[..]].concat());
+    let shutdown = "POST /shutdown HTTP/1.1\nHost: a\nX-Ebbtide-Admin: 1";
+    assert_eq!(ask(&directory, shutdown).status, 202);
+    served.log().wait_line("\"exit_code\":0", PATIENCE);
+    served.terminate();
+    served.wait_report(0);
 }
 
 #[test]

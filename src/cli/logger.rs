@@ -33,9 +33,7 @@ pub fn init(watched: bool) {
         let level = format!("{style}{:<5}{style:#}", record.level());
         write_line(out, time, &level, record)
     });
-    if watched {
-        builder.target(Target::Pipe(Box::new(ToScreen)));
-    }
+    builder.target(Target::Pipe(Box::new(ToScreen)));
     if !matches!(
         env::var("RUST_LOG_STYLE").as_deref(),
         Ok("always" | "never")

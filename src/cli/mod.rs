@@ -42,6 +42,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(code) => code,
             Err(error) => {
                 say(&format!("ebbtide: {error}"));
+                screen::finish(exit::LAST_LINES);
                 ExitCode::from(CANNOT)
             }
         },
@@ -61,7 +62,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Writes a line to stderr. Where nobody reads it any more, the exit code still tells.
 fn say(line: &str) {
-    screen::write(format!("{line}\n").as_bytes());
+    screen::say(format!("{line}\n").as_bytes());
 }
 
 /// Signals by their names.

@@ -14,6 +14,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ use crate::{Handle, Outcome, Query, Status, Trigger};
 #[derive(Debug)]
 pub(super) struct Supervisor {
     news: Sender<News>,
+    /// The server has stopped: no message is worth waiting for any more.
+    ended: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -61,10 +65,16 @@ impl Supervisor {
         let (usec, pid) = (variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"));
         let watchdog = watchdog(usec.as_deref(), pid.as_deref(), process::id());
         let (news, heard) = channel();
+        let speaker = Speaker::new(socket, watchdog, limit);
+        let ended = Arc::clone(&speaker.ended);
         let thread = thread::Builder::new()
             .name("supervisor".into())
-            .spawn(move || Speaker::new(socket, watchdog, limit).run(&heard))?;
-        Ok(Some(Self { news, thread }))
+            .spawn(move || speaker.run(&heard))?;
+        Ok(Some(Self {
+            news,
+            ended,
+            thread,
+        }))
     }
 
     /// Every socket listens, and the loop is about to run.
@@ -82,8 +92,9 @@ impl Supervisor {
         }
     }
 
-    /// The server has stopped. Returns when everything has been said.
+    /// The server has stopped. Returns when everything has been said for which the socket has room.
     pub(super) fn ended(self, outcome: &Outcome) {
+        self.ended.store(true, Ordering::Relaxed);
         self.tell(News::Ended(outcome.to_string()));
         if self.thread.join().is_err() {
             log::error!("the thread that speaks to the supervisor panicked");
@@ -102,6 +113,7 @@ struct Speaker {
     socket: UnixDatagram,
     watchdog: Option<Duration>,
     limit: Duration,
+    ended: Arc<AtomicBool>,
     /// When the supervisor wants to hear that the loop is alive.
     alive_due: Option<Instant>,
     /// When to say how far the drain is.
@@ -109,11 +121,12 @@ struct Speaker {
 }
 
 impl Speaker {
-    const fn new(socket: UnixDatagram, watchdog: Option<Duration>, limit: Duration) -> Self {
+    fn new(socket: UnixDatagram, watchdog: Option<Duration>, limit: Duration) -> Self {
         Self {
             socket,
             watchdog,
             limit,
+            ended: Arc::default(),
             alive_due: None,
             progress_due: None,
         }
@@ -190,8 +203,22 @@ impl Speaker {
     fn say(&self, lines: &[String]) {
         let message = lines.join("\n");
         log::debug!("to the supervisor: {message}");
-        if let Err(error) = self.socket.send(message.as_bytes()) {
+        if let Err(error) = self.send(message.as_bytes()) {
             log::warn!("NOTIFY_SOCKET: {error}");
+        }
+    }
+
+    /// Waits for room in the socket while there is time for it.
+    fn send(&self, message: &[u8]) -> io::Result<usize> {
+        let until = Instant::now() + SEND_PATIENCE;
+        loop {
+            match self.socket.send(message) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && !self.ended.load(Ordering::Relaxed)
+                        && Instant::now() < until => {}
+                sent => return sent,
+            }
         }
     }
 }
@@ -207,8 +234,8 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
     }
-    // One that does not read must not hold the thread for ever, and with it the exit.
-    socket.set_write_timeout(Some(SEND_PATIENCE))?;
+    // One that does not read must not hold the thread, and with it the exit.
+    socket.set_write_timeout(Some(SEND_STEP))?;
     Ok(socket)
 }
 
@@ -260,9 +287,63 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// How long a supervisor may leave its socket full.
 const SEND_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a message waits for room before it is asked whether it still should. At the end there
+/// may be three: how far the drain was, that it began, and how it ended.
+const SEND_STEP: Duration = Duration::from_millis(5);
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+
     use super::*;
+    use crate::{Request, Response, Server};
+
+    /// What the other end hears next, within that time.
+    fn hear(socket: &UnixDatagram, within: Duration) -> Option<String> {
+        let mut buffer = [0; 1024];
+        socket.set_read_timeout(Some(within)).unwrap();
+        let length = socket.recv(&mut buffer).ok()?;
+        Some(str::from_utf8(&buffer[..length]).unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_watchdog_is_not_told_that_a_held_loop_is_alive() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let watchdog = Duration::from_millis(40);
+        let (holding, held) = channel();
+        let (release, released) = channel::<()>();
+        let served = Server::bind("127.0.0.1:0").unwrap();
+        let served = served
+            .spawn(move |_: &Request<'_>| {
+                holding.send(()).unwrap();
+                released.recv().unwrap();
+                Response::new(204)
+            })
+            .unwrap();
+        let (theirs, ours) = UnixDatagram::pair().unwrap();
+        let speaker = Speaker::new(ours, Some(watchdog), PATIENCE);
+        let (news, heard) = channel();
+        let thread = thread::spawn(move || speaker.run(&heard));
+        let (status, handle) = ("up".into(), served.handle().clone());
+        news.send(News::Ready { status, handle }).unwrap();
+        let next = || hear(&theirs, PATIENCE).unwrap();
+        assert_eq!(next(), "READY=1\nSTATUS=up");
+        assert_eq!(next(), "WATCHDOG=1");
+
+        let mut client = TcpStream::connect(served.local_addr()).unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(request).unwrap();
+        held.recv().unwrap();
+        // What was said a moment before may still be on its way; then there is silence, for ten
+        // times as long as there should be any.
+        let said = (0..10).take_while(|_| hear(&theirs, 10 * watchdog).is_some());
+        assert!(said.count() < 10, "it is told all the same");
+        release.send(()).unwrap();
+        assert_eq!(next(), "WATCHDOG=1");
+        news.send(News::Ended("gone".into())).unwrap();
+        thread.join().unwrap();
+    }
 
     #[test]
     fn the_watchdog_is_for_one_process() {

@@ -19,7 +19,7 @@ use super::notify::Supervisor;
 use super::timer::Timer;
 #[cfg(feature = "rustls")]
 use super::tls::Certificates;
-use super::{activation, logger, names, say, screen};
+use super::{activation, exit, logger, names, say, screen};
 use crate::sys::listen::{Listener, Options};
 use crate::{Builder, Drain, Late, Limits, Response, Server, Times};
 
@@ -42,6 +42,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     }
     let admin = Admin::bind(&args.admin)?;
     let (ears, timer, supervisor, live) = spawn_deaf(|| {
+        screen::start()?;
         let ears = Ears::start(&args.signals)?;
         #[cfg(feature = "rustls")]
         tls.map_or(Ok(()), Certificates::reload_at_hangup)?;
@@ -75,6 +76,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     let serving = serving(&server.local_addrs());
     let mut answering = None;
     let outcome = server.run_with(|handle| {
+        ears.running(handle.clone());
         if let Some(supervisor) = &supervisor {
             supervisor.ready(serving, handle.clone());
         }
@@ -86,9 +88,10 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         }
         Ok(demo)
     })?;
+    ears.ending(&outcome);
     drop(live);
     if let Some(answering) = answering {
-        admin::end(answering);
+        admin::end(answering, exit::left(args.drain_timeout, &outcome));
     }
     if let Some(supervisor) = supervisor {
         supervisor.ended(&outcome);
@@ -99,6 +102,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         Report::Json => say(&outcome.to_json()),
         Report::None => {}
     }
+    screen::finish(exit::last_lines(args.drain_timeout, &outcome));
     ears.delay(&args.exit, args.drain_timeout, &outcome);
     Ok(ExitCode::from(outcome.code() as u8)) // 0 to 4
 }

@@ -133,6 +133,68 @@ fn r24_two_signals_at_once_always_end_it() {
 }
 
 #[test]
+fn r24_two_signals_at_once_are_one_and_the_next_cuts_with_an_answer() {
+    for _ in 0..runs(5) {
+        let served = serve(&[]);
+        let client = Client::connect(served.addr());
+        client.send(&get("/delay/60000"));
+        served.settle();
+        served.terminate_after(|| served.signal(Signal::SIGINT));
+        served.wait_refused();
+        served.terminate();
+        assert_cut(&served, &client);
+    }
+}
+
+#[test]
+fn r24_a_third_signal_cuts_with_an_answer_where_the_second_ended_the_notice() {
+    for _ in 0..runs(5) {
+        let served = serve(&["--drain-delay", "20s"]);
+        let client = Client::connect(served.addr());
+        client.send(&get("/delay/60000"));
+        served.settle();
+        served.terminate();
+        served.settle(); // it still accepts
+        served.terminate();
+        served.wait_refused();
+        served.terminate();
+        assert_cut(&served, &client);
+    }
+}
+
+/// What was cut says so: the process in its report, and to the client a head that was not sent.
+#[track_caller]
+fn assert_cut(served: &Served, client: &Client) {
+    let (_, report) = served.wait_report(3);
+    assert_eq!((report.end(), report.forced_503()), ("cut", 1));
+    let response = client.response(0);
+    assert_eq!(response.status, 503);
+    response.assert_last();
+}
+
+#[test]
+fn r24_signals_of_the_drain_leave_the_exit_delay_alone() {
+    const DELAY: Duration = Duration::from_millis(700);
+    let flags = ["--exit-delay", "700ms", "--drain-delay", "20s"];
+
+    // Two at once are one.
+    let served = serve(&flags[..2]);
+    let start = Instant::now();
+    served.terminate_after(|| served.signal(Signal::SIGINT));
+    let (exit, _) = served.wait_report(0);
+    assert!(exit.at - start >= DELAY, "after {:?}", exit.at - start);
+
+    // The second ends the notice, and only what comes in the delay ends that.
+    let served = serve(&flags);
+    served.terminate();
+    served.settle();
+    let start = Instant::now();
+    served.terminate();
+    let (exit, _) = served.wait_report(0);
+    assert!(exit.at - start >= DELAY, "after {:?}", exit.at - start);
+}
+
+#[test]
 fn r24_second_signal_means_now() {
     for second in [Signal::SIGTERM, Signal::SIGINT] {
         let served = serve(&[]);

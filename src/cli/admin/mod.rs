@@ -25,7 +25,7 @@ use super::token::Token;
 use crate::sys::listen::{Listener, Options};
 use crate::{
     Admit, Connection, Drain, Handle, Handler, Head, Limits, Query, Reply, Request, Response,
-    Running, Server, Status,
+    Running, Server, Status, Times,
 };
 
 /// An admin listener that is bound, and answers nobody yet.
@@ -57,11 +57,12 @@ impl Admin {
         };
         let server = Server::builder().listen(listener).bind(&[])?;
         let limits = Limits::new().connections(CONNECTIONS).body(0);
+        let times = Times::new().head(ASK).idle(IDLE).linger(PART);
         // Nothing here is worth holding up the exit of the process.
         let drain = Drain::new().idle_grace(Duration::ZERO).limit(FAREWELL);
         Ok(Some(Self {
             place,
-            server: server.limits(limits).drain(drain),
+            server: server.limits(limits).times(times).drain(drain),
             access: token.map_or(open, Access::Token),
         }))
     }
@@ -88,10 +89,14 @@ impl Admin {
     }
 }
 
-/// Ends an admin listener, once what it served has ended.
-pub(super) fn end(running: Running) {
+/// Ends an admin listener, once what it served has ended with that much `left` of its deadline.
+pub(super) fn end(running: Running, left: Duration) {
     // The log has told of the drain that matters. A second one would only confuse.
     log::set_max_level(log::max_level().min(LevelFilter::Warn));
+    if left < FAREWELL {
+        // Whoever still asks has no claim to more than those who were served had.
+        running.handle().cut();
+    }
     if let Err(error) = running.shutdown() {
         log::warn!("the admin listener: {error}");
     }
@@ -135,24 +140,11 @@ impl Route {
 }
 
 impl Handler for Desk {
-    /// Access first: who may not ask is not told what there is.
+    /// Who is refused is parted with: the places are few.
     fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
-        if let Some(refusal) = self.access.refusal(head) {
-            return Admit::Refuse(refusal);
-        }
-        match Route::of(head.path()) {
-            None => Admit::Refuse(Response::text(404, "not here\n")),
-            Some(route)
-                if !route
-                    .allow()
-                    .split(", ")
-                    .any(|method| method == head.method) =>
-            {
-                Admit::Refuse(
-                    Response::text(405, "not with this method\n").field("Allow", route.allow()),
-                )
-            }
-            Some(_) => Admit::NoBody,
+        match self.refusal(head) {
+            Some(refusal) => Admit::Refuse(refusal.close()),
+            None => Admit::NoBody,
         }
     }
 
@@ -177,6 +169,21 @@ impl Handler for Desk {
 }
 
 impl Desk {
+    /// Access first: who may not ask is not told what there is.
+    fn refusal(&self, head: &Head<'_, '_>) -> Option<Response> {
+        let refusal = self.access.refusal(head);
+        refusal.or_else(|| match Route::of(head.path()) {
+            None => Some(Response::text(404, "not here\n")),
+            Some(route) => {
+                let allow = route.allow();
+                let allows = allow.split(", ").any(|method| method == head.method);
+                let refusal =
+                    || Response::text(405, "not with this method\n").field("Allow", allow);
+                (!allows).then(refusal)
+            }
+        })
+    }
+
     fn status(&self) -> Result<Response, Response> {
         #[derive(Serialize)]
         struct Body {
@@ -279,11 +286,21 @@ fn json(status: u16, body: &impl Serialize) -> Response {
 /// a probe.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long who is being answered may take, once what was served has ended.
+/// How long who is being answered may take, once what was served has ended and where its deadline
+/// leaves as much.
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Enough for a few people and their programs; the descriptors are for those who are served.
 const CONNECTIONS: usize = 32;
+
+/// How long one of these may be held without asking: they are answered in one turn, and whoever
+/// asks is on this machine or close by. `ctl wait` and Prometheus connect again; no scrape interval
+/// that is usual ends just as the idle are closed.
+const ASK: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(3);
+
+/// And how long who was parted with may take to part.
+const PART: Duration = Duration::from_millis(250);
 
 /// How many connections a status names.
 const OLDEST: usize = 10;
