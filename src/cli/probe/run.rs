@@ -44,6 +44,11 @@ pub(super) struct Seen {
     /// When a new connection was refused first, or the exit before that.
     pub(super) door_closed: Option<Instant>,
     pub(super) exit: Option<Exit>,
+    /// Whether the process was started here, so that its listener should end with it: that of a
+    /// server that ran already may be its supervisor's, or have a successor.
+    pub(super) ours: bool,
+    /// Whether all its processes were sent the signal.
+    pub(super) group: bool,
     /// When the watch ended.
     pub(super) until: Instant,
 }
@@ -80,6 +85,14 @@ pub(super) fn run(
         None => Failure::Signal(error),
     })?;
     let door = Door::watch(addr)?;
+    let ours = process.is_ours();
+    // Who was started by a command that has ended may still be serving: then the door is open.
+    let over = |clients: &[Client], process: &mut Process| {
+        // Asked each time, which is what dates the exit.
+        process.exit().is_some()
+            && (door.is_closed() || !ours)
+            && clients.iter().all(|client| client.end.is_some())
+    };
     world.drive(process, signalled + plan.pause, over)?;
     world.clients.iter_mut().for_each(Client::finish);
     world.drive(process, signalled + plan.deadline, over)?;
@@ -89,13 +102,10 @@ pub(super) fn run(
         signalled,
         door_closed: door.closed().map(|knocks| knocks.closed(exit)),
         exit,
+        ours,
+        group: plan.group,
         until: Instant::now(),
     })
-}
-
-/// Whether there is nothing more to see.
-fn over(clients: &[Client], process: &mut Process) -> bool {
-    process.exit().is_some() && clients.iter().all(|client| client.end.is_some())
 }
 
 /// Whether it writes what only the kernel hears.
@@ -278,6 +288,11 @@ impl Door {
             enough,
             knocks: knocks.map_err(Failure::System)?,
         })
+    }
+
+    /// Whether a knock was refused.
+    fn is_closed(&self) -> bool {
+        self.knocks.is_finished()
     }
 
     /// What the knocks have shown, if the door closed.
