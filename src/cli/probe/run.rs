@@ -248,17 +248,21 @@ struct Door {
 struct Knocks {
     /// When the last was let in.
     opened: Option<Instant>,
+    /// When the last before the refusal was sent, if it was neither refused nor let in.
+    unanswered: Option<Instant>,
     /// When the first was refused.
     refused: Instant,
 }
 
 impl Knocks {
-    /// When the door closed. A SYN that met it closing had no answer, and the next knock was late:
-    /// if nobody was let in after the exit, it had closed by then.
+    /// When the door closed. A SYN that met it closing had no answer, and the next knock came late
+    /// by all the time for which one was waited for: so it is when that SYN was sent. And if nobody
+    /// was let in after the exit, it had closed by then.
     fn closed(self, exit: Option<Exit>) -> Instant {
+        let met = self.unanswered.unwrap_or(self.refused);
         let ended = exit.map(|exit| exit.at);
         let ended = ended.filter(|at| self.opened.is_none_or(|opened| opened < *at));
-        ended.map_or(self.refused, |at| at.min(self.refused))
+        ended.map_or(met, |at| at.min(met))
     }
 }
 
@@ -268,17 +272,23 @@ impl Door {
         let stop = Arc::clone(&enough);
         let knock = move || {
             let mut opened = None;
+            let mut unanswered = None;
             loop {
+                let sent = Instant::now();
                 // Once more after the word to stop: what ended just now has closed its door.
                 let last = stop.load(Ordering::Relaxed);
                 match TcpStream::connect_timeout(&addr, KNOCK_LIMIT) {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                         let refused = Instant::now();
-                        return Some(Knocks { opened, refused });
+                        return Some(Knocks {
+                            opened,
+                            unanswered,
+                            refused,
+                        });
                     }
                     _ if last => return None,
-                    Ok(_) => opened = Some(Instant::now()),
-                    Err(_) => {}
+                    Ok(_) => (opened, unanswered) = (Some(Instant::now()), None),
+                    Err(_) => unanswered = Some(sent),
                 }
                 thread::sleep(KNOCK_PACE); // nothing tells when somebody else's door closes
             }
@@ -333,6 +343,7 @@ mod tests {
         };
         let knocks = |opened: Option<u64>| Knocks {
             opened: opened.map(at),
+            unanswered: None,
             refused: at(57),
         };
         assert_eq!(knocks(Some(1)).closed(Some(exit(4))), at(4));
@@ -341,5 +352,24 @@ mod tests {
         assert_eq!(knocks(Some(1)).closed(None), at(57));
         // A child of it held the listener.
         assert_eq!(knocks(Some(40)).closed(Some(exit(4))), at(57));
+    }
+
+    #[test]
+    fn a_door_was_closing_when_the_knock_without_an_answer_was_sent() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let knocks = Knocks {
+            opened: Some(at(1)),
+            unanswered: Some(at(3)),
+            refused: at(55),
+        };
+        assert_eq!(knocks.closed(None), at(3));
+        let exit = |millis| Exit {
+            at: at(millis),
+            code: Some(0),
+            signal: None,
+        };
+        assert_eq!(knocks.closed(Some(exit(90))), at(3));
+        assert_eq!(knocks.closed(Some(exit(2))), at(2));
     }
 }
