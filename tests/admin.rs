@@ -577,9 +577,15 @@ fn ctl_has_an_exit_code_for_each_way_to_fail() {
     assert_fails(&ctl(&["--admin", &admin, "stop"]), 2, "stop");
     let no_file = ["--admin", &admin, "--token-file", "/nowhere", "status"];
     assert_fails(&ctl(&no_file), 2, "/nowhere");
-    for ask in ["status", "connections", "shutdown", "cut", "wait"] {
+    for ask in ["status", "connections", "shutdown", "cut"] {
         assert_fails(&ctl(&["--admin", &admin, ask]), 3, "is the server running?");
     }
+    // Who only waits for its end has what it waits for.
+    let gone = ["--admin", &admin, "wait"];
+    assert_eq!(told(ctl(&gone)), "the server has gone\n");
+    assert_eq!(told(ctl(&[&gone[..], &["--json"]].concat())), "");
+    drop(UnixListener::bind(directory.path("s")).expect("listen"));
+    assert_eq!(told(ctl(&gone)), "the server has gone\n", "left behind");
     let served = served_on(&directory);
     let impatient = ["--admin", &admin, "wait", "--timeout", "50ms"];
     assert_fails(&ctl(&impatient), 1, "has not gone within 50ms");
@@ -677,6 +683,19 @@ fn ctl_waits_until_the_server_has_gone() {
         drop(successor);
         let _ = fs::remove_file(&path);
     }
+}
+
+#[test]
+fn ctl_is_not_misled_by_a_server_that_goes_while_it_is_asked() {
+    let directory = Directory::new();
+    let path = directory.path("s");
+    let listener = UnixListener::bind(&path).expect("listen");
+    let waiting = start_ctl(&["--admin", &directory.unix(), "wait"]);
+    let (stream, _) = listener.accept().expect("a connection");
+    fs::remove_file(&path).expect("removed");
+    drop((listener, stream));
+    let output = waiting.wait_with_output().expect("its output");
+    assert_eq!(told(output), "the server has gone\n");
 }
 
 /// How a server goes.

@@ -88,7 +88,7 @@ pub enum Ask {
     },
     /// Cut what is left of a drain, as a second signal does; without a drain, cut at once
     Cut,
-    /// Wait until the server has gone
+    /// Wait until the server has gone; if nobody is there, it has
     Wait {
         /// For that long at most, then exit with 1. No limit by default, as nothing says that the
         /// server is about to go
@@ -106,4 +106,4 @@ Exit codes:
   0  done
   1  the server answered with an error, or the wait was over before it had gone
   2  bad usage
-  3  the server cannot be reached";
+  3  the server cannot be reached; for wait, that is done, unless it is there and silent";
