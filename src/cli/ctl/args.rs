@@ -16,8 +16,8 @@ use crate::cli::values;
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Ctl {
-    /// Where the server's --admin is: unix:PATH, or an address and a port. By default what the
-    /// environment variable EBBTIDE_ADMIN says
+    /// Where the server's --admin is: unix:PATH, or an address and a port, also as the URL in the
+    /// server's log. By default what the environment variable EBBTIDE_ADMIN says
     #[arg(
         long,
         global = true,
