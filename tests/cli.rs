@@ -405,6 +405,12 @@ fn the_environment_says_how_much_is_logged() {
     let debug = logged("ebbtide=debug");
     let line = " DEBUG ebbtide::engine::stop: the listeners are closed\n";
     assert!(debug.contains(line), "{debug}");
+    // What would silence all of it is no answer to how much.
+    for (level, warnings) in [("", 0), ("bogus", 1)] {
+        let log = logged(level);
+        assert!(log.contains(" INFO  pid "), "{level}: {log}");
+        assert_eq!(log.matches(" WARN  RUST_LOG: ").count(), warnings, "{log}");
+    }
 }
 
 /// The signals that a process catches, as the kernel tells: a bit each.
