@@ -576,7 +576,11 @@ fn ctl_has_an_exit_code_for_each_way_to_fail() {
     assert_fails(&ctl(&["--admin", &admin]), 2, "needs to be told");
     assert_fails(&ctl(&["--admin", &admin, "stop"]), 2, "stop");
     let no_file = ["--admin", &admin, "--token-file", "/nowhere", "status"];
-    assert_fails(&ctl(&no_file), 2, "/nowhere");
+    assert_fails(
+        &ctl(&no_file),
+        2,
+        "--token-file: the token file \"/nowhere\"",
+    );
     for ask in ["status", "connections", "shutdown", "cut"] {
         assert_fails(&ctl(&["--admin", &admin, ask]), 3, "is the server running?");
     }

@@ -381,7 +381,10 @@ fn where_there_is_nothing_to_probe_one_line_says_so() {
             &["--", "/no/such/program"][..],
             "cannot start \"/no/such/program\"",
         ),
-        (&["--timeline=/no/such/dir/x.svg"], "/no/such/dir/x.svg"),
+        (
+            &["--timeline=/no/such/dir/x.svg"],
+            "--timeline: /no/such/dir/x.svg",
+        ),
         (
             &["--upload-file=/no/such/file"],
             "--upload-file: /no/such/file",
@@ -395,7 +398,14 @@ fn where_there_is_nothing_to_probe_one_line_says_so() {
         ),
         (&["--url=http://127.0.0.1:1"], "--url"),
         (&["--states=asleep"], "\"asleep\""),
-        (&["--connections=0"], "--connections"),
+        (
+            &["--connections=0"],
+            "--connections: \"0\" is not a number from 1 to 256",
+        ),
+        (&["--connections", "-1"], "--connections: \"-1\" is not"),
+        (&["--settle", "-1s"], "--settle: \"-1s\" is not"),
+        (&["--url=https://127.0.0.1:1", "x"], "only http:// is"),
+        (&["--url=http://127.0.0.1:1/x", "x"], "by --path"),
         (&["--deadline=5"], "--deadline"),
         (&["--pause=6s"], "--pause"),
         (&["--header", "A: b\r\nC: d"], "--header"),
@@ -406,6 +416,17 @@ fn where_there_is_nothing_to_probe_one_line_says_so() {
         assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
         assert!(said.contains(expected), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn a_process_that_does_not_listen_where_it_should_is_asked_for_its_url() {
+    let url = format!("--url=http://{}", free_port());
+    let pid = format!("--pid={}", std::process::id());
+    let output = probe(&[&pid, &url, "--start-timeout=50ms"]);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let asks = "after 50ms; is --url where the process of --pid listens?";
+    assert!(said.contains(asks), "{said}");
 }
 
 #[test]

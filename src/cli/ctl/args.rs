@@ -71,6 +71,7 @@ pub enum Ask {
         #[arg(
             long,
             value_name = "N",
+            allow_hyphen_values = true,
             default_value = "100",
             value_parser = values::page_size,
         )]
@@ -83,7 +84,12 @@ pub enum Ask {
         wait: bool,
         /// With --wait: for that long at most, then exit with 1; the drain goes on. No limit by
         /// default, as the server has one
-        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+        #[arg(
+            long,
+            value_name = "DURATION",
+            allow_hyphen_values = true,
+            value_parser = values::duration,
+        )]
         timeout: Option<Duration>,
     },
     /// Cut what is left of a drain, as a second signal does; without a drain, cut at once
@@ -92,7 +98,12 @@ pub enum Ask {
     Wait {
         /// For that long at most, then exit with 1. No limit by default, as nothing says that the
         /// server is about to go
-        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+        #[arg(
+            long,
+            value_name = "DURATION",
+            allow_hyphen_values = true,
+            value_parser = values::duration,
+        )]
         timeout: Option<Duration>,
     },
 }

@@ -89,7 +89,7 @@ fn carry_out(args: &Ctl) -> Result<String, Failure> {
     let token = args.token_file.as_deref().map(Token::read).transpose();
     let client = Client {
         place: place(args)?,
-        token: token.map_err(Failure::Usage)?,
+        token: token.map_err(|why| Failure::Usage(format!("--token-file: {why}")))?,
     };
     let understood = |text: serde_json::Result<String>| {
         text.map_err(|why| Failure::Unknown(client.place.clone(), why))
