@@ -199,7 +199,7 @@ fn what_is_in_use_or_no_socket_is_left_alone() {
     let directory = Directory::new();
     let served = served_on(&directory);
     let serve = |place: &str| run(&["serve", "--listen", "127.0.0.1:0", "--admin", place]);
-    assert_fails(&serve(&directory.unix()), 2, "somebody accepts there");
+    assert_fails(&serve(&directory.unix()), 2, "a process listens there");
     assert_eq!(status(&directory)["pid"], served.pid());
     let file = directory.file("file", "kept", 0o600);
     assert_fails(&serve(&format!("unix:{file}")), 2, "is no socket");
@@ -573,7 +573,7 @@ fn ctl_has_an_exit_code_for_each_way_to_fail() {
     let admin = directory.unix();
     assert_fails(&ctl(&["status"]), 2, "EBBTIDE_ADMIN");
     assert_fails(&ctl(&["--admin", "here", "status"]), 2, "unix:PATH");
-    assert_fails(&ctl(&["--admin", &admin]), 2, "needs to be told");
+    assert_fails(&ctl(&["--admin", &admin]), 2, "a command is missing");
     assert_fails(&ctl(&["--admin", &admin, "stop"]), 2, "stop");
     let no_file = ["--admin", &admin, "--token-file", "/nowhere", "status"];
     assert_fails(
@@ -581,6 +581,9 @@ fn ctl_has_an_exit_code_for_each_way_to_fail() {
         2,
         "--token-file: the token file \"/nowhere\"",
     );
+    let long = format!("unix:/{}", "x".repeat(199));
+    let why = "the path has 200 bytes, and ";
+    assert_fails(&ctl(&["--admin", &long, "status"]), 3, why);
     for ask in ["status", "connections", "shutdown", "cut"] {
         assert_fails(&ctl(&["--admin", &admin, ask]), 3, "is the server running?");
     }

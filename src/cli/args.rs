@@ -437,7 +437,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
             format!("{name:?} is not a command; write {known}")
         }
         (ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
-            format!("ctl: needs to be told what to do; write {ASKS}")
+            format!("ctl: a command is missing; write {ASKS}")
         }
         (ErrorKind::InvalidUtf8, _) => String::from("an argument is not UTF-8"),
         // Nothing else is known to happen with these flags. clap's first line says it.
@@ -756,12 +756,12 @@ mod tests {
             ),
             (
                 "ctl",
-                "ctl: needs to be told what to do; \
+                "ctl: a command is missing; \
                  write status, connections, shutdown, cut or wait",
             ),
             (
                 "ctl --json",
-                "ctl: needs to be told what to do; \
+                "ctl: a command is missing; \
                  write status, connections, shutdown, cut or wait",
             ),
             (

@@ -213,7 +213,7 @@ pub(super) fn late_requests(text: &str) -> Result<LateRequests, String> {
     match status.map(str::parse) {
         Some(Ok(status @ 400..=599)) => Ok(LateRequests::Reject(status)),
         Some(_) => Err(format!(
-            "{text:?} has no status from 400 to 599; write reject:503"
+            "{text:?}: the status must be from 400 to 599; write reject:503"
         )),
         None => Err(format!(
             "{text:?} is not a policy; write serve, reject, reject:429 or drop"
@@ -441,7 +441,7 @@ mod tests {
         for text in ["reject:", "reject:200", "reject:600", "reject:x"] {
             let why = late_requests(text).unwrap_err();
             assert!(
-                why.ends_with("no status from 400 to 599; write reject:503"),
+                why.ends_with(": the status must be from 400 to 599; write reject:503"),
                 "{why}"
             );
         }
