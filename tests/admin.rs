@@ -199,7 +199,7 @@ fn what_is_in_use_or_no_socket_is_left_alone() {
     let directory = Directory::new();
     let served = served_on(&directory);
     let serve = |place: &str| run(&["serve", "--listen", "127.0.0.1:0", "--admin", place]);
-    assert_fails(&serve(&directory.unix()), 2, "somebody accepts there");
+    assert_fails(&serve(&directory.unix()), 2, "a process listens there");
     assert_eq!(status(&directory)["pid"], served.pid());
     let file = directory.file("file", "kept", 0o600);
     assert_fails(&serve(&format!("unix:{file}")), 2, "is no socket");
@@ -691,13 +691,26 @@ fn ctl_has_an_exit_code_for_each_way_to_fail() {
     let admin = directory.unix();
     assert_fails(&ctl(&["status"]), 2, "EBBTIDE_ADMIN");
     assert_fails(&ctl(&["--admin", "here", "status"]), 2, "unix:PATH");
-    assert_fails(&ctl(&["--admin", &admin]), 2, "needs to be told");
+    assert_fails(&ctl(&["--admin", &admin]), 2, "a command is missing");
     assert_fails(&ctl(&["--admin", &admin, "stop"]), 2, "stop");
     let no_file = ["--admin", &admin, "--token-file", "/nowhere", "status"];
-    assert_fails(&ctl(&no_file), 2, "/nowhere");
-    for ask in ["status", "connections", "shutdown", "cut", "wait"] {
+    assert_fails(
+        &ctl(&no_file),
+        2,
+        "--token-file: the token file \"/nowhere\"",
+    );
+    let long = format!("unix:/{}", "x".repeat(199));
+    let why = "the path has 200 bytes, and ";
+    assert_fails(&ctl(&["--admin", &long, "status"]), 3, why);
+    for ask in ["status", "connections", "shutdown", "cut"] {
         assert_fails(&ctl(&["--admin", &admin, ask]), 3, "is the server running?");
     }
+    // Who only waits for its end has what it waits for.
+    let gone = ["--admin", &admin, "wait"];
+    assert_eq!(told(ctl(&gone)), "the server has gone\n");
+    assert_eq!(told(ctl(&[&gone[..], &["--json"]].concat())), "");
+    drop(UnixListener::bind(directory.path("s")).expect("listen"));
+    assert_eq!(told(ctl(&gone)), "the server has gone\n", "left behind");
     let served = served_on(&directory);
     let impatient = ["--admin", &admin, "wait", "--timeout", "50ms"];
     assert_fails(&ctl(&impatient), 1, "has not gone within 50ms");
@@ -795,6 +808,19 @@ fn ctl_waits_until_the_server_has_gone() {
         drop(successor);
         let _ = fs::remove_file(&path);
     }
+}
+
+#[test]
+fn ctl_is_not_misled_by_a_server_that_goes_while_it_is_asked() {
+    let directory = Directory::new();
+    let path = directory.path("s");
+    let listener = UnixListener::bind(&path).expect("listen");
+    let waiting = start_ctl(&["--admin", &directory.unix(), "wait"]);
+    let (stream, _) = listener.accept().expect("a connection");
+    fs::remove_file(&path).expect("removed");
+    drop((listener, stream));
+    let output = waiting.wait_with_output().expect("its output");
+    assert_eq!(told(output), "the server has gone\n");
 }
 
 /// How a server goes.

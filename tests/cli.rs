@@ -99,12 +99,44 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         (&["serve", "--late-requests", "sometimes"], "sometimes"),
         (&["serve", "--late-requests", "reject:200"], "reject"),
         (&["serve", "--max-headers", "many"], "--max-headers"),
+        (
+            &["serve", "--max-head", "99999999999GiB"],
+            "\"99999999999GiB\" is too large; at most 1GiB",
+        ),
+        (
+            &["serve", "--handler-timeout", "-1s"],
+            "--handler-timeout: \"-1s\"",
+        ),
+        (
+            &["serve", "--log-connections", "-1s"],
+            "--log-connections: \"-1s\"",
+        ),
+        (
+            &["serve", "--max-connections", "-1"],
+            "--max-connections: \"-1\"",
+        ),
+        (&["serve", "--max-body", "-1"], "--max-body: \"-1\""),
+        (&["ctl", "wait", "--timeout", "-1s"], "--timeout: \"-1s\""),
+        (&["ctl", "connections", "--take", "-1"], "--take: \"-1\""),
         (&["serve", "--max-body", "64XB"], "--max-body"),
         (&["serve", "--report", "verse"], "verse"),
         (&["serve", "--drain-timeout"], "--drain-timeout"),
         (&["serve", "--exit-delay", "26s"], "--exit-delay"),
         (&["serve", "--admin", "0.0.0.0:1"], "--admin-token-file"),
         (&["serve", "--admin-token-file", "/x"], "--admin"),
+        (
+            &["serve", "--listen=127.0.0.1:0", "--admin=unix:/no/such/s"],
+            "ebbtide: --admin: cannot listen on the Unix socket \"/no/such/s\"",
+        ),
+        (
+            &[
+                "serve",
+                "--listen=127.0.0.1:0",
+                "--admin=127.0.0.1:0",
+                "--admin-token-file=/no/such",
+            ],
+            "ebbtide: --admin-token-file: the token file \"/no/such\"",
+        ),
         (&["ctl", "shutdown", "--timeout", "1s"], "--wait"),
         (&["serve", "--root", "/no/such"], "--root: /no/such"),
         (&["serve", "--root", "/dev/null"], "--root: /dev/null"),
@@ -125,7 +157,8 @@ fn a_mistake_is_one_line_and_exit_code_2() {
 fn a_port_in_use_is_one_line_and_exit_code_2() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("an address").to_string();
-    assert_mistake(&["serve", "--listen", &addr], &addr);
+    let about = format!("ebbtide: --listen: cannot listen on {addr}: ");
+    assert_mistake(&["serve", "--listen", &addr], &about);
     // Also when another listener could be had.
     assert_mistake(
         &["serve", "--listen", "127.0.0.1:0", "--listen", &addr],
@@ -405,6 +438,12 @@ fn the_environment_says_how_much_is_logged() {
     let debug = logged("ebbtide=debug");
     let line = " DEBUG ebbtide::engine::stop: the listeners are closed\n";
     assert!(debug.contains(line), "{debug}");
+    // What would silence all of it is no answer to how much.
+    for (level, warnings) in [("", 0), ("bogus", 1)] {
+        let log = logged(level);
+        assert!(log.contains(" INFO  pid "), "{level}: {log}");
+        assert_eq!(log.matches(" WARN  RUST_LOG: ").count(), warnings, "{log}");
+    }
 }
 
 /// The signals that a process catches, as the kernel tells: a bit each.

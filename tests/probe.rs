@@ -12,7 +12,7 @@ mod bad;
 
 use std::env;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -381,7 +381,10 @@ fn where_there_is_nothing_to_probe_one_line_says_so() {
             &["--", "/no/such/program"][..],
             "cannot start \"/no/such/program\"",
         ),
-        (&["--timeline=/no/such/dir/x.svg"], "/no/such/dir/x.svg"),
+        (
+            &["--timeline=/no/such/dir/x.svg"],
+            "--timeline: /no/such/dir/x.svg",
+        ),
         (
             &["--upload-file=/no/such/file"],
             "--upload-file: /no/such/file",
@@ -395,7 +398,14 @@ fn where_there_is_nothing_to_probe_one_line_says_so() {
         ),
         (&["--url=http://127.0.0.1:1"], "--url"),
         (&["--states=asleep"], "\"asleep\""),
-        (&["--connections=0"], "--connections"),
+        (
+            &["--connections=0"],
+            "--connections: \"0\" is not a number from 1 to 256",
+        ),
+        (&["--connections", "-1"], "--connections: \"-1\" is not"),
+        (&["--settle", "-1s"], "--settle: \"-1s\" is not"),
+        (&["--url=https://127.0.0.1:1", "x"], "only http:// is"),
+        (&["--url=http://127.0.0.1:1/x", "x"], "by --path"),
         (&["--deadline=5"], "--deadline"),
         (&["--pause=6s"], "--pause"),
         (&["--header", "A: b\r\nC: d"], "--header"),
@@ -409,6 +419,17 @@ fn where_there_is_nothing_to_probe_one_line_says_so() {
 }
 
 #[test]
+fn a_process_that_does_not_listen_where_it_should_is_asked_for_its_url() {
+    let url = format!("--url=http://{}", free_port());
+    let pid = format!("--pid={}", std::process::id());
+    let output = probe(&[&pid, &url, "--start-timeout=50ms"]);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let asks = "after 50ms; is --url where the process of --pid listens?";
+    assert!(said.contains(asks), "{said}");
+}
+
+#[test]
 fn nothing_of_the_server_is_left_behind() {
     let addr = free_port();
     let url = format!("http://{addr}");
@@ -419,6 +440,7 @@ fn nothing_of_the_server_is_left_behind() {
         .args([
             "probe",
             "--states=empty",
+            "--deadline=800ms",
             "--url",
             &url,
             "--",
@@ -430,7 +452,71 @@ fn nothing_of_the_server_is_left_behind() {
         .stdin(Stdio::null())
         .output()
         .expect("the command starts");
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = str::from_utf8(&output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text.contains("STILL SERVING at the deadline: "), "{text}");
+    wait_refused(addr);
+}
+
+#[test]
+fn a_server_that_only_its_wrapper_ended_is_still_serving() {
+    let this = env::current_exe().expect("this program");
+    let shell = format!("'{}' {} & wait", this.display(), bad::ARGS.join(" "));
+    for flags in [&[][..], &["--together"]] {
+        let output = Command::new(command())
+            .args(["probe", "--json", "--states=idle,busy,connecting,handler"])
+            .args(SMALL)
+            .args(flags)
+            .args(["--", "sh", "-c", &shell])
+            .env(bad::HOW, "hangs")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the command starts");
+        let report = Found::parse(&output);
+        assert_eq!(output.status.code(), Some(1), "{report:?}");
+        assert_eq!(report.0["lost"], 0, "{report:?}");
+        for state in ["idle", "busy", "connecting", "handler"] {
+            let line = report.state(state);
+            assert_eq!(level(line), "bad", "{line:#}");
+            assert_eq!(line["stop"]["exit_signal"], 15, "the shell's: {line:#}");
+            assert_eq!(line["stop"]["still_serving"], true, "{line:#}");
+            let verdict = line["verdict"].as_str().expect("text");
+            assert!(verdict.contains("start it with exec"), "{verdict}");
+            assert!(!verdict.contains("stayed open"), "twice: {verdict}");
+        }
+    }
+}
+
+#[test]
+fn a_process_that_was_only_the_wrapper_is_said_to_be_none_of_the_server() {
+    let addr = free_port();
+    let this = env::current_exe().expect("this program");
+    let server = format!("'{}' {}", this.display(), bad::ARGS.join(" "));
+    let mut wrapper = Command::new("sh")
+        .args(["-c", &format!("{server} >&2 & echo $!; wait")])
+        .env(bad::HOW, "hangs")
+        .env("PORT", addr.port().to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    let mut pid = String::new();
+    let mut said = BufReader::new(wrapper.stdout.take().expect("a pipe"));
+    said.read_line(&mut pid).expect("the server's id");
+    let server = Pid::from_raw(pid.trim().parse().expect("a number"));
+    let url = format!("--url=http://{addr}");
+    let wrapper_id = format!("--pid={}", wrapper.id());
+    let flags = [&url, &wrapper_id, "--json", "--states=idle,connecting"];
+    let output = probe(&[&flags[..], SMALL].concat());
+    kill(server, Signal::SIGKILL).expect("it is there");
+    wrapper.wait().expect("it ends");
+    let report = Found::parse(&output);
+    assert_eq!(output.status.code(), Some(1), "{report:?}");
+    for state in ["idle", "connecting"] {
+        let verdict = report.state(state)["verdict"].as_str().expect("text");
+        assert!(verdict.contains("--pid must be its own"), "{verdict}");
+    }
     wait_refused(addr);
 }
 
@@ -450,7 +536,10 @@ fn the_signal_reaches_the_whole_group_if_asked_to() {
             .expect("the command starts");
         let report = Found::parse(&output);
         let line = report.state("handler");
+        let stays = end.is_null();
+        assert_eq!(output.status.code(), Some(stays.into()), "{line:#}");
         assert_eq!(line["stop"]["exit_signal"], 15, "the shell's: {line:#}");
+        assert_eq!(line["stop"]["still_serving"], stays, "{line:#}");
         let clients = line["clients"].as_array().expect("an array");
         assert!(
             clients.iter().all(|client| client["end"] == end),

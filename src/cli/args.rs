@@ -233,6 +233,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION|none",
+        allow_hyphen_values = true,
         default_value = "none",
         value_parser = values::duration_or_none,
         help_heading = TIMEOUTS,
@@ -251,6 +252,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "SIZE",
+        allow_hyphen_values = true,
         default_value = "64KiB",
         value_parser = values::head_size,
         help_heading = LIMITS,
@@ -261,6 +263,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "N",
+        allow_hyphen_values = true,
         default_value = "100",
         value_parser = values::field_count,
         help_heading = LIMITS,
@@ -271,6 +274,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "SIZE",
+        allow_hyphen_values = true,
         default_value = "64MiB",
         value_parser = values::size,
         help_heading = LIMITS,
@@ -282,6 +286,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "N",
+        allow_hyphen_values = true,
         value_parser = values::connection_count,
         help_heading = LIMITS,
     )]
@@ -292,6 +297,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "DURATION|off",
+        allow_hyphen_values = true,
         default_value = "off",
         value_parser = values::duration_or_off,
         help_heading = OUTPUT,
@@ -431,7 +437,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
             format!("{name:?} is not a command; write {known}")
         }
         (ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
-            format!("ctl: needs to be told what to do; write {ASKS}")
+            format!("ctl: a command is missing; write {ASKS}")
         }
         (ErrorKind::InvalidUtf8, _) => String::from("an argument is not UTF-8"),
         // Nothing else is known to happen with these flags. clap's first line says it.
@@ -750,12 +756,12 @@ mod tests {
             ),
             (
                 "ctl",
-                "ctl: needs to be told what to do; \
+                "ctl: a command is missing; \
                  write status, connections, shutdown, cut or wait",
             ),
             (
                 "ctl --json",
-                "ctl: needs to be told what to do; \
+                "ctl: a command is missing; \
                  write status, connections, shutdown, cut or wait",
             ),
             (

@@ -12,8 +12,8 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::AutoStream;
-use env_logger::{Builder, Env, Target, WriteStyle};
-use log::{Level, Record};
+use env_logger::{Builder, Target, WriteStyle};
+use log::{Level, LevelFilter, Record};
 
 use super::screen;
 use crate::engine::PROGRESS_LINE;
@@ -22,27 +22,60 @@ use crate::engine::PROGRESS_LINE;
 /// `watched` is whether a line is rewritten below the log. If there is a logger already, it stays.
 pub fn init(watched: bool) {
     let short = io::stderr().is_terminal();
-    let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
-    builder.format(move |out, record| {
-        if watched && record.target() == PROGRESS_LINE {
-            return Ok(());
-        }
-        let time = out.timestamp_millis().to_string();
-        let time = if short { time_of_day(&time) } else { &time };
-        let style = out.default_level_style(record.level());
-        let level = format!("{style}{:<5}{style:#}", record.level());
-        write_line(out, time, &level, record)
-    });
-    builder.target(Target::Pipe(Box::new(ToScreen)));
-    if !matches!(
-        env::var("RUST_LOG_STYLE").as_deref(),
-        Ok("always" | "never")
-    ) {
-        builder.write_style(colours());
-    }
+    let asked = env::var_os(FILTER).unwrap_or_default();
+    let asked = asked.to_string_lossy();
+    let filter = Some(&*asked).filter(|asked| is_usable(asked));
+    let mut builder = Builder::new();
+    builder
+        .parse_filters(filter.unwrap_or(DEFAULT))
+        .format(move |out, record| {
+            if watched && record.target() == PROGRESS_LINE {
+                return Ok(());
+            }
+            let time = out.timestamp_millis().to_string();
+            let time = if short { time_of_day(&time) } else { &time };
+            let style = out.default_level_style(record.level());
+            let level = format!("{style}{:<5}{style:#}", record.level());
+            write_line(out, time, &level, record)
+        })
+        .target(Target::Pipe(Box::new(ToScreen)));
+    match env::var("RUST_LOG_STYLE").as_deref() {
+        Ok(style @ ("always" | "never")) => builder.parse_write_style(style),
+        _ => builder.write_style(colours()),
+    };
     if let Err(error) = builder.try_init() {
         log::debug!("{error}");
     }
+    if filter.is_none() && !asked.is_empty() {
+        log::warn!(
+            "{FILTER}: {asked:?} is no level and names nothing that logs here, so it is \
+             {DEFAULT}; write debug or ebbtide=debug"
+        );
+    }
+}
+
+/// Whether a filter has a level, or names something that logs here. One that does not would leave
+/// nothing, not even where the server listens, and nobody asks for that but by `off`.
+fn is_usable(filter: &str) -> bool {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    // The beginning of a name is as good as the name.
+    let logs_here = |target: &str| {
+        let part = |name: &&str| {
+            let within = target.strip_prefix(name);
+            name.starts_with(target) || within.is_some_and(|rest| rest.starts_with("::"))
+        };
+        !target.is_empty() && CRATES.iter().any(part)
+    };
+    let (names, expression) = filter.split_once('/').unwrap_or((filter, ""));
+    let mut directives = names.split(',').map(str::trim);
+    !expression.contains('/')
+        && directives.any(|directive| match directive.split_once('=') {
+            Some((target, level)) => {
+                let level = level.trim();
+                logs_here(target.trim()) && (level.is_empty() || is_level(level))
+            }
+            None => is_level(directive) || logs_here(directive),
+        })
 }
 
 /// Whether the log is coloured, unless `RUST_LOG_STYLE` says so: by what stderr is, NO_COLOR and
@@ -105,6 +138,15 @@ pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     line.into()
 }
 
+/// The environment variable that says what is logged.
+const FILTER: &str = "RUST_LOG";
+
+/// What is logged if it says nothing.
+const DEFAULT: &str = "info";
+
+/// The crates of this program that log.
+const CRATES: [&str; 3] = ["ebbtide", "mio", "rustls"];
+
 #[cfg(test)]
 mod tests {
     use std::fmt;
@@ -120,6 +162,38 @@ mod tests {
         let mut out = Vec::new();
         write_line(&mut out, "12:34:56.789Z", "LEVEL", &record).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_filter_must_leave_something_or_say_off() {
+        for filter in [
+            "debug",
+            "OFF",
+            "ebbtide",
+            "ebbtide=debug",
+            "ebbtide::engine",
+            "ebbtide::engine = trace, bogus",
+            "hyper=debug,warn",
+            "rustls=",
+            "info/draining",
+        ] {
+            assert!(is_usable(filter), "{filter}");
+        }
+        for filter in [
+            "",
+            " ",
+            ",",
+            "bogus",
+            "hyper=debug",
+            "ebbtide=loud",
+            "ebbtides",
+            "ebbtide:engine",
+            "=info",
+            "info/a/b",
+            "/listening",
+        ] {
+            assert!(!is_usable(filter), "{filter}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Knows no sockets.
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -34,13 +35,20 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     let inherited = activation::take()?; // while there is no other thread
     let files = Files::from_flags(&args.files)?;
     #[cfg(feature = "rustls")]
-    let tls = args.tls.load()?;
-    let mut server = bind(args, inherited)?;
+    let tls = args.tls.load().map_err(at("--tls-cert, --tls-key"))?;
+    let mut server = bind(args, inherited).map_err(at("--listen"))?;
     #[cfg(feature = "rustls")]
     if let Some(certificates) = &tls {
         server = server.tls(certificates.config());
     }
-    let admin = Admin::bind(&args.admin)?;
+    let admin = Admin::bind(&args.admin).map_err(|error| {
+        // What is not the system's is about the token.
+        let flag = match error.is::<crate::Error>() {
+            true => "--admin",
+            false => "--admin-token-file",
+        };
+        at(flag)(error)
+    })?;
     let (ears, timer, supervisor, live) = spawn_deaf(|| {
         screen::start()?;
         let ears = Ears::start(&args.signals)?;
@@ -105,6 +113,11 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     screen::finish(exit::last_lines(args.drain_timeout, &outcome));
     ears.delay(&args.exit, args.drain_timeout, &outcome);
     Ok(ExitCode::from(outcome.code() as u8)) // 0 to 4
+}
+
+/// What is wrong with the value of a flag, behind its name.
+fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
+    move |error| format!("{flag}: {error}")
 }
 
 fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, crate::Error> {

@@ -5,8 +5,10 @@
 //!
 //! Knows nothing of the flags.
 
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
@@ -106,6 +108,11 @@ pub(super) fn path(text: &str) -> Result<String, String> {
 
 /// A number of bytes, alone or with a binary unit.
 pub(super) fn size(text: &str) -> Result<u64, String> {
+    size_within(text, u64::MAX, "18446744073709551615")
+}
+
+/// The same, at most so many, which is also written like that.
+fn size_within(text: &str, most: u64, written: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
@@ -125,14 +132,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(1 << shift))
-        .ok_or_else(|| format!("{text:?} is too large; at most {}", u64::MAX))
+        .filter(|bytes| *bytes <= most)
+        .ok_or_else(|| format!("{text:?} is too large; at most {written}"))
 }
 
 /// The size of a head: the parser's offsets are 32 bits, and no head needs as many.
 pub(super) fn head_size(text: &str) -> Result<u64, String> {
-    match size(text)? {
+    match size_within(text, LONGEST_HEAD, "1GiB")? {
         0 => Err(format!("{text:?} would refuse every request; write 64KiB")),
-        bytes if bytes > LONGEST_HEAD => Err(format!("{text:?} is too large; at most 1GiB")),
         bytes => Ok(bytes),
     }
 }
@@ -152,7 +159,15 @@ pub(super) fn page_size(text: &str) -> Result<u32, String> {
     count(text, 1..=1_000)
 }
 
-fn count(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+/// How many clients a probe has in each state.
+pub(super) fn client_count(text: &str) -> Result<u16, String> {
+    count(text, 1..=256)
+}
+
+fn count<N: FromStr + PartialOrd + Display>(
+    text: &str,
+    range: RangeInclusive<N>,
+) -> Result<N, String> {
     match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => Err(format!(
@@ -198,7 +213,7 @@ pub(super) fn late_requests(text: &str) -> Result<LateRequests, String> {
     match status.map(str::parse) {
         Some(Ok(status @ 400..=599)) => Ok(LateRequests::Reject(status)),
         Some(_) => Err(format!(
-            "{text:?} has no status from 400 to 599; write reject:503"
+            "{text:?}: the status must be from 400 to 599; write reject:503"
         )),
         None => Err(format!(
             "{text:?} is not a policy; write serve, reject, reject:429 or drop"
@@ -325,7 +340,10 @@ mod tests {
             assert!(size(text).unwrap_err().contains("is too large"), "{text}");
         }
         assert!(head_size("0").unwrap_err().contains("every request"));
-        assert!(head_size("2GiB").unwrap_err().ends_with("at most 1GiB"));
+        for text in ["1073741825", "2GiB", "99999999999GiB"] {
+            let error = head_size(text).unwrap_err();
+            assert!(error.ends_with("is too large; at most 1GiB"), "{error}");
+        }
         assert_eq!(head_size("1GiB"), Ok(1 << 30));
     }
 
@@ -423,7 +441,7 @@ mod tests {
         for text in ["reject:", "reject:200", "reject:600", "reject:x"] {
             let why = late_requests(text).unwrap_err();
             assert!(
-                why.ends_with("no status from 400 to 599; write reject:503"),
+                why.ends_with(": the status must be from 400 to 599; write reject:503"),
                 "{why}"
             );
         }

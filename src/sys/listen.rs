@@ -195,9 +195,10 @@ fn listens(_: &TcpListener) -> io::Result<()> {
 /// What would help, by what usually causes the error.
 fn hint(addr: SocketAddr, error: &io::Error) -> Option<&'static str> {
     match (error.kind(), addr) {
-        (io::ErrorKind::AddrInUse, _) => {
-            Some("choose another port (0 takes any that is free), or stop who listens there")
-        }
+        (io::ErrorKind::AddrInUse, _) => Some(
+            "choose another port (0 takes any that is free), or stop the process that listens \
+                 there",
+        ),
         (io::ErrorKind::PermissionDenied, _) if addr.port() < 1024 => Some(
             "a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE; \
              choose one from 1024 up",
@@ -266,7 +267,10 @@ mod tests {
             line.starts_with(&format!("cannot listen on {addr}: ")),
             "{line}"
         );
-        assert!(line.ends_with("or stop who listens there"), "{line}");
+        assert!(
+            line.ends_with("or stop the process that listens there"),
+            "{line}"
+        );
     }
 
     #[test]

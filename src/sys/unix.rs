@@ -67,7 +67,7 @@ pub(super) fn bind(path: &Path, backlog: u32) -> Result<Bound, Error> {
 /// Why the name cannot be taken; `None` if it is free, or was left behind.
 fn occupied(path: &Path) -> io::Result<Option<&'static str>> {
     // A longer one could be renamed to, and never connected to.
-    let addr = SockAddr::unix(path)?;
+    let addr = address(path, "it")?;
     let file = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -121,7 +121,7 @@ fn bind_beside(path: &Path, socket: &Socket) -> io::Result<PathBuf> {
     let mut refused = ErrorKind::AddrInUse.into();
     for n in 0..NAMES {
         let own = path.with_file_name(format!(".{}.{n}", process::id()));
-        match socket.bind(&SockAddr::unix(&own)?) {
+        match socket.bind(&address(&own, "the name that it has at first")?) {
             Ok(()) => return Ok(own),
             Err(error) if error.kind() == ErrorKind::AddrInUse => refused = error,
             Err(error) => return Err(error),
@@ -130,16 +130,42 @@ fn bind_beside(path: &Path, socket: &Socket) -> io::Result<PathBuf> {
     Err(refused)
 }
 
+/// The address of a path, which is called this in the error if it is too long.
+fn address(path: &Path, what: &str) -> io::Result<SockAddr> {
+    SockAddr::unix(path).map_err(|error| {
+        let (bytes, most) = (path.as_os_str().len(), most_bytes());
+        match bytes > most {
+            true => {
+                let why = format!("{what} has {bytes} bytes, and {most} are possible");
+                io::Error::new(error.kind(), why)
+            }
+            false => error,
+        }
+    })
+}
+
+/// How long a path may be. Each system has its own limit, and tells it only by what it takes.
+fn most_bytes() -> usize {
+    let fits = |bytes: &usize| SockAddr::unix("x".repeat(*bytes)).is_ok();
+    (0..LONGEST).rev().find(fits).unwrap_or_default()
+}
+
 fn usual_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
-        ErrorKind::InvalidInput => Some("the system takes about 100 bytes; choose a shorter path"),
+        ErrorKind::InvalidInput => Some("choose a shorter path"),
         ErrorKind::NotFound => Some("its directory must exist"),
-        ErrorKind::PermissionDenied => Some("its directory must be writable, and a socket ours"),
+        ErrorKind::PermissionDenied => Some(
+            "its directory must be writable, and a socket that is already there must belong to \
+             this user",
+        ),
         _ => None,
     }
 }
 
-const LIVE: &str = "somebody accepts there; stop that process, or choose another path";
+const LIVE: &str = "a process listens there; stop it, or choose another path";
+
+/// No system takes a path of so many bytes: they have from 92 to 108.
+const LONGEST: usize = 1_024;
 
 /// Its owner alone may connect.
 const PRIVATE: u32 = 0o600;
@@ -213,7 +239,7 @@ mod tests {
         let first = bind(&path, 8).unwrap();
         let error = bind(&path, 8).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
-        assert!(error.to_string().contains("somebody accepts there"));
+        assert!(error.to_string().contains("a process listens there"));
         UnixStream::connect(&path).unwrap();
         drop(first);
     }
@@ -267,7 +293,18 @@ mod tests {
         let directory = Directory::new();
         let say = |path: &Path| bind(path, 8).unwrap_err().to_string();
         let long = say(&directory.0.join("x".repeat(200)));
-        assert!(long.ends_with("choose a shorter path"), "{long}");
+        let bytes = directory.0.as_os_str().len() + 1 + 200;
+        let most = most_bytes();
+        let why = format!(": it has {bytes} bytes, and {most} are possible; choose a shorter path");
+        assert!(long.ends_with(&why), "{long}");
+        // The name that it has at first is a little longer than this one.
+        let fits = "x".repeat(most - directory.0.as_os_str().len() - 3);
+        fs::create_dir(directory.0.join(&fits)).unwrap();
+        let long = say(&directory.0.join(fits).join("s"));
+        assert!(
+            long.contains(": the name that it has at first has "),
+            "{long}"
+        );
         let nowhere = say(&directory.0.join("none/s"));
         assert!(nowhere.ends_with("its directory must exist"), "{nowhere}");
     }

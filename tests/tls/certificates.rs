@@ -2,7 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,10 +75,11 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Writes a file at once: whoever reads it meanwhile reads the old one or the new.
+    /// Writes a file for its owner at once: whoever reads it meanwhile reads the old one or the new.
     pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
         let (path, new) = (self.path(name), self.path("new"));
         fs::write(&new, content).expect("a file");
+        fs::set_permissions(&new, Permissions::from_mode(0o600)).expect("its mode");
         fs::rename(&new, &path).expect("its name");
         path
     }

@@ -1,5 +1,7 @@
 //! The files: wrong ones, several, and those that change while the server runs.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
@@ -17,6 +19,32 @@ const RELOADED: &str = "SIGHUP: the certificates were read again";
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n\
                          -----END ENCRYPTED PRIVATE KEY-----\n";
 
+/// The same in the way of old.
+const ENCRYPTED_OF_OLD: &str = "-----BEGIN RSA PRIVATE KEY-----\n\
+                                Proc-Type: 4,ENCRYPTED\n\
+                                DEK-Info: AES-128-CBC,D1629D9A0F7FD251BC275A6820DD9026\n\n\
+                                jaA0nkzxZF2BXmusLrENqiIXASAUPjuPWLIxojU9PGyTXSBxUnM0M7sIL6v2qKhy\n\
+                                -----END RSA PRIVATE KEY-----\n";
+
+/// As `openssl x509 -req` makes them without extensions, good until 2126.
+const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBJDCBywIUd8PxKAdK7IIz843cRDlMocbRup0wCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNzA2MTUxNVoYDzIxMjYxMTAzMDYxNTE1
+WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATd8JAaPnLlGr4eUPe+s7/VWU3cTtx10Wy1wWrcuY/DKg6puF/8N8kLwfmq3JUG
+7Kqf42CGQgxGZpCpOUEz0uIGMAoGCCqGSM49BAMCA0gAMEUCIQCuEQ+XZirQtwR1
+bjjoS7YwbuKH5V1jIDhEcK6qbwjO8wIgE16WB3gGcx3JyLh8CunNPe+jSfpQDM99
+nK5wHwKrobQ=
+-----END CERTIFICATE-----
+";
+
+/// A key of Ed448, made for this test.
+const ED448: &str = "-----BEGIN PRIVATE KEY-----
+MEcCAQAwBQYDK2VxBDsEOT4YrVnh/RDPxT/PC792C+SSV06GyJHkNds0h4RfY8x0
+nGuK7WvxUiP/Rcz++LMxbRfvEcpxPqhAOA==
+-----END PRIVATE KEY-----
+";
+
 #[test]
 fn a_wrong_file_is_named_with_the_reason_and_the_exit_code_is_2() {
     let folder = Folder::new("tls-wrong");
@@ -27,6 +55,10 @@ fn a_wrong_file_is_named_with_the_reason_and_the_exit_code_is_2() {
     let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let junk = folder.write("junk", junk);
     let locked = folder.write("locked", ENCRYPTED);
+    let locked_of_old = folder.write("locked-of-old", ENCRYPTED_OF_OLD);
+    let version_1 = folder.write("version-1", VERSION_1);
+    let ed448 = folder.write("ed448", ED448);
+    let openssh = folder.write("openssh", &ENCRYPTED.replace("ENCRYPTED", "OPENSSH"));
     let nowhere = folder.path("nowhere");
     let folder_itself = folder.path(".");
     for (cert, key, about, why) in [
@@ -43,6 +75,10 @@ fn a_wrong_file_is_named_with_the_reason_and_the_exit_code_is_2() {
             "no private key in it, but a CERTIFICATE",
         ),
         (&cert, &locked, &locked, "openssl pkey"),
+        (&cert, &locked_of_old, &locked_of_old, "openssl pkey"),
+        (&cert, &ed448, &ed448, "of a kind that is not supported"),
+        (&cert, &openssh, &openssh, "of a kind that is not supported"),
+        (&version_1, &key, &version_1, "version 3 is needed"),
         (
             &cert,
             &other,
@@ -67,7 +103,28 @@ fn a_wrong_file_is_named_with_the_reason_and_the_exit_code_is_2() {
         assert!(!line.contains('\n'), "{stderr}");
         assert!(line.contains(flag(about)), "not about {about:?}: {line}");
         assert!(line.contains(why), "not {why:?}: {line}");
+        assert!(line.contains("--tls-key: "), "no flag: {line}");
     }
+}
+
+#[test]
+fn a_key_for_everyone_to_read_is_warned_of_at_each_reading() {
+    let folder = Folder::new("tls-public");
+    let served = serve(&folder, &[]);
+    let key = folder.path("localhost.key");
+    let warning = format!(
+        "WARN  the private key {} is readable by everyone",
+        flag(&key)
+    );
+    let lines = served.log().lines();
+    assert!(!lines.iter().any(|line| line.contains("WARN")), "{lines:?}");
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).expect("its mode");
+    served.signal(Signal::SIGHUP);
+    served.log().wait_line(&warning, PATIENCE);
+    served.log().wait_line(RELOADED, PATIENCE);
+    let config = Arc::new(IDENTITY.client(&TLS13));
+    let mut client = Client::connect(served.addr(), &config);
+    assert_eq!(client.exchange(GET).body, HELLO);
 }
 
 #[test]

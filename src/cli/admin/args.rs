@@ -66,7 +66,8 @@ pub enum Place {
 }
 
 impl Place {
-    /// Reads `unix:PATH`, or an address and a port.
+    /// Reads `unix:PATH`, or an address and a port, also as the URL that [`fmt::Display`] makes of
+    /// it and the log says.
     ///
     /// # Errors
     ///
@@ -77,8 +78,29 @@ impl Place {
                 "{text:?} has no path; write unix:/run/ebbtide.sock"
             )),
             Some(path) => Ok(Self::Unix(path.into())),
-            None if text.contains('/') => Err(format!("{text:?} is a path; write unix:{text}")),
-            None => values::address(text)
+            None => Self::parse_tcp(text),
+        }
+    }
+
+    fn parse_tcp(text: &str) -> Result<Self, String> {
+        let place = match text.split_once("://") {
+            Some(("http", place)) => place.strip_suffix('/').unwrap_or(place),
+            Some((scheme, _)) => {
+                return Err(format!(
+                    "{text:?} is {scheme}, which is not spoken there; \
+                     write http://127.0.0.1:9000 or unix:PATH"
+                ));
+            }
+            None => text,
+        };
+        match place.contains('/') {
+            true if place.len() == text.len() => {
+                Err(format!("{text:?} is a path; write unix:{text}"))
+            }
+            true => Err(format!(
+                "{text:?} has a path; write http://127.0.0.1:9000 or unix:PATH"
+            )),
+            false => values::address(place)
                 .map(Self::Tcp)
                 .map_err(|why| format!("{why}, or unix:PATH")),
         }
@@ -105,10 +127,16 @@ mod tests {
         assert_eq!(Place::parse("unix:/a/b"), Ok(Place::Unix("/a/b".into())));
         assert_eq!(Place::parse("unix:b"), Ok(Place::Unix("b".into())));
         let tcp = Place::Tcp("[::1]:90".parse().unwrap());
-        assert_eq!(Place::parse("[::1]:90"), Ok(tcp));
+        for text in ["[::1]:90", "http://[::1]:90", "http://[::1]:90/"] {
+            assert_eq!(Place::parse(text).as_ref(), Ok(&tcp), "{text}");
+        }
+        assert_eq!(Place::parse(&tcp.to_string()), Ok(tcp));
         for (text, why) in [
             ("unix:", "write unix:/run/ebbtide.sock"),
             ("/run/x", "write unix:/run/x"),
+            ("http://127.0.0.1:90/status", "or unix:PATH"),
+            ("https://127.0.0.1:90", "or unix:PATH"),
+            ("http://localhost:90", "or [::1]:8080, or unix:PATH"),
             ("localhost:90", "or [::1]:8080, or unix:PATH"),
             ("90", "0.0.0.0:90, or unix:PATH"),
         ] {

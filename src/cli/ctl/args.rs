@@ -16,8 +16,8 @@ use crate::cli::values;
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Ctl {
-    /// Where the server's --admin is: unix:PATH, or an address and a port. By default what the
-    /// environment variable EBBTIDE_ADMIN says
+    /// Where the server's --admin is: unix:PATH, or an address and a port, also as the URL in the
+    /// server's log. By default what the environment variable EBBTIDE_ADMIN says
     #[arg(
         long,
         global = true,
@@ -71,6 +71,7 @@ pub enum Ask {
         #[arg(
             long,
             value_name = "N",
+            allow_hyphen_values = true,
             default_value = "100",
             value_parser = values::page_size,
         )]
@@ -83,16 +84,26 @@ pub enum Ask {
         wait: bool,
         /// With --wait: for that long at most, then exit with 1; the drain goes on. No limit by
         /// default, as the server has one
-        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+        #[arg(
+            long,
+            value_name = "DURATION",
+            allow_hyphen_values = true,
+            value_parser = values::duration,
+        )]
         timeout: Option<Duration>,
     },
     /// Cut what is left of a drain, as a second signal does; without a drain, cut at once
     Cut,
-    /// Wait until the server has gone
+    /// Wait until the server has gone; if nobody is there, it has
     Wait {
         /// For that long at most, then exit with 1. No limit by default, as nothing says that the
         /// server is about to go
-        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+        #[arg(
+            long,
+            value_name = "DURATION",
+            allow_hyphen_values = true,
+            value_parser = values::duration,
+        )]
         timeout: Option<Duration>,
     },
 }
@@ -106,4 +117,4 @@ Exit codes:
   0  done
   1  the server answered with an error, or the wait was over before it had gone
   2  bad usage
-  3  the server cannot be reached";
+  3  the server cannot be reached; for wait, that is done, unless it is there and silent";

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -70,7 +71,7 @@ impl Client {
 
     fn open(&self) -> io::Result<Socket> {
         let (domain, addr) = match &self.place {
-            Place::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+            Place::Unix(path) => (Domain::UNIX, unix(path)?),
             Place::Tcp(addr) => (Domain::for_address(*addr), (*addr).into()),
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
@@ -145,6 +146,22 @@ impl Connection<'_> {
             }
         }
     }
+}
+
+/// The address of a path, with a word on one that is too long.
+fn unix(path: &Path) -> io::Result<SockAddr> {
+    SockAddr::unix(path).map_err(|error| {
+        // Each system has its own limit, and tells it only by what it takes.
+        let fits = |bytes: &usize| SockAddr::unix("x".repeat(*bytes)).is_ok();
+        let bytes = path.as_os_str().len();
+        match (0..bytes).rev().find(fits) {
+            Some(most) if !fits(&bytes) => {
+                let why = format!("the path has {bytes} bytes, and {most} are possible");
+                io::Error::new(error.kind(), why)
+            }
+            _ => error,
+        }
+    })
 }
 
 /// The answer, once it is complete.

@@ -8,7 +8,7 @@ mod show;
 
 use std::env;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ fn carry_out(args: &Ctl) -> Result<String, Failure> {
     let token = args.token_file.as_deref().map(Token::read).transpose();
     let client = Client {
         place: place(args)?,
-        token: token.map_err(Failure::Usage)?,
+        token: token.map_err(|why| Failure::Usage(format!("--token-file: {why}")))?,
     };
     let understood = |text: serde_json::Result<String>| {
         text.map_err(|why| Failure::Unknown(client.place.clone(), why))
@@ -132,8 +132,9 @@ fn carry_out(args: &Ctl) -> Result<String, Failure> {
             })
         }
         Ask::Wait { timeout } => {
-            let seen = client.greet()?;
-            client.wait(seen, *timeout)?;
+            if let Some(seen) = client.greet_unless_gone()? {
+                client.wait(seen, *timeout)?;
+            }
             Ok(match args.json {
                 true => String::new(),
                 false => "the server has gone\n".into(),
@@ -191,7 +192,27 @@ impl Client {
 
     /// Reaches the server, and keeps the connection.
     fn greet(&self) -> Result<Seen<'_>, Failure> {
-        let (seen, answer) = self.try_greet().map_err(|why| self.unreachable(why))?;
+        self.welcomed(self.try_greet())
+    }
+
+    /// The same; `None` if nobody is there.
+    fn greet_unless_gone(&self) -> Result<Option<Seen<'_>>, Failure> {
+        for _ in 0..TRIES {
+            match self.try_greet() {
+                Err(Unreachable::Gone(_)) => return Ok(None),
+                // It may have gone in the middle of an answer: another look tells.
+                Err(Unreachable::Silent(error)) if broke_off(&error) => thread::sleep(PAUSE),
+                greeted => return self.welcomed(greeted).map(Some),
+            }
+        }
+        self.greet().map(Some)
+    }
+
+    fn welcomed<'c>(
+        &'c self,
+        greeted: Result<(Seen<'c>, Answer), Unreachable>,
+    ) -> Result<Seen<'c>, Failure> {
+        let (seen, answer) = greeted.map_err(|why| self.unreachable(why))?;
         match answer.status {
             200..300 | UNAVAILABLE => Ok(seen),
             _ => Err(Failure::Refused(answer)),
@@ -240,11 +261,22 @@ fn another(before: Option<u64>, now: Option<u64>) -> bool {
     before.zip(now).is_some_and(|(before, now)| before != now)
 }
 
+/// Whether the other side ended the connection.
+fn broke_off(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    )
+}
+
 /// Says where the server is, if no flag does.
 const VARIABLE: &str = "EBBTIDE_ADMIN";
 
 /// The loop does not answer: busy, but there.
 const UNAVAILABLE: u16 = 503;
+
+/// How often to look whether a server that broke off its answer has gone.
+const TRIES: u32 = 25;
 
 /// Between two tries to reach a server that is about to go.
 const PAUSE: Duration = Duration::from_millis(20);

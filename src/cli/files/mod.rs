@@ -20,6 +20,7 @@ mod range;
 mod scratch;
 mod validators;
 
+use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::fs::{File, Metadata};
 use std::hash::BuildHasher;
@@ -27,7 +28,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::args::FileFlags;
 use self::body::{FileBody, PIECE, Piece, read_at};
@@ -42,6 +43,8 @@ use crate::{Body, Request, Response};
 pub(super) struct Files {
     root: Root,
     dot_files: bool,
+    /// When the log was told last that the system has no room to open a file.
+    told: Cell<Option<Instant>>,
 }
 
 impl Files {
@@ -54,11 +57,16 @@ impl Files {
         let Some(path) = &flags.root else {
             return Ok(None);
         };
-        let root = Root::new(path, flags.symlinks.unwrap_or_default()).map_err(|error| {
+        let dot_files = flags.dot_files;
+        let root = Root::new(path, flags.symlinks.unwrap_or_default(), dot_files);
+        let root = root.map_err(|error| {
             io::Error::new(error.kind(), format!("--root: {}: {error}", path.display()))
         })?;
-        let dot_files = flags.dot_files;
-        Ok(Some(Self { root, dot_files }))
+        Ok(Some(Self {
+            root,
+            dot_files,
+            told: Cell::new(None),
+        }))
     }
 
     /// The answer to a GET or a HEAD.
@@ -66,7 +74,7 @@ impl Files {
         match self.find(request) {
             Ok(response) => response,
             Err(Refusal::Malformed) => Response::text(400, "the path is malformed\n"),
-            Err(Refusal::Io(error)) => refuse(request.path(), &error),
+            Err(Refusal::Io(error)) => self.refuse(request.path(), &error),
         }
     }
 
@@ -89,6 +97,40 @@ impl Files {
             _ => Err(io::Error::from(io::ErrorKind::NotFound).into()),
         }
     }
+
+    /// The answer where the system did not give the file.
+    fn refuse(&self, path: &str, error: &io::Error) -> Response {
+        use nix::Error as Errno;
+        match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
+            Errno::EACCES | Errno::EPERM => Response::text(403, "not for you\n"),
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => {
+                if may_tell(&self.told, Instant::now()) {
+                    log::warn!("{path}: {error}");
+                }
+                Response::text(503, "too busy to open it\n").field("Retry-After", "1")
+            }
+            Errno::EIO | Errno::EWOULDBLOCK => {
+                log::error!("{path}: {error}");
+                Response::text(500, "it cannot be read\n")
+            }
+            // Not there, or below a file, behind a link that is not followed, too long a name.
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => {
+                log::warn!("{path}: {error}");
+                Response::text(500, "it cannot be read\n")
+            }
+            _ => Response::text(404, "not here\n"),
+        }
+    }
+}
+
+/// Whether it is time to tell the log again. Without room every request finds the same, and whoever
+/// can open connections could fill the disk.
+fn may_tell(told: &Cell<Option<Instant>>, now: Instant) -> bool {
+    let lately = told.get().is_some_and(|told| now < told + PAUSE);
+    if !lately {
+        told.set(Some(now));
+    }
+    !lately
 }
 
 /// Why there is no file to send.
@@ -110,28 +152,6 @@ impl From<Nowhere> for Refusal {
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
-    }
-}
-
-/// The answer where the system did not give the file.
-fn refuse(path: &str, error: &io::Error) -> Response {
-    use nix::Error as Errno;
-    match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
-        Errno::EACCES | Errno::EPERM => Response::text(403, "not for you\n"),
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => {
-            log::warn!("{path}: {error}");
-            Response::text(503, "too busy to open it\n").field("Retry-After", "1")
-        }
-        Errno::EIO | Errno::EWOULDBLOCK => {
-            log::error!("{path}: {error}");
-            Response::text(500, "it cannot be read\n")
-        }
-        // Not there, or below a file, behind a link that is not followed, too long a name.
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => {
-            log::warn!("{path}: {error}");
-            Response::text(500, "it cannot be read\n")
-        }
-        _ => Response::text(404, "not here\n"),
     }
 }
 
@@ -260,9 +280,22 @@ fn boundary() -> String {
 
 const INDEX: &str = "index.html";
 
+/// Between two lines that say the same.
+const PAUSE: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_is_told_once_a_second() {
+        let told = Cell::new(None);
+        let start = Instant::now();
+        let millis = [0, 1, 999, 1_000, 1_500, 1_999, 2_000, 9_000];
+        let tells = millis.map(|ms| may_tell(&told, start + Duration::from_millis(ms)));
+        let expected = [true, false, false, true, false, false, true, true];
+        assert_eq!(tells, expected);
+    }
 
     #[test]
     fn text_says_its_encoding() {

@@ -34,6 +34,7 @@ pub enum Symlinks {
 pub(super) struct Root {
     path: PathBuf,
     symlinks: Symlinks,
+    dot_files: bool,
 }
 
 /// What is there.
@@ -48,17 +49,22 @@ pub(super) enum Found {
 }
 
 impl Root {
-    /// The files below a directory.
+    /// The files below a directory. Unless `dot_files`, no link below it leads to one that no path
+    /// could name.
     ///
     /// # Errors
     ///
     /// It is not there, or not a directory.
-    pub(super) fn new(path: &Path, symlinks: Symlinks) -> io::Result<Self> {
+    pub(super) fn new(path: &Path, symlinks: Symlinks, dot_files: bool) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         if !fs::metadata(&path)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { path, symlinks })
+        Ok(Self {
+            path,
+            symlinks,
+            dot_files,
+        })
     }
 
     /// What these names lead to, each of which is good for one step down.
@@ -75,15 +81,40 @@ impl Root {
                 let target = fs::canonicalize(join(&root, names))?;
                 let below = target.strip_prefix(&root);
                 let below = below.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
-                walk(&root, &steps(below)?)
+                walk(&root, &self.shown(below)?)
             }),
             Symlinks::Any => {
                 let target = fs::canonicalize(join(&self.path, names))?;
+                // Who may follow all links may be led by one to any name outside.
+                if !self.dot_files
+                    && let Ok(below) = target.strip_prefix(fs::canonicalize(&self.path)?)
+                {
+                    self.shown(below)?;
+                }
                 let below = target.strip_prefix("/").unwrap_or(&target);
                 walk(Path::new("/"), &steps(below)?)
             }
         }
     }
+
+    /// The names of a path below the root, where a link led, unless one of them is hidden.
+    fn shown(&self, below: &Path) -> io::Result<Vec<OsString>> {
+        let names = steps(below)?;
+        let hidden = |(n, name): (usize, &OsString)| is_hidden(name, n == 0);
+        match !self.dot_files && names.iter().enumerate().any(hidden) {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => Ok(names),
+        }
+    }
+}
+
+/// Whether a name is not for everyone, since it begins with a dot: not the first if it is
+/// `.well-known`, as in a path, and none that begins with two. The latter hide nothing: so the
+/// volumes of Kubernetes name the directory that holds the files of the moment, to which those that
+/// are seen are links.
+fn is_hidden(name: &OsStr, is_first: bool) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b".") && !name.starts_with(b"..") && !(is_first && name == b".well-known")
 }
 
 fn join(root: &Path, names: &[OsString]) -> PathBuf {
@@ -215,15 +246,68 @@ mod tests {
         for policy in [Never, Inside, Any] {
             // The root itself may be a link, whatever the policy.
             for name in ["root", "current"] {
-                let root = Root::new(&tree.path().join(name), policy).unwrap();
+                let root = Root::new(&tree.path().join(name), policy, false).unwrap();
                 for (path, expected, policies) in CASES {
                     let expected = policies.contains(&policy).then(|| expected.to_string());
                     assert_eq!(content(&root, path), expected, "{path} by {policy:?}");
                 }
             }
         }
-        let root = Root::new(&tree.path().join("root"), Inside).unwrap();
+        let root = Root::new(&tree.path().join("root"), Inside, false).unwrap();
         assert_eq!(content(&root, "system/etc/passwd"), None);
+    }
+
+    #[test]
+    fn a_link_does_not_show_what_is_hidden() {
+        let tree = tree();
+        let root = tree.path().join("root");
+        for (directory, name) in [
+            (".git", "config"),
+            ("sub/.git", "config"),
+            (".well-known", "key"),
+            ("sub/.well-known", "key"),
+            ("..2026_01_01", "page"),
+        ] {
+            fs::create_dir(root.join(directory)).unwrap();
+            fs::write(root.join(directory).join(name), name).unwrap();
+        }
+        fs::write(root.join(".env"), "key=1").unwrap();
+        symlink(".env", root.join("env")).unwrap();
+        symlink(".git", root.join("git")).unwrap();
+        symlink("../.git/config", root.join("sub/config")).unwrap();
+        symlink("sub/.git", root.join("git-of-sub")).unwrap();
+        symlink(".well-known/key", root.join("key")).unwrap();
+        symlink("sub/.well-known/key", root.join("key-of-sub")).unwrap();
+        // As Kubernetes writes a volume, to change all of it at once.
+        symlink("..2026_01_01", root.join("..data")).unwrap();
+        symlink("..data/page", root.join("page")).unwrap();
+        symlink(root.join(".env"), tree.path().join("outside")).unwrap();
+        symlink("../outside", root.join("there-and-back")).unwrap();
+        let paths = [
+            ("env", "key=1", false),
+            ("git/config", "config", false),
+            ("sub/config", "config", false),
+            ("git-of-sub/config", "config", false),
+            ("key-of-sub", "key", false),
+            ("there-and-back", "key=1", false),
+            ("key", "key", true),
+            ("page", "page", true),
+            ("link", "further down", true),
+        ];
+        for policy in [Symlinks::Inside, Symlinks::Any] {
+            for dot_files in [false, true] {
+                let root = Root::new(&root, policy, dot_files).unwrap();
+                for (path, expected, shown) in paths {
+                    let expected = (shown || dot_files).then(|| expected.to_owned());
+                    assert_eq!(content(&root, path), expected, "{path} by {policy:?}");
+                }
+            }
+        }
+        // The root itself may be anywhere, and so may what all links lead to.
+        let hidden = Root::new(&root.join(".git"), Symlinks::Any, false).unwrap();
+        assert_eq!(content(&hidden, "config").as_deref(), Some("config"));
+        symlink("../.env", root.join(".git/env")).unwrap();
+        assert_eq!(content(&hidden, "env").as_deref(), Some("key=1"));
     }
 
     #[test]
@@ -235,7 +319,7 @@ mod tests {
             let link = tree.path().join("current");
             fs::remove_file(&link).unwrap();
             symlink("root", &link).unwrap();
-            let root = Root::new(&link, policy).unwrap();
+            let root = Root::new(&link, policy, false).unwrap();
             assert_eq!(content(&root, "file").as_deref(), Some("in the root"));
             fs::remove_file(&link).unwrap();
             symlink("next", &link).unwrap();
@@ -250,7 +334,7 @@ mod tests {
         mkfifo(&path.join("pipe"), Mode::S_IRUSR).unwrap();
         let _socket = UnixListener::bind(path.join("socket")).unwrap();
         for policy in [Symlinks::Never, Symlinks::Inside, Symlinks::Any] {
-            let root = Root::new(&path, policy).unwrap();
+            let root = Root::new(&path, policy, false).unwrap();
             for name in ["pipe", "socket"] {
                 // Nobody has the other end: a plain open would not return.
                 let found = root.open(&[name.into()]).unwrap();
@@ -260,7 +344,7 @@ mod tests {
                 assert!(matches!(root.open(names).unwrap(), Found::Directory));
             }
         }
-        let devices = Root::new(Path::new("/dev"), Symlinks::Inside).unwrap();
+        let devices = Root::new(Path::new("/dev"), Symlinks::Inside, false).unwrap();
         let found = devices.open(&["null".into()]).unwrap();
         assert!(matches!(found, Found::Other), "{found:?}");
     }
@@ -269,7 +353,7 @@ mod tests {
     fn a_root_is_a_directory() {
         let tree = tree();
         for name in ["nowhere", "secret"] {
-            assert!(Root::new(&tree.path().join(name), Symlinks::Any).is_err());
+            assert!(Root::new(&tree.path().join(name), Symlinks::Any, false).is_err());
         }
     }
 }

@@ -31,6 +31,7 @@ pub struct Probe {
     #[arg(
         long,
         value_name = "PID",
+        allow_hyphen_values = true,
         value_parser = process,
         help_heading = SERVER,
     )]
@@ -82,6 +83,7 @@ pub struct Probe {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "5s",
         value_parser = within::<60_000>,
         help_heading = DRAIN,
@@ -108,8 +110,9 @@ pub struct Probe {
     #[arg(
         long,
         value_name = "N",
+        allow_hyphen_values = true,
         default_value = "8",
-        value_parser = clap::value_parser!(u16).range(1..=256),
+        value_parser = values::client_count,
         help_heading = DRAIN,
     )]
     pub connections: u16,
@@ -119,6 +122,7 @@ pub struct Probe {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "100ms",
         value_parser = within::<10_000>,
         help_heading = DRAIN,
@@ -129,6 +133,7 @@ pub struct Probe {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "300ms",
         value_parser = within::<60_000>,
         help_heading = DRAIN,
@@ -139,6 +144,7 @@ pub struct Probe {
     #[arg(
         long,
         value_name = "DURATION",
+        allow_hyphen_values = true,
         default_value = "10s",
         value_parser = within::<300_000>,
         help_heading = DRAIN,
@@ -190,8 +196,14 @@ impl Probe {
 fn url(text: &str) -> Result<SocketAddr, String> {
     use std::net::ToSocketAddrs;
     let wrong = || format!("{text:?} is no such address; write http://127.0.0.1:3000");
-    let place = text.strip_prefix("http://").ok_or_else(wrong)?;
+    let (scheme, place) = text.split_once("://").ok_or_else(wrong)?;
+    if scheme != "http" {
+        return Err(format!("{text:?} is {scheme}; only http:// is probed"));
+    }
     let place = place.strip_suffix('/').unwrap_or(place);
+    if place.contains(['/', '?', '#']) {
+        return Err(format!("{text:?} has a path; give the path by --path"));
+    }
     let mut found = match place.to_socket_addrs() {
         Ok(found) => found,
         // Without a port it is no address for std.
@@ -332,6 +344,15 @@ mod tests {
             "http://",
         ] {
             assert!(url(text).is_err(), "{text}");
+        }
+        let error = |text: &str| url(text).unwrap_err();
+        assert!(error("https://127.0.0.1").ends_with("is https; only http:// is probed"));
+        for text in [
+            "http://127.0.0.1:80/a",
+            "http://127.0.0.1:80//",
+            "http://a/?b",
+        ] {
+            assert!(error(text).ends_with("by --path"), "{text}");
         }
     }
 

@@ -189,6 +189,11 @@ impl Client {
         self.answers.partial()
     }
 
+    /// Whether the server still holds its connection, or would make it a new one.
+    pub(super) const fn is_held(&self) -> bool {
+        self.connected && self.end.is_none()
+    }
+
     /// Connects anew, if it is time.
     pub(super) fn tick(
         &mut self,

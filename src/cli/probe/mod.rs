@@ -69,6 +69,8 @@ enum Failure {
         addr: SocketAddr,
         patience: Duration,
         words: String,
+        /// Whether the probe has started what should listen there.
+        ours: bool,
     },
     /// Somebody did before the server was started.
     Taken(SocketAddr),
@@ -117,13 +119,14 @@ impl fmt::Display for Failure {
                 addr,
                 patience,
                 words,
+                ours,
             } => {
                 let patience = humantime::format_duration(*patience);
-                write!(
-                    f,
-                    "nothing listens on {addr} after {patience}; \
-                     does the command use {{port}}, $PORT, or should there be --url?"
-                )?;
+                write!(f, "nothing listens on {addr} after {patience}; ")?;
+                f.write_str(match ours {
+                    true => "does the command use {port}, $PORT, or should there be --url?",
+                    false => "is --url where the process of --pid listens?",
+                })?;
                 last(f, words)
             }
             Self::Taken(addr) => write!(f, "something listens on {addr} already"),
@@ -166,7 +169,8 @@ fn carry_out(args: &Probe) -> Result<Report, Failure> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| Failure::File(path.display().to_string(), error))
+    let name = || format!("--timeline: {}", path.display());
+    fs::write(path, text).map_err(|error| Failure::File(name(), error))
 }
 
 /// Runs all that is to be run.

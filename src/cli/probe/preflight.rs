@@ -71,6 +71,7 @@ pub(super) fn wait(
                 addr,
                 patience,
                 words: process.last_words(),
+                ours: process.is_ours(),
             });
         }
         thread::sleep(TURN); // nothing tells when somebody else's server listens

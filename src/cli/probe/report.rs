@@ -102,6 +102,9 @@ pub(super) struct Stop {
     pub(super) listener_closed_ms: Option<f64>,
     /// None if it was still there at the deadline.
     pub(super) exit_ms: Option<f64>,
+    /// The process had ended, and at the deadline its listener or a connection was open all the
+    /// same: it was only what had started the server.
+    pub(super) still_serving: bool,
     /// None if a signal ended it, or if it was not started by the probe.
     pub(super) exit_code: Option<i32>,
     pub(super) exit_signal: Option<i32>,
@@ -139,6 +142,13 @@ impl Report {
 
     pub(super) fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
+    }
+}
+
+impl Stop {
+    /// Whether nothing of the server was left at the deadline.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.exit_ms.is_some() && !self.still_serving
     }
 }
 

@@ -44,6 +44,11 @@ pub(super) struct Seen {
     /// When a new connection was refused first, or the exit before that.
     pub(super) door_closed: Option<Instant>,
     pub(super) exit: Option<Exit>,
+    /// Whether the process was started here, so that its listener should end with it: that of a
+    /// server that ran already may be its supervisor's, or have a successor.
+    pub(super) ours: bool,
+    /// Whether all its processes were sent the signal.
+    pub(super) group: bool,
     /// When the watch ended.
     pub(super) until: Instant,
 }
@@ -80,6 +85,14 @@ pub(super) fn run(
         None => Failure::Signal(error),
     })?;
     let door = Door::watch(addr)?;
+    let ours = process.is_ours();
+    // Who was started by a command that has ended may still be serving: then the door is open.
+    let over = |clients: &[Client], process: &mut Process| {
+        // Asked each time, which is what dates the exit.
+        process.exit().is_some()
+            && (door.is_closed() || !ours)
+            && clients.iter().all(|client| client.end.is_some())
+    };
     world.drive(process, signalled + plan.pause, over)?;
     world.clients.iter_mut().for_each(Client::finish);
     world.drive(process, signalled + plan.deadline, over)?;
@@ -89,13 +102,10 @@ pub(super) fn run(
         signalled,
         door_closed: door.closed().map(|knocks| knocks.closed(exit)),
         exit,
+        ours,
+        group: plan.group,
         until: Instant::now(),
     })
-}
-
-/// Whether there is nothing more to see.
-fn over(clients: &[Client], process: &mut Process) -> bool {
-    process.exit().is_some() && clients.iter().all(|client| client.end.is_some())
 }
 
 /// Whether it writes what only the kernel hears.
@@ -238,17 +248,21 @@ struct Door {
 struct Knocks {
     /// When the last was let in.
     opened: Option<Instant>,
+    /// When the last before the refusal was sent, if it was neither refused nor let in.
+    unanswered: Option<Instant>,
     /// When the first was refused.
     refused: Instant,
 }
 
 impl Knocks {
-    /// When the door closed. A SYN that met it closing had no answer, and the next knock was late:
-    /// if nobody was let in after the exit, it had closed by then.
+    /// When the door closed. A SYN that met it closing had no answer, and the next knock came late
+    /// by all the time for which one was waited for: so it is when that SYN was sent. And if nobody
+    /// was let in after the exit, it had closed by then.
     fn closed(self, exit: Option<Exit>) -> Instant {
+        let met = self.unanswered.unwrap_or(self.refused);
         let ended = exit.map(|exit| exit.at);
         let ended = ended.filter(|at| self.opened.is_none_or(|opened| opened < *at));
-        ended.map_or(self.refused, |at| at.min(self.refused))
+        ended.map_or(met, |at| at.min(met))
     }
 }
 
@@ -258,17 +272,23 @@ impl Door {
         let stop = Arc::clone(&enough);
         let knock = move || {
             let mut opened = None;
+            let mut unanswered = None;
             loop {
+                let sent = Instant::now();
                 // Once more after the word to stop: what ended just now has closed its door.
                 let last = stop.load(Ordering::Relaxed);
                 match TcpStream::connect_timeout(&addr, KNOCK_LIMIT) {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                         let refused = Instant::now();
-                        return Some(Knocks { opened, refused });
+                        return Some(Knocks {
+                            opened,
+                            unanswered,
+                            refused,
+                        });
                     }
                     _ if last => return None,
-                    Ok(_) => opened = Some(Instant::now()),
-                    Err(_) => {}
+                    Ok(_) => (opened, unanswered) = (Some(Instant::now()), None),
+                    Err(_) => unanswered = Some(sent),
                 }
                 thread::sleep(KNOCK_PACE); // nothing tells when somebody else's door closes
             }
@@ -278,6 +298,11 @@ impl Door {
             enough,
             knocks: knocks.map_err(Failure::System)?,
         })
+    }
+
+    /// Whether a knock was refused.
+    fn is_closed(&self) -> bool {
+        self.knocks.is_finished()
     }
 
     /// What the knocks have shown, if the door closed.
@@ -318,6 +343,7 @@ mod tests {
         };
         let knocks = |opened: Option<u64>| Knocks {
             opened: opened.map(at),
+            unanswered: None,
             refused: at(57),
         };
         assert_eq!(knocks(Some(1)).closed(Some(exit(4))), at(4));
@@ -326,5 +352,24 @@ mod tests {
         assert_eq!(knocks(Some(1)).closed(None), at(57));
         // A child of it held the listener.
         assert_eq!(knocks(Some(40)).closed(Some(exit(4))), at(57));
+    }
+
+    #[test]
+    fn a_door_was_closing_when_the_knock_without_an_answer_was_sent() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let knocks = Knocks {
+            opened: Some(at(1)),
+            unanswered: Some(at(3)),
+            refused: at(55),
+        };
+        assert_eq!(knocks.closed(None), at(3));
+        let exit = |millis| Exit {
+            at: at(millis),
+            code: Some(0),
+            signal: None,
+        };
+        assert_eq!(knocks.closed(Some(exit(90))), at(3));
+        assert_eq!(knocks.closed(Some(exit(2))), at(2));
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn conclusion(report: &Report) -> String {
     let skipped = skipped.filter(|line| line.level == Level::Skipped).count();
     let stuck = report.states.iter();
     let stuck = stuck
-        .filter(|line| line.stop.is_some_and(|stop| stop.exit_ms.is_none()))
+        .filter(|line| line.stop.is_some_and(|stop| !stop.is_complete()))
         .count();
     let notes = report.states.iter();
     let notes = notes.filter(|line| line.level == Level::Note).count();

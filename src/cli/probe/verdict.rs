@@ -47,7 +47,7 @@ pub(super) fn line(state: State, seen: &Seen, facts: &Facts) -> Line {
         line.verdict = "skipped: no connection was in the state when the signal came".into();
         return line;
     }
-    let faults = faults(&line, &stop);
+    let faults = faults(&line, &stop, seen);
     let notes = notes(&line, &stop, state);
     (line.level, line.verdict) = match (faults.is_empty(), notes.is_empty()) {
         (true, true) => (Level::Ok, "ok".into()),
@@ -58,7 +58,7 @@ pub(super) fn line(state: State, seen: &Seen, facts: &Facts) -> Line {
 }
 
 /// What must not be.
-fn faults(line: &Line, stop: &Stop) -> Vec<String> {
+fn faults(line: &Line, stop: &Stop, seen: &Seen) -> Vec<String> {
     let mut faults = Vec::new();
     if line.lost > 0 {
         let ways = [
@@ -79,6 +79,17 @@ fn faults(line: &Line, stop: &Stop) -> Vec<String> {
     }
     if stop.exit_ms.is_none() {
         faults.push("STILL THERE at the deadline".into());
+    }
+    if stop.still_serving {
+        let why = match (seen.ours, seen.group) {
+            (true, false) => {
+                ": the signal ended the command but not the server; \
+                 start it with exec, or give --group"
+            }
+            (true, true) => ", though the command has ended",
+            (false, _) => ": the process that has ended was not the server; --pid must be its own",
+        };
+        faults.push(format!("STILL SERVING at the deadline{why}"));
     }
     faults
 }
@@ -115,7 +126,7 @@ fn notes(line: &Line, stop: &Stop, state: State) -> Vec<String> {
         (Some(code), _) => notes.push(format!("exit code {code}")),
         (None, Some(signal)) => notes.push(format!("ended by {}", names(&[signal]))),
     }
-    if let (Some(exit), true) = (stop.exit_ms, state != State::Empty) {
+    if let (Some(exit), true) = (stop.exit_ms, stop.is_complete() && state != State::Empty) {
         let open = stop
             .listener_closed_ms
             .is_none_or(|closed| closed + SAME > exit);
@@ -144,6 +155,9 @@ fn stop(seen: &Seen) -> Stop {
     Stop {
         listener_closed_ms: seen.door_closed.map(since),
         exit_ms: exit.map(|exit| since(exit.at)),
+        still_serving: exit.is_some()
+            && (seen.clients.iter().any(Client::is_held)
+                || seen.ours && seen.door_closed.is_none()),
         exit_code: exit.and_then(|exit| exit.code),
         exit_signal: exit.and_then(|exit| exit.signal),
         lag_ms: exit.map(|exit| millis(last_byte, exit.at).max(0.0)),

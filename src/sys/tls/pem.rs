@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -93,27 +94,42 @@ fn read_pair(pair: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Erro
         return Err(wrong(&pair.chain, invalid(missing("certificate", &bytes))));
     };
     if let Err(error) = ParsedCertificate::try_from(first) {
-        return Err(wrong(&pair.chain, invalid(error)));
+        return Err(wrong(&pair.chain, invalid(unreadable(&error))));
     }
     let bytes = read(&pair.key)?;
+    let unusable = |why: io::Error| match has_passphrase(&bytes) {
+        true => wrong(&pair.key, invalid(PASSPHRASE)),
+        false => wrong(&pair.key, why),
+    };
     let key = PrivateKeyDer::pem_slice_iter(&bytes).next();
     let Some(key) = key else {
-        return Err(wrong(&pair.key, invalid(missing("private key", &bytes))));
+        return Err(wrong(&pair.key, invalid(missing(KEY, &bytes))));
     };
-    let key = key.map_err(|error| wrong(&pair.key, no_pem(&error)))?;
+    let key = key.map_err(|error| unusable(no_pem(&error)))?;
     let key = provider.key_provider.load_private_key(key);
-    let key = key.map_err(|error| wrong(&pair.key, invalid(error)))?;
+    let key = key.map_err(|_| unusable(invalid(KIND)))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
-        Ok(()) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
         Err(_) => {
             let why = format!(
                 "it is not the key of the first certificate in {}",
                 pair.chain.display()
             );
-            Err(wrong(&pair.key, invalid(why)))
+            return Err(wrong(&pair.key, invalid(why)));
         }
+    }
+    warn_if_public(&pair.key);
+    Ok(certified)
+}
+
+/// Says so if everyone on this machine can read a key. It is used all the same: what is on the
+/// machine may be the owner's alone, and the server should not fail at a reload for it.
+fn warn_if_public(path: &Path) {
+    let mode = fs::metadata(path).map(|metadata| metadata.mode());
+    if mode.is_ok_and(|mode| mode & FOR_ALL_TO_READ != 0) {
+        let path = path.display();
+        log::warn!("the private key {path} is readable by everyone; chmod o-r it");
     }
 }
 
@@ -130,10 +146,28 @@ fn missing(what: &str, bytes: &[u8]) -> String {
         .collect();
     match labels[..] {
         [] => format!("there is no PEM in it, and so no {what}"),
-        ["ENCRYPTED PRIVATE KEY", ..] => {
-            "the key has a passphrase; take it off with openssl pkey".into()
-        }
+        ["ENCRYPTED PRIVATE KEY", ..] => PASSPHRASE.into(),
+        // Of OpenSSH, or for DSA.
+        [label, ..] if what == KEY && label.ends_with(" PRIVATE KEY") => KIND.into(),
         [label, ..] => format!("there is no {what} in it, but a {label}"),
+    }
+}
+
+/// Whether a key is encrypted in the way of old, where fields before the key say so (RFC 1421).
+fn has_passphrase(bytes: &[u8]) -> bool {
+    bytes.split(|byte| *byte == b'\n').any(|line| {
+        line.starts_with(b"Proc-Type:") && line.trim_ascii_end().ends_with(b"ENCRYPTED")
+    })
+}
+
+/// What is wrong with a certificate that is whole as PEM.
+fn unreadable(error: &rustls::Error) -> String {
+    // It is the verifier's word, of a crate that only rustls uses.
+    match format!("{error:?}").contains("UnsupportedCertVersion") {
+        true => "it is an X.509 version 1 certificate; version 3 is needed \
+                 (openssl req -x509 makes one)"
+            .into(),
+        false => error.to_string(),
     }
 }
 
@@ -152,6 +186,15 @@ fn no_pem(error: &pem::Error) -> io::Error {
 fn invalid(why: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.to_string())
 }
+
+const KEY: &str = "private key";
+
+const PASSPHRASE: &str = "the key has a passphrase; take it off with openssl pkey";
+
+const KIND: &str = "the key is broken, or of a kind that is not supported; RSA, ECDSA P-256 or \
+                    P-384, and Ed25519 are";
+
+const FOR_ALL_TO_READ: u32 = 0o004;
 
 /// Certificates by the name that the client asks for (SNI, RFC 6066 §3).
 #[derive(Debug)]
