@@ -57,8 +57,8 @@ fuzz_target!(|life: Life| {
         let after = world.plan();
         one_way(before, (world.stage, after));
         sane(&world, after);
-        if world.age > 20 * DAY {
-            break; // twenty of the 24 days that ticks compare over
+        if world.age > LONGEST {
+            break;
         }
     }
     world.ends();
@@ -89,7 +89,7 @@ impl World {
             stage: Stage::Serving,
             policy: Policy {
                 notice,
-                quiet: if life.policy[1] % 2 == 0 {
+                quiet: if life.policy[1].is_multiple_of(2) {
                     NEVER
                 } else {
                     quiet
@@ -123,7 +123,7 @@ impl World {
     }
 
     fn pass(&mut self, millis: u32) {
-        let millis = millis.min(20 * DAY - self.age.min(20 * DAY));
+        let millis = millis.min(LONGEST - self.age.min(LONGEST));
         self.age += millis;
         self.now = self.now.after(millis);
     }
@@ -232,7 +232,7 @@ impl World {
             let wait = self.plan().again_in.expect("somebody must end it");
             assert!(wait > 0 && wait <= self.policy.limit.max(1));
             let before = (self.stage, self.plan());
-            self.now = self.now.after(wait); // past the twenty days, but within the 24
+            self.now = self.now.after(wait); // past the longest, but within the 24 days
             self.turn();
             one_way(before, (self.stage, self.plan()));
             steps += 1;
@@ -274,5 +274,9 @@ fn sane(world: &World, plan: Plan) {
     }
     assert!(!(serving && (plan.cut.is_some() || plan.again_in.is_some())));
 }
+
+/// How long a life may be: with a limit of five days behind it, within the 24.8 that ticks compare
+/// over.
+const LONGEST: u32 = 19 * DAY;
 
 const DAY: u32 = 24 * 60 * 60 * 1000;
