@@ -83,8 +83,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             may_be && head.path() == path
         };
         let asked = self.core.config.health.as_deref().is_some_and(is_asked_for)
-            && matches!(head.method, "GET" | "HEAD")
-            && head.framing == Framing::None;
+            && matches!(head.method, "GET" | "HEAD");
         if asked {
             let handle = self.core.inbox.handle();
             let (status, text) = match (handle.ready(), handle.draining()) {

@@ -4,6 +4,7 @@
 use std::thread;
 
 use ebbtide::Response;
+use ebbtide::config::Config;
 use ebbtide::tracker::Phase;
 
 use crate::sim_support::Lab;
@@ -336,6 +337,37 @@ fn three_empty_lines_are_refused_however_they_are_cut() {
             };
             assert_eq!(got, refusal, "cut at {cut}");
         }
+    }
+}
+
+#[test]
+fn the_readiness_check_is_answered_whatever_comes_with_it() {
+    let config = || Config {
+        health: Some("/ready".into()),
+        ..Config::default()
+    };
+    let answer = |end: &str| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n";
+        format!("{head}Cache-Control: no-store\r\nContent-Length: 2\r\n{end}\r\nok")
+    };
+    for (request, end) in [
+        ("GET /ready HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ("GET /ready?x=/y HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ("GET http://a/ready HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        (
+            "GET /ready HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+            "Connection: close\r\n",
+        ),
+    ] {
+        let mut lab = Lab::configured(config());
+        let peer = lab.ask(request);
+        assert_eq!(lab.got(peer), answer(end), "{request}");
+        assert_eq!(lab.app().runs(), 0);
+    }
+    for other in ["/ready/", "/readyx", "/", "/x?/ready"] {
+        let mut lab = Lab::configured(config());
+        lab.ask(get(other));
+        assert_eq!(lab.app().runs(), 1, "{other}");
     }
 }
 
