@@ -63,6 +63,25 @@ fn r09_stream_that_began_as_keep_alive_ends_and_closes() {
 }
 
 #[test]
+fn r09_who_asks_again_behind_a_stream_that_did_not_say_close_is_answered() {
+    // The usual grace is shorter than a busy machine may take to run this client.
+    let served = serve(&["--idle-grace", "5s"]);
+    let clients: Vec<Client> = (0..20).map(|_| Client::connect(served.addr())).collect();
+    for client in &clients {
+        client.send(&get("/stream/5/20"));
+        client.wait(PATIENCE, |seen| (!seen.bytes.is_empty()).then_some(()));
+    }
+    served.terminate();
+    for client in &clients {
+        client.response(0);
+        client.exchange(1, GET).assert_last();
+        client.assert_ends(2);
+    }
+    drop(clients);
+    served.wait_report(0);
+}
+
+#[test]
 fn r10_unread_upload_does_not_eat_the_answer() {
     for _ in 0..runs(R10_RUNS) {
         upload_is_refused(&["--max-body", "64KiB"], "/echo", 413);
