@@ -19,7 +19,7 @@ use crate::h1::MAX_FIELDS;
 /// flag that may be left out.
 pub type Maybe<T> = Option<T>;
 
-/// What becomes of requests whose first byte comes after the signal.
+/// What becomes of requests whose first byte comes after the draining has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LateRequests {
     /// They are served like any other.

@@ -49,8 +49,8 @@ pub enum Bad {
     Expectation,
     /// A chunk's size, extension or end, or a trailer line, is malformed.
     Chunk,
-    /// The extensions and trailers of a body, together, are more than
-    /// [`chunk_extras`](super::Limits::chunk_extras) bytes.
+    /// The extensions and trailers of a body, and the zeros that make sizes longer than sixteen
+    /// digits, are together more than [`chunk_extras`](super::Limits::chunk_extras) bytes.
     ChunkExtras,
 }
 

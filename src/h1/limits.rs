@@ -12,7 +12,8 @@ pub struct Limits {
     pub head: u32,
     /// Fields of a head; at most [`MAX_FIELDS`].
     pub fields: u16,
-    /// Bytes of the extensions and trailers of one body, all together.
+    /// Bytes of the extensions and trailers of one body, and digits of its sizes beyond sixteen, all
+    /// together.
     pub chunk_extras: u32,
 }
 

@@ -78,7 +78,7 @@ pub(super) fn text(status: &Status) -> String {
         (
             "requests_late",
             report.late,
-            "Requests rejected or dropped after the signal.",
+            "Requests rejected or dropped because the server drains.",
         ),
         (
             "requests_forced_503",
