@@ -75,6 +75,9 @@ pub trait Tunnel: Send {
     }
 
     /// The peer sends nothing more. By default neither does the server.
+    ///
+    /// Over TLS too this may be a bare FIN, which anybody on the way can send: a protocol that ends
+    /// with its connection cannot tell that from being cut short.
     fn ended(&mut self, line: &mut Line<'_>) -> Next {
         let _ = line;
         Next::Close

@@ -16,7 +16,7 @@ use super::serve::Service;
 use crate::drain;
 use crate::handler::Handler;
 use crate::response::Response;
-use crate::sys::Sys;
+use crate::sys::{Midway, Sys};
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Phase};
 
@@ -278,6 +278,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let Some(conn) = self.tracker.get_mut(id) else {
             return;
         };
+        if self.core.sys.midway(&conn.io) == Midway::Handshake {
+            return self.leave(id, How::Broken, now); // nothing can be said to it yet
+        }
         let mut hot = self.pool.take(conn.hot);
         conn.hot = NIL;
         let verdict = if unanswered(&hot) {

@@ -239,18 +239,22 @@ impl Sys for Real {
     /// With a filter on each listener that drops new SYNs: their clients send them again after a
     /// second, and are then refused, or served by a successor. Linux only.
     ///
-    /// An inherited socket is left alone, and the answer is then no: the filter would stay on the
-    /// socket for all who hold it, and a supervisor hands the very socket to the next process.
-    /// While another holds it, closing ours resets nobody anyway. A Unix socket has no handshakes:
-    /// a connect is complete when it returns.
+    /// An inherited socket is left alone: the filter would stay on the socket for all who hold it,
+    /// and a supervisor hands the very socket to the next process. While another holds it, closing
+    /// ours resets nobody anyway. A Unix socket has no handshakes: a connect is complete when it
+    /// returns. Where there are no others, the answer is no.
     fn stop_handshakes(&mut self) -> bool {
-        let mut all = true;
+        let mut all = None;
         for listening in &self.listeners {
-            if let Listening::Tcp { socket, inherited } = listening {
-                all &= !inherited && drop_new_handshakes(socket);
+            if let Listening::Tcp {
+                socket,
+                inherited: false,
+            } = listening
+            {
+                all = Some(drop_new_handshakes(socket) && all.unwrap_or(true));
             }
         }
-        all
+        all.unwrap_or(false)
     }
 
     fn stop_listening(&mut self) {
@@ -866,6 +870,19 @@ mod tests {
         let _client = Client::connect_timeout(&addr, LONG).unwrap();
         held.set_nonblocking(false).unwrap();
         held.accept().unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn beside_an_inherited_socket_our_own_has_its_last_call() {
+        let outside = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let inherited = Listener::from_std(outside.try_clone().unwrap()).unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let own = Listener::bind(any, &Options::default()).unwrap();
+        let mut real = Real::new(vec![inherited, own], None).unwrap();
+        assert!(real.stop_handshakes());
+        // Whoever comes to the inherited one still gets in.
+        Client::connect_timeout(&outside.local_addr().unwrap(), LONG).unwrap();
     }
 
     #[test]

@@ -151,6 +151,7 @@ fn a_handshake_that_does_not_is_given_up_after_the_time_of_a_head() {
     lab.signal();
     let outcome = lab.ends_at(3_000);
     assert_eq!((outcome.code(), outcome.report.timed_out), (0, 1));
+    assert_eq!(outcome.report.left, 0, "it was not the peer that left");
     lab.reset(&client);
 }
 
