@@ -237,33 +237,18 @@ const CUT: i32 = End::Cut.code();
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
     use super::*;
+    use crate::cli::held::Held;
     use crate::{Report, Request, Response, Server};
 
     #[test]
     fn a_loop_that_answers_is_not_stuck_and_one_that_is_held_is() {
-        let (holding, held) = channel();
-        let (release, released) = channel::<()>();
-        let served = Server::bind("127.0.0.1:0").unwrap();
-        let served = served
-            .spawn(move |_: &Request<'_>| {
-                holding.send(()).unwrap();
-                released.recv().unwrap();
-                Response::new(204)
-            })
-            .unwrap();
-        let life = Mutex::new(Life::Running(served.handle().clone()));
+        let mut held = Held::start();
+        let life = Mutex::new(Life::Running(held.handle()));
         assert_eq!(stuck(&life), None);
-        let mut client = TcpStream::connect(served.local_addr()).unwrap();
-        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        client.write_all(request).unwrap();
-        held.recv().unwrap();
+        held.hold();
         assert_eq!(stuck(&life), Some(CUT));
-        release.send(()).unwrap();
-        assert_eq!(client.read(&mut [0]).unwrap(), 1);
+        held.release();
         assert_eq!(stuck(&life), None);
     }
 

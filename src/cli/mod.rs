@@ -10,6 +10,8 @@ mod demo;
 pub mod exit;
 pub mod farewell;
 pub mod files;
+#[cfg(test)]
+mod held;
 mod live;
 pub mod logger;
 mod notify;

@@ -293,11 +293,8 @@ const SEND_STEP: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::net::TcpStream;
-
     use super::*;
-    use crate::{Request, Response, Server};
+    use crate::cli::held::Held;
 
     /// What the other end hears next, within that time.
     fn hear(socket: &UnixDatagram, within: Duration) -> Option<String> {
@@ -311,35 +308,23 @@ mod tests {
     fn the_watchdog_is_not_told_that_a_held_loop_is_alive() {
         const PATIENCE: Duration = Duration::from_secs(10);
         let watchdog = Duration::from_millis(40);
-        let (holding, held) = channel();
-        let (release, released) = channel::<()>();
-        let served = Server::bind("127.0.0.1:0").unwrap();
-        let served = served
-            .spawn(move |_: &Request<'_>| {
-                holding.send(()).unwrap();
-                released.recv().unwrap();
-                Response::new(204)
-            })
-            .unwrap();
+        let mut held = Held::start();
         let (theirs, ours) = UnixDatagram::pair().unwrap();
         let speaker = Speaker::new(ours, Some(watchdog), PATIENCE);
         let (news, heard) = channel();
         let thread = thread::spawn(move || speaker.run(&heard));
-        let (status, handle) = ("up".into(), served.handle().clone());
+        let (status, handle) = ("up".into(), held.handle());
         news.send(News::Ready { status, handle }).unwrap();
         let next = || hear(&theirs, PATIENCE).unwrap();
         assert_eq!(next(), "READY=1\nSTATUS=up");
         assert_eq!(next(), "WATCHDOG=1");
 
-        let mut client = TcpStream::connect(served.local_addr()).unwrap();
-        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        client.write_all(request).unwrap();
-        held.recv().unwrap();
+        held.hold();
         // What was said a moment before may still be on its way; then there is silence, for ten
         // times as long as there should be any.
         let said = (0..10).take_while(|_| hear(&theirs, 10 * watchdog).is_some());
         assert!(said.count() < 10, "it is told all the same");
-        release.send(()).unwrap();
+        held.release();
         assert_eq!(next(), "WATCHDOG=1");
         news.send(News::Ended("gone".into())).unwrap();
         thread.join().unwrap();

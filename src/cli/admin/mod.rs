@@ -313,9 +313,9 @@ const MOST: usize = 1_000;
 mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};
-    use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::cli::held::Held;
 
     #[test]
     fn a_page_has_bounds_and_names() {
@@ -349,27 +349,14 @@ mod tests {
 
     #[test]
     fn a_loop_that_is_held_shows() {
-        let (holding, held) = channel();
-        let (release, released) = channel::<()>();
-        let served = Server::bind("127.0.0.1:0").unwrap();
-        let served = served
-            .spawn(move |_: &Request<'_>| {
-                holding.send(()).unwrap();
-                released.recv().unwrap();
-                Response::new(204)
-            })
-            .unwrap();
+        let mut held = Held::start();
         let desk = Desk {
-            served: served.handle().clone(),
+            served: held.handle(),
             access: Access::Loopback,
             patience: Duration::from_millis(1),
         };
         let admin = Server::bind("127.0.0.1:0").unwrap().spawn(desk).unwrap();
-        let mut client = TcpStream::connect(served.local_addr()).unwrap();
-        client
-            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            .unwrap();
-        held.recv().unwrap();
+        held.hold();
         for path in ["/status", "/connections", "/metrics"] {
             let text = ask(admin.local_addr(), path);
             assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
@@ -378,6 +365,6 @@ mod tests {
                 "{text}"
             );
         }
-        release.send(()).unwrap();
+        held.release();
     }
 }
