@@ -208,14 +208,14 @@ impl Pool {
         self.used.insert(hot) as u32 // fewer than there are connections, and their keys are u32
     }
 
-    /// Takes back one that is no longer needed.
+    /// Takes back one that is no longer needed: `blank`, if all that was on it is over.
     #[inline(always)]
     pub(super) fn give_back(&mut self, mut hot: Box<Hot>, blank: bool) {
-        if !blank || hot.is_stained() {
+        if !blank || hot.is_swollen() {
             hot.reset();
         }
+        debug_assert!(!hot.is_stained(), "left for the next to have it");
         (hot.bytes_in, hot.bytes_out) = (0, 0);
-        debug_assert_eq!(hot.codec, Codec::default(), "left for the next to have it");
         if self.spare.len() < SPARES {
             self.spare.push(hot);
         } else {
@@ -246,20 +246,25 @@ fn drop_spare(hot: Box<Hot>) {
 }
 
 impl Hot {
-    /// Whether a blank one still has something of the last request to clear: buffers that hold or
-    /// grew, or the mark of a head or a leave.
-    #[inline]
-    fn is_stained(&self) -> bool {
-        self.leaving.is_some()
+    /// Whether it still has something that is not the next request's. Where a request is over, its
+    /// end has cleared that.
+    pub(super) fn is_stained(&self) -> bool {
+        self.codec != Codec::default()
+            || self.leaving.is_some()
             || self.starved
+            || self.empty_fills != 0
             || self.progress != 0
             || self.taken != 0
             || self.unsent_answers != 0
-            || self.body_limit != 0
             || !self.head.is_empty()
             || !self.body.is_empty()
             || self.sink.is_some()
-            || self.input.capacity() > KEEP_BYTES
+    }
+
+    /// Whether it has a buffer that grew, to be given back.
+    #[inline]
+    fn is_swollen(&self) -> bool {
+        self.input.capacity() > KEEP_BYTES
             || self.head.capacity() > KEEP_BYTES
             || self.body.capacity() > KEEP_BYTES
             || self.out.is_large()

@@ -8,7 +8,7 @@
 //! is a function of what the system answers.
 //!
 //! Where the instructions of a small GET go (`benches/instructions.rs`, 64 ready connections a
-//! turn): 610 of 1,450 into its head, 110 into its event, 70 into the tracker's lists, and 570 into
+//! turn): 610 of 1,430 into its head, 110 into its event, 70 into the tracker's lists, and 550 into
 //! `serve`, which is one function as far as the usual request goes: the read, the handler, the kept
 //! head, the write, the phase. What is rare is out of line, marked so.
 //!

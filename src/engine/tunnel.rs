@@ -277,7 +277,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         hot.doing = Doing::Receiving;
         hot.codec = Codec::default();
         hot.empty_fills = 0;
-        self.pool.give_back(hot, true);
+        let blank = !hot.is_stained();
+        self.pool.give_back(hot, blank);
     }
 
     /// The connection is broken: a tunnel that reads nothing for now would not find out.
