@@ -181,6 +181,7 @@ fn stuck(life: &Mutex<Life>) -> Option<i32> {
         // A loop is also silent when it has just ended.
         Life::Starting | Life::Running(_) => MOMENT,
     };
+    // Nothing would tell that a held loop goes on, and this thread has nothing else to do.
     thread::sleep(moment.saturating_sub(start.elapsed()));
     match (before, &*lock(life)) {
         (Life::Starting, Life::Starting) | (Life::Running(_), Life::Running(_)) => Some(CUT),

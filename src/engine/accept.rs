@@ -80,8 +80,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if !self.accepting.ready() {
             return;
         }
-        // In a drain who waits in a backlog is let in all the same: no more than that can come, and
-        // a listener that closes resets them.
+        // In a drain who waits in a backlog is let in all the same: a listener that closes resets
+        // them, and it is open for a moment only.
         let limit = match self.core.draining {
             true => usize::MAX,
             false => self.core.config.limits.connections,
