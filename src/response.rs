@@ -127,11 +127,11 @@ impl Response {
         let value = value.into();
         if h1::is_field_value(value.as_bytes()) {
             // Blanks around a value are no part of it, and a value of blanks alone is none.
-            let bare = value.trim_matches([' ', '\t']);
-            self.content_type = Some(if bare.len() == value.len() {
-                value
-            } else {
-                Cow::Owned(bare.to_owned())
+            self.content_type = Some(match value.as_bytes() {
+                [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => {
+                    Cow::Owned(value.trim_matches([' ', '\t']).to_owned())
+                }
+                _ => value,
             });
         } else {
             self.note(Mistake::Value("Content-Type".into()));
