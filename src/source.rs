@@ -26,7 +26,9 @@ pub trait Source: Send {
 /// What a [`Source`] has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fill {
-    /// There is more: ask again when there is room.
+    /// There is more: ask again when there is room. Who has nothing for now is
+    /// [`Pending`](Self::Pending): a source that says this 64 times in a row and appends nothing
+    /// has failed.
     More,
     /// These, behind what was appended, and maybe more: ask again when there is room.
     Share(Shared),
@@ -34,8 +36,9 @@ pub enum Fill {
     Pending,
     /// That was all.
     Done,
-    /// The rest cannot be made. The connection is reset, so that the peer does not take what it has
-    /// for the whole.
+    /// The rest cannot be made. While no byte of the answer has left, a 500 takes its place; after
+    /// that the connection is reset, so that the peer does not take what it has for the whole. A
+    /// panic and an end before the announced length are the same.
     Failed,
 }
 

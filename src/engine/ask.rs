@@ -285,6 +285,8 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         let begin = self.hot.out.buffer.len();
         let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
         if let Body::Source(..) = response.body {
+            let before = self.hot.out.owed_of(begin) as u64;
+            self.hot.answer_from = self.hot.bytes_out + before;
             return self.begin_source(framed, mem::take(&mut response.body));
         }
         if framed == Framed::Length {
@@ -375,8 +377,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         match fill {
             _ if hot.response_done() => self.complete(),
             Ok(Fill::More) if empty && self.hot.empty_fills >= EMPTY_FILLS => {
-                log::error!("a source says that it has more, and has nothing");
-                self.hot.leaving = Some(How::Abort);
+                self.give_up_on_source("says that it has more, and has nothing");
             }
             Ok(Fill::More) => {
                 self.hot.empty_fills = if empty { self.hot.empty_fills + 1 } else { 0 };
@@ -397,18 +398,30 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
                 return true;
             }
             Ok(Fill::Done) if hot.end(out) => self.complete(),
-            Ok(Fill::Done) => {
-                log::error!("a source ended before its length");
-                self.hot.leaving = Some(How::Abort);
-            }
-            Ok(Fill::Failed) => self.hot.leaving = Some(How::Abort),
+            Ok(Fill::Done) => self.give_up_on_source("ended before its length"),
+            Ok(Fill::Failed) => self.give_up_on_source("failed"),
             Err(_) => {
                 self.core.report.panics += 1;
-                self.hot.leaving = Some(How::Abort);
+                self.give_up_on_source("panicked");
             }
         }
         discard(source);
         true
+    }
+
+    /// The body cannot be made, or not to its end. While nothing of the answer has left there is
+    /// another one; then only a reset tells the peer.
+    #[cold]
+    fn give_up_on_source(&mut self, why: &str) {
+        log::error!("{}: a source {why}", self.conn.peer);
+        match self.hot.answer_from.checked_sub(self.hot.bytes_out) {
+            Some(before) => {
+                self.hot.out.take_back(before as usize);
+                self.hot.codec.take_back();
+                self.answer(Response::text(500, "the server made a mistake\n").close());
+            }
+            None => self.hot.leaving = Some(How::Abort),
+        }
     }
 
     /// Puts a piece into the output that other answers send as well.
@@ -439,6 +452,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
 
     #[cold]
     fn panicked(&mut self) {
+        log::error!("{}: a handler or a sink panicked", self.conn.peer);
         self.core.report.panics += 1;
         self.answer(Response::text(500, "the server made a mistake\n").close());
     }

@@ -42,6 +42,8 @@ pub(super) struct Hot {
     /// Bytes of this request received, from its head's end on, and of its answer sent.
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// Where the answer begins that a source makes, in the terms of `bytes_out`.
+    pub(super) answer_from: u64,
     /// Bytes of a body since its clock was last restarted.
     pub(super) progress: u32,
     /// Bytes that there was room for since the clock of the answer was last restarted.

@@ -96,6 +96,18 @@ impl Output {
         self.buffer.capacity() > KEEP_BYTES
     }
 
+    /// How many of the buffer's bytes up to there are still to be written.
+    pub(super) const fn owed_of(&self, end: usize) -> usize {
+        end.saturating_sub(self.sent)
+    }
+
+    /// Forgets all but the first `owed` bytes of those that are still to be written, which are in
+    /// the buffer.
+    pub(super) fn take_back(&mut self, owed: usize) {
+        self.buffer.truncate(self.sent + owed);
+        self.tail = Tail::None;
+    }
+
     /// Adds a whole body: copies a small one, takes a large one as it is.
     #[inline]
     pub(super) fn body(&mut self, body: &mut Body) {

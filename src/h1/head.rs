@@ -11,6 +11,7 @@ use std::mem::MaybeUninit;
 use httparse::{Header, Status};
 
 use super::framing::{Conclusion, Framing, Gathered};
+use super::scan::Scan;
 use super::{Bad, target};
 
 /// The head of a request, borrowed from the bytes it came in.
@@ -138,6 +139,44 @@ impl<'h, 'b> Head<'h, 'b> {
             .iter()
             .filter(move |field| field.name.eq_ignore_ascii_case(name))
             .map(|field| field.value)
+    }
+}
+
+/// The head that `bytes` begin with, and how many bytes that and the empty lines before it are.
+#[inline]
+pub(super) fn receive<'h, 'b>(
+    scan: &mut Scan,
+    bytes: &'b [u8],
+    fields: &'h mut [MaybeUninit<Header<'b>>],
+    limit: u32,
+) -> Result<(usize, Option<Head<'h, 'b>>), Bad> {
+    let mut skipped = 0;
+    if let [b'\r', ..] = bytes {
+        skipped = scan.skip_empty_lines(bytes)?;
+    }
+    let bytes = &bytes[skipped..];
+    if let [] | [b'\r'] = bytes {
+        return Ok((skipped, None));
+    }
+    if !scan.is_fresh() {
+        let Some(len) = scan.step(bytes, limit)? else {
+            return Ok((skipped, None));
+        };
+        let head = Head::parse(&bytes[..len], fields)?;
+        return Ok((skipped + len, Some(head)));
+    }
+    // Most heads are whole when their first byte is seen: httparse alone finds that out. If it does
+    // not succeed the scan has the word, so that what comes out does not depend on how many bytes
+    // were there: an error of httparse counts only once the head is whole.
+    let window = &bytes[..bytes.len().min(limit as usize)];
+    let error = match Head::parse_first(window, fields) {
+        Ok(Some((head, len))) => return Ok((skipped + len, Some(head))),
+        Ok(None) => Bad::Syntax, // if the scan finds an end where httparse does not
+        Err(bad) => bad,
+    };
+    match scan.step(bytes, limit)? {
+        Some(_) => Err(error),
+        None => Ok((skipped, None)),
     }
 }
 

@@ -168,7 +168,7 @@ impl Codec {
         match &mut self.inbound {
             Inbound::Head(scan) => {
                 let room = fields.len().min(usize::from(limits.fields));
-                match receive_head(scan, bytes, &mut fields[..room], limits.head) {
+                match head::receive(scan, bytes, &mut fields[..room], limits.head) {
                     Ok((n, Some(head))) => {
                         self.accept(&head);
                         Ok((n, Event::Head(head)))
@@ -297,6 +297,11 @@ impl Codec {
     #[inline]
     pub fn stop(&mut self) {
         self.last = true;
+    }
+
+    /// Forgets a response that was begun, of which no byte has left: another may be begun.
+    pub const fn take_back(&mut self) {
+        self.outbound = Outbound::Head;
     }
 
     /// Whether no request comes after this one, because either side said so. The peer's word is
@@ -453,44 +458,6 @@ impl Codec {
             Outbound::Length(left) => Some(left),
             _ => None,
         }
-    }
-}
-
-/// The head that `bytes` begin with, and how many bytes that and the empty lines before it are.
-#[inline]
-fn receive_head<'h, 'b>(
-    scan: &mut Scan,
-    bytes: &'b [u8],
-    fields: &'h mut [MaybeUninit<Header<'b>>],
-    limit: u32,
-) -> Result<(usize, Option<Head<'h, 'b>>), Bad> {
-    let mut skipped = 0;
-    if let [b'\r', ..] = bytes {
-        skipped = scan.skip_empty_lines(bytes)?;
-    }
-    let bytes = &bytes[skipped..];
-    if let [] | [b'\r'] = bytes {
-        return Ok((skipped, None));
-    }
-    if !scan.is_fresh() {
-        let Some(len) = scan.step(bytes, limit)? else {
-            return Ok((skipped, None));
-        };
-        let head = Head::parse(&bytes[..len], fields)?;
-        return Ok((skipped + len, Some(head)));
-    }
-    // Most heads are whole when their first byte is seen: httparse alone finds that out. If it does
-    // not succeed the scan has the word, so that what comes out does not depend on how many bytes
-    // were there: an error of httparse counts only once the head is whole.
-    let window = &bytes[..bytes.len().min(limit as usize)];
-    let error = match Head::parse_first(window, fields) {
-        Ok(Some((head, len))) => return Ok((skipped + len, Some(head))),
-        Ok(None) => Bad::Syntax, // if the scan finds an end where httparse does not
-        Err(bad) => bad,
-    };
-    match scan.step(bytes, limit)? {
-        Some(_) => Err(error),
-        None => Ok((skipped, None)),
     }
 }
 

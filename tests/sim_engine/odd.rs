@@ -70,10 +70,68 @@ fn a_source_that_has_more_and_nothing_is_given_up() {
     assert_eq!(lab.report().aborted, 1);
 }
 
+/// Gives some bytes, and then says that.
+struct Then(usize, Fill);
+
+impl Source for Then {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+        if self.0 == 0 {
+            return self.1.clone();
+        }
+        out.resize(std::mem::take(&mut self.0), b'z');
+        Fill::More
+    }
+}
+
+#[test]
+fn a_source_that_fails_before_a_byte_has_left_is_a_500() {
+    for (sized, bytes, fill) in [
+        (false, 0, Fill::Failed),
+        (false, 9, Fill::Failed),
+        (true, 9, Fill::Failed),
+        (true, 9, Fill::Done),
+        (true, 0, Fill::Done),
+    ] {
+        let what = format!("{sized}, {bytes}, {fill:?}");
+        let mut lab = lab(Config::default(), move |_: &Request<'_>| {
+            let source = Then(bytes, fill.clone());
+            match sized {
+                true => Response::new(200).sized_source(10, source),
+                false => Response::new(200).source(source),
+            }
+        });
+        for method in ["GET", "HEAD"] {
+            let peer = lab.ask(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
+            let got = lab.got(peer);
+            if method == "HEAD" {
+                assert!(got.starts_with("HTTP/1.1 200 "), "{what}: {got}"); // it is not asked
+                continue;
+            }
+            assert!(got.starts_with("HTTP/1.1 500 "), "{what}: {got}");
+            assert!(got.contains("\r\nConnection: close\r\n"), "{what}: {got}");
+            assert!(
+                got.ends_with("\r\n\r\nthe server made a mistake\n"),
+                "{what}: {got}"
+            );
+            assert_eq!(got.matches("HTTP/1.1").count(), 1, "{what}: {got}");
+            lab.finished_at(peer, 0);
+        }
+        assert_eq!(
+            (lab.report().answered, lab.report().aborted),
+            (2, 0),
+            "{what}"
+        );
+    }
+}
+
 #[test]
 fn a_source_that_fails_before_the_signal_is_counted_but_no_fault_of_the_drain() {
-    let mut lab = lab(Config::default(), says(Fill::Failed, 10));
-    let peer = lab.ask(GET);
+    let mut lab = Lab::new();
+    let feed = lab.app().feed("/feed/x");
+    feed.push("half");
+    let peer = lab.ask(get("/feed/x"));
+    feed.end(Fill::Failed);
+    lab.now();
     lab.reset_at(peer, 0);
     lab.signal();
     lab.pass(5_000);
