@@ -173,7 +173,7 @@ pub enum Late {
     /// It is served, and the answer says close.
     #[default]
     Serve,
-    /// It is answered with this, and close.
+    /// It is answered with this, and close. As it is sent to all of them, its body is no source.
     Reject(Response),
     /// Its connection is closed without an answer.
     Drop,

@@ -12,8 +12,8 @@ use std::io;
 /// Why a server could not start or could not go on.
 ///
 /// Its `Display` is one whole line: what was tried, the system's word, and where it is known what
-/// would help. [`source`](std::error::Error::source) is the system's error.
-#[derive(Debug)]
+/// would help. `Debug` is the same, for a `main` that returns it shows that.
+/// [`source`](std::error::Error::source) is the system's error.
 pub struct Error {
     tried: Cow<'static, str>,
     hint: Option<&'static str>,
@@ -50,6 +50,12 @@ impl fmt::Display for Error {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

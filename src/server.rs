@@ -16,6 +16,7 @@ use crate::handler::{Handler, Reply};
 use crate::later::{Handle, Inbox};
 use crate::report::{Outcome, Report};
 use crate::request::Request;
+use crate::response::Body;
 use crate::sys::Sys;
 use crate::sys::listen::{Listener, Options, open_file_limit};
 use crate::sys::real::Real;
@@ -117,7 +118,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The address is none, or cannot be listened on: the error says which and why.
+    /// The text is no address, or a name that has none (the error says why), or the address cannot
+    /// be listened on (it says which and why).
     pub fn bind(addr: impl ToSocketAddrs) -> Result<Self, Error> {
         let addrs = addr
             .to_socket_addrs()
@@ -197,6 +199,10 @@ impl Server {
 
     /// Runs this when every connection is closed and every guard released, or at the deadline: the
     /// place to close a database.
+    ///
+    /// The handler lives until the server's `run` returns, and so do the senders and guards that it
+    /// owns. A worker that is joined here must be told to end by a message: its channel does not
+    /// close before.
     pub fn on_drained(mut self, hook: impl FnOnce(&Report) + Send + 'static) -> Self {
         self.config.hooks.drained = Some(Box::new(hook));
         self
@@ -210,14 +216,14 @@ impl Server {
 
     /// Answers GET and HEAD of this path itself, without the handler: 200 `ok` while the server is
     /// ready, 503 `draining` from the moment it was told to stop, 503 `not ready` while
-    /// [`Handle::set_ready`] says so.
+    /// [`Handle::set_ready`] says so. The path begins with a slash.
     pub fn health(mut self, path: impl Into<String>) -> Self {
         self.config.health = Some(path.into());
         self
     }
 
-    /// Makes a signal log a table of the oldest connections instead of stopping the server. It must
-    /// be one of those that the [`Builder`] was given.
+    /// Makes a signal log a table of the oldest connections instead of stopping the server. It is
+    /// one of those that the [`Builder`] was given: any other would end the process.
     pub const fn table_signal(mut self, number: i32) -> Self {
         self.config.table_signal = Some(number);
         self
@@ -253,9 +259,16 @@ impl Server {
 
     /// Answers requests with a handler, on this thread, until the server has drained.
     ///
+    /// The signals that it caught do nothing at all once this has returned, so that one that comes
+    /// late does not spoil the exit code. What may take long afterwards is better an
+    /// [`on_exit`](Server::on_exit) hook, which a signal and the deadline end.
+    ///
     /// # Errors
     ///
-    /// The event loop could not be set up, or the system's selector failed.
+    /// The event loop could not be set up, the system's selector failed, or two settings do not go
+    /// together: a path for [`health`](Server::health) without a slash, a
+    /// [`table_signal`](Server::table_signal) that is not caught, an answer for late requests that
+    /// can be sent once only or not at all, room for no connection.
     pub fn run(self, handler: impl Handler) -> io::Result<Outcome> {
         self.run_with(|_| Ok(handler))
     }
@@ -282,9 +295,11 @@ impl Server {
     /// Answers requests with a handler, on a thread of its own. Signals are left alone unless the
     /// [`Builder`] was given some.
     ///
+    /// The compiler must be told what a closure takes: `|request: &Request<'_>| …`.
+    ///
     /// # Errors
     ///
-    /// The event loop could not be set up, or the thread not started.
+    /// As [`Server::run`], and when the thread could not be started.
     pub fn spawn(self, handler: impl Handler + Send + 'static) -> io::Result<Running> {
         let addrs = self.local_addrs();
         let (sys, parts) = self.into_parts()?;
@@ -301,6 +316,12 @@ impl Server {
     }
 
     fn into_parts(mut self) -> Result<(Real, Parts), Error> {
+        if let Some(problem) = self.problem() {
+            return Err(Error::new(
+                format!("run: {problem}"),
+                io::ErrorKind::InvalidInput.into(),
+            ));
+        }
         if self.config.limits.connections == usize::MAX
             && let Some(files) = open_file_limit()
         {
@@ -314,6 +335,34 @@ impl Server {
             tls: self.tls,
         };
         Ok((Real::new(self.listeners, self.signals)?, parts))
+    }
+}
+
+impl Server {
+    /// What was set and cannot work.
+    fn problem(&self) -> Option<String> {
+        if let Some(path) = self.config.health.as_ref().filter(|p| !p.starts_with('/')) {
+            return Some(format!("the health path {path:?} has no slash in front"));
+        }
+        if self.config.limits.connections == 0 {
+            return Some("a limit of 0 connections serves nobody".into());
+        }
+        let catches = |number| self.signals.as_ref().is_some_and(|s| s.catches(number));
+        if let Some(number) = self.config.table_signal.filter(|number| !catches(*number)) {
+            return Some(format!(
+                "the table signal {number} is none that the builder was given"
+            ));
+        }
+        let Late::Reject(response) = &self.config.late else {
+            return None;
+        };
+        match (&response.mistake, &response.body) {
+            (Some(mistake), _) => Some(format!("the answer for late requests: {mistake}")),
+            (None, Body::Source(..) | Body::Tunnel(_)) => {
+                Some("a body from a source can be sent once, and not to all late requests".into())
+            }
+            _ => None,
+        }
     }
 }
 
