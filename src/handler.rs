@@ -14,7 +14,10 @@ use crate::source::Sink;
 ///
 /// A handler runs on the loop's thread: while it works nothing else is served. What takes long goes
 /// to another thread, with a [`Ticket`](crate::Ticket). A panic is answered 500 and closes that
-/// connection, not the server.
+/// connection, not the server, unless the program is built with `panic = "abort"`.
+///
+/// A handler lives until the server has ended, hooks included, and what it owns does too: a
+/// [`Guard`](crate::Guard) that it keeps for good holds every drain to its deadline.
 pub trait Handler {
     /// Asked once for each head, before any of the body is taken: what to do with the body, or a
     /// refusal.
@@ -74,6 +77,53 @@ impl From<Response> for Reply {
 impl From<Later> for Reply {
     fn from(later: Later) -> Self {
         Self::Later(later)
+    }
+}
+
+/// For a handler that uses `?`: what went wrong is an answer, too.
+///
+/// ```
+/// use ebbtide::{Reply, Request, Response, Server};
+///
+/// fn square(request: &Request<'_>) -> Result<Response, Response> {
+///     let bad = |_| Response::text(400, "a number, please\n");
+///     let number: i32 = request.path()[1..].parse().map_err(bad)?;
+///     Ok(Response::text(200, format!("{}\n", i64::from(number).pow(2))))
+/// }
+/// # fn main() -> std::io::Result<()> {
+/// let running = Server::bind("127.0.0.1:0")?.spawn(square)?;
+/// # running.shutdown()?;
+/// # Ok(())
+/// # }
+/// ```
+impl<T: Into<Self>, E: Into<Self>> From<Result<T, E>> for Reply {
+    fn from(result: Result<T, E>) -> Self {
+        match result {
+            Ok(reply) => reply.into(),
+            Err(reply) => reply.into(),
+        }
+    }
+}
+
+/// For a handler that is chosen as the program runs.
+impl Handler for Box<dyn Handler> {
+    fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
+        (**self).admit(head)
+    }
+
+    fn handle(&mut self, request: &Request<'_>) -> Reply {
+        (**self).handle(request)
+    }
+}
+
+/// The same, for [`Server::spawn`](crate::Server::spawn).
+impl Handler for Box<dyn Handler + Send> {
+    fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
+        (**self).admit(head)
+    }
+
+    fn handle(&mut self, request: &Request<'_>) -> Reply {
+        (**self).handle(request)
     }
 }
 

@@ -34,15 +34,16 @@
 //! # Features
 //!
 //! * `cli` (default): the command, `ebbtide serve`, `ebbtide ctl` and `ebbtide probe`.
-//! * `json`: [`Outcome::to_json`], and `serde::Serialize` for [`Report`] and [`Status`].
+//! * `json`: `Outcome::to_json`, and `serde::Serialize` for [`Report`] and [`Status`].
 //! * `tls` (default): TLS 1.2 and 1.3 by `Server::tls`, with the cryptography of ring, which needs a
 //!   C compiler and no cmake.
 //! * `rustls`: the same, with a provider of cryptography of your own: one that the process has
 //!   installed, or that of the `rustls::ServerConfig` you give.
-//! * `websocket` (default): [`websocket`].
+//! * `websocket` (default): `websocket::WebSocket`, on upgraded connections.
 //! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`] runs.
 //!
-//! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
+//! A program needs the command as little as its dependencies: `default-features = false`, and what it
+//! uses. Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
 //! signal-hook-mio only. It never exits the process, installs a logger, or starts a thread that
 //! nobody asked for ([`Server::spawn`] and hooks ask for one each), and has no `unsafe`.
 //!
@@ -110,7 +111,7 @@ pub mod date;
 pub mod drain;
 pub mod engine;
 pub mod error;
-pub mod guard;
+mod guard;
 pub mod h1;
 pub mod handler;
 pub mod hooks;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -39,7 +40,7 @@ pub struct PipeWriter {
 }
 
 /// Why bytes were not taken.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PipeError {
     /// The answer is over: its client has left, or it was cut.
@@ -57,7 +58,26 @@ impl fmt::Display for PipeError {
     }
 }
 
+impl fmt::Debug for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("Closed"),
+            Self::Full(piece) => write!(f, "Full({} bytes)", piece.len()),
+        }
+    }
+}
+
 impl std::error::Error for PipeError {}
+
+impl From<PipeError> for io::Error {
+    fn from(error: PipeError) -> Self {
+        let kind = match &error {
+            PipeError::Closed => io::ErrorKind::BrokenPipe,
+            PipeError::Full(_) => io::ErrorKind::WouldBlock,
+        };
+        Self::new(kind, error)
+    }
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -163,8 +183,7 @@ impl PipeWriter {
         Self::put(state, piece.into())
     }
 
-    /// Ends the body as one that could not be completed: the connection is reset, so that the peer
-    /// does not take what it has for the whole.
+    /// Ends the body as one that could not be completed, as [`Fill::Failed`] does.
     pub fn fail(self) {
         self.end(Fill::Failed);
     }
@@ -205,6 +224,22 @@ impl PipeWriter {
             drop(state);
             waker.wake();
         }
+    }
+}
+
+/// For what writes to a writer: a serializer, a compressor, [`io::copy`]. It blocks as
+/// [`PipeWriter::send`] does, and an answer that is over is a [`BrokenPipe`](io::ErrorKind). Each
+/// call is a piece: many small ones are better gathered in a [`BufWriter`](io::BufWriter). When what
+/// you write cannot go on, call [`PipeWriter::fail`]: dropped, it ends the body as a whole one.
+impl io::Write for PipeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send(bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: a piece is on its way once it is written.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -278,6 +313,27 @@ mod tests {
         }
         assert_eq!(thread.join().unwrap(), Ok(()));
         assert_eq!(all, b"123457");
+    }
+
+    #[test]
+    fn it_is_a_writer() {
+        use std::io::Write;
+        let inbox = inbox();
+        let (mut writer, mut pipe) = Pipe::new(100);
+        write!(writer, "{} ", 1).unwrap();
+        writer.flush().unwrap();
+        assert_eq!(io::copy(&mut &b"two"[..], &mut writer).unwrap(), 3);
+        assert_eq!(fill(&mut pipe, &inbox), (b"1 two".to_vec(), Fill::Pending));
+        drop(pipe);
+        let error = writer.write_all(b"more").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_did_not_fit_is_not_in_a_log() {
+        let full = PipeError::Full(vec![b'x'; 5]);
+        assert_eq!(format!("{full:?}"), "Full(5 bytes)");
+        assert_eq!(io::Error::from(full).kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

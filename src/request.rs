@@ -57,6 +57,23 @@ impl<'r> Request<'r> {
         self.head.field(name)
     }
 
+    /// The values of the fields of that name, in any case and in order: of several `Cookie` or
+    /// `X-Forwarded-For`, say.
+    pub fn fields_named(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
+        self.head.fields_named(name)
+    }
+
+    /// The host that is asked for, with its port if it was given: of the target if that is a URI,
+    /// else of `Host` (RFC 9112 §3.2.2). `None` only in HTTP/1.0.
+    pub fn authority(&self) -> Option<&'r str> {
+        self.head.authority()
+    }
+
+    /// The head, as [`Handler::admit`](crate::Handler::admit) has it.
+    pub const fn head(&self) -> &'r Head<'r, 'r> {
+        self.head
+    }
+
     /// The body, where it was buffered: empty when there was none or a sink took it.
     pub const fn body(&self) -> &'r [u8] {
         self.body

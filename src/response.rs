@@ -139,8 +139,9 @@ impl Response {
         self
     }
 
-    /// Adds a field. One that cannot be written is not: the answer becomes a 500, and the log says
-    /// why. Use [`Response::try_field`] for values that come from outside.
+    /// Adds a field; `Content-Type`, of which there is one, is replaced. One that cannot be written
+    /// is not: the answer becomes a 500, and the log says why. Use [`Response::try_field`] for
+    /// values that come from outside.
     #[must_use]
     pub fn field(mut self, name: &str, value: &str) -> Self {
         if let Err(mistake) = self.try_field(name, value) {
@@ -149,7 +150,8 @@ impl Response {
         self
     }
 
-    /// Adds a field, or says why it cannot be written; the answer is then as it was.
+    /// Adds a field as [`field`](Self::field) does, or says why it cannot be written; the answer is
+    /// then as it was.
     ///
     /// # Errors
     ///
@@ -185,7 +187,7 @@ impl Response {
         self
     }
 
-    /// The same answer once more. A source can only be sent once: the copy has no body then.
+    /// The same answer once more, for one whose body is no source.
     pub(crate) fn copy(&self) -> Self {
         Self {
             status: self.status,
@@ -304,6 +306,21 @@ impl From<&'static [u8]> for Body {
     }
 }
 
+impl<const N: usize> From<&'static [u8; N]> for Body {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self::Static(bytes)
+    }
+}
+
+impl From<Cow<'static, str>> for Body {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
 impl From<String> for Body {
     fn from(text: String) -> Self {
         Self::Bytes(text.into_bytes())
@@ -316,15 +333,51 @@ impl From<Vec<u8>> for Body {
     }
 }
 
+impl From<Box<[u8]>> for Body {
+    fn from(bytes: Box<[u8]>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
 impl From<Arc<[u8]>> for Body {
     fn from(bytes: Arc<[u8]>) -> Self {
         Self::Shared(bytes)
     }
 }
 
+impl From<Arc<str>> for Body {
+    fn from(text: Arc<str>) -> Self {
+        Self::Shared(text.into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_is_made_from_whatever_holds_bytes() {
+        let bodies: [Body; 9] = [
+            "text".into(),
+            b"text".into(),
+            (&b"text"[..]).into(),
+            String::from("text").into(),
+            b"text".to_vec().into(),
+            Box::<[u8]>::from(*b"text").into(),
+            Arc::<[u8]>::from(*b"text").into(),
+            Arc::<str>::from("text").into(),
+            Cow::Borrowed("text").into(),
+        ];
+        for body in bodies {
+            let bytes: &[u8] = match &body {
+                Body::Static(bytes) => bytes,
+                Body::Bytes(bytes) => bytes,
+                Body::Shared(bytes) => bytes,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((bytes, body.length()), (&b"text"[..], Some(4)));
+        }
+    }
 
     #[test]
     fn fields_are_kept_as_lines() {

@@ -1,7 +1,7 @@
 //! The library embedded in a program: spawned on a thread, stopped by its handle, with hooks and
 //! guards at the stations of the drain.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ebbtide::{
-    Drain, End, Handle, Query, Reply, Request, Response, Running, Server, Ticket, Trigger,
+    Context, Drain, End, Fill, Handle, Handler, Late, Limits, Query, Reply, Request, Response,
+    Running, Server, Source, Ticket, Trigger,
 };
 
 /// How long a test waits for what must come.
@@ -344,4 +345,83 @@ fn the_signals_that_were_chosen_drain_it() {
         (outcome.end, &*outcome.report.trigger),
         (End::Drained, "SIGUSR2")
     );
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_with_their_reason() {
+    struct Never;
+    impl Source for Never {
+        fn fill(&mut self, _: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+            Fill::Done
+        }
+    }
+    let late = |response| server().late(Late::Reject(response));
+    let cases = [
+        (
+            server().health("healthz"),
+            "the health path \"healthz\" has no slash in front",
+        ),
+        (
+            server().limits(Limits::new().connections(0)),
+            "a limit of 0 connections serves nobody",
+        ),
+        (
+            server().table_signal(10),
+            "the table signal 10 is none that the builder was given",
+        ),
+        (
+            late(Response::new(503).source(Never)),
+            "a body from a source can be sent once, and not to all late requests",
+        ),
+        (
+            late(Response::new(503).field("Date", "now")),
+            "the answer for late requests: Date is written by the server",
+        ),
+    ];
+    for (server, why) in cases {
+        let error = server.spawn(hello).expect_err(why);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let line = format!("cannot run: {why}: invalid input parameter");
+        assert_eq!(error.to_string(), line);
+    }
+}
+
+#[test]
+fn a_handler_may_be_chosen_at_run_time_and_may_fail_with_an_answer() {
+    fn number(request: &Request<'_>) -> Result<Response, Response> {
+        let text = request.query().unwrap_or_default();
+        let bad = |_| Response::text(400, "no number\n");
+        let number: u8 = text.parse().map_err(bad)?;
+        Ok(Response::text(200, format!("{number}\n")))
+    }
+    let handlers: [(Box<dyn Handler + Send>, &str); 2] = [
+        (Box::new(hello), "hello\n"),
+        (Box::new(number), "no number\n"),
+    ];
+    for (handler, expected) in handlers {
+        let running = server().spawn(handler).unwrap();
+        let mut client = connect(running.local_addr());
+        ask(&mut client, "/?x");
+        running.handle().shutdown();
+        assert!(read_all(&mut client).ends_with(expected));
+        assert_eq!(running.wait().unwrap().code(), 0);
+    }
+}
+
+#[test]
+fn a_request_has_every_field_of_a_name_and_the_host_that_is_meant() {
+    let running = server()
+        .spawn(|request: &Request<'_>| {
+            let cookies: Vec<_> = request.fields_named("cookie").collect();
+            let cookies = String::from_utf8_lossy(&cookies.join(&b'|')).into_owned();
+            let host = request.authority().unwrap_or("nobody");
+            Response::text(200, format!("{cookies} {host} {}\n", request.head().minor))
+        })
+        .unwrap();
+    let mut client = connect(running.local_addr());
+    let head = "GET http://a.example:8/ HTTP/1.1\r\nHost: b.example\r\nCookie: one\r\nX: y\r\ncookie: two\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    running.handle().shutdown();
+    assert!(read_all(&mut client).ends_with("\r\n\r\none|two a.example:8 1\n"));
+    running.wait().unwrap();
 }
