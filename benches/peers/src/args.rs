@@ -13,9 +13,9 @@ use crate::work::{Scale, Work};
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 pub(crate) struct Args {
-    /// All workloads, and instructions too where valgrind is installed
+    /// All workloads, with instructions where valgrind is installed, and the crate's own benches
     #[arg(long)]
-    all: bool,
+    pub(crate) all: bool,
     /// These workloads [default: all but instructions]
     #[arg(long, value_delimiter = ',', value_name = "WORK")]
     work: Vec<Work>,

@@ -5,6 +5,7 @@ mod client;
 mod cpu;
 mod floor;
 mod net;
+mod own;
 mod peers;
 mod plot;
 mod process;
@@ -25,6 +26,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::args::Args;
 use self::cpu::Cpus;
+use self::own::Own;
 use self::peers::{Peer, Start};
 use self::process::Served;
 use self::sheet::Sheet;
@@ -65,6 +67,12 @@ fn bench(args: &Args) -> Result<(), String> {
     let cpus = Cpus::find().map_err(|error| error.to_string())?;
     fs::create_dir_all(peers::out_dir()).map_err(|error| error.to_string())?;
     raise_files();
+    let machine = table::Machine::now();
+    let (own, missing) = match args.all.then(Own::run) {
+        Some(Ok(own)) => (own, None),
+        Some(Err(error)) => (Own::default(), Some(error)),
+        None => (Own::default(), None),
+    };
     let turns = cpu::take_turns();
     cpu::pin(cpus.client).map_err(|error| error.to_string())?;
 
@@ -72,6 +80,9 @@ fn bench(args: &Args) -> Result<(), String> {
     if !turns {
         let missing = "CPU time: no `chrt`, client and server did not take turns";
         sheet.note("all", missing.to_owned());
+    }
+    if let Some(error) = missing {
+        sheet.note("all", format!("the crate's own benches: {error}"));
     }
     let mut present = Vec::new();
     for peer in peers {
@@ -87,7 +98,6 @@ fn bench(args: &Args) -> Result<(), String> {
             .for_each(|(name, text, _)| println!("{name}: {text}"));
         return Ok(());
     }
-    let machine = table::Machine::now();
     for round in 1..=scale.rounds {
         for work in &works {
             // Instructions repeat; once is enough.
@@ -102,8 +112,9 @@ fn bench(args: &Args) -> Result<(), String> {
             }
         }
     }
-    let tables = table::tables(&present, &sheet, &scale, &works, &machine);
-    let plots = plot::plots(&present, &sheet, &scale, &works)?;
+    let tables = table::tables(&present, &sheet, &scale, &works, &machine, &own.text());
+    let mut plots = plot::plots(&present, &sheet, &scale, &works)?;
+    plots.extend(plot::tracker(&own.curves())?);
     let summary = table::summary(&present, &sheet, &scale, &machine);
     publish::write(&summary, &tables, &sheet, &plots, args.publish)?;
     println!("{tables}");

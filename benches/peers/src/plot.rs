@@ -9,6 +9,7 @@ use plotters::element::{Circle, PathElement, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoFont, RGBColor, TextStyle, WHITE};
 
+use crate::own::Curve;
 use crate::peers::{Kind, Peer};
 use crate::publish::Plot;
 use crate::sheet::{Ask, Column, Fate, Sheet, Storm};
@@ -64,17 +65,18 @@ pub(crate) fn plots(
             &drain,
         ),
     ];
+    let names: Vec<_> = peers.iter().map(Row::of).collect();
     let mut plots = Vec::new();
     for (work, file, title, series) in dots {
         if works.contains(&work) {
             let rows = rows(peers, sheet, series);
             let labels: Vec<_> = series.iter().map(|(_, label)| *label).collect();
-            let svg = Sketch::draw(peers, |sketch| sketch.dots(title, &rows, &labels))?;
+            let svg = Sketch::draw(&names, |sketch| sketch.dots(title, &rows, &labels))?;
             plots.push(Plot { file, title, svg });
         }
     }
     if works.contains(&Work::Storm) {
-        let svg = Sketch::draw(peers, |sketch| sketch.storms(sheet))?;
+        let svg = Sketch::draw(&names, |sketch| sketch.storms(sheet))?;
         plots.push(Plot {
             file: "storm.svg",
             title: "Requests lost to the signal",
@@ -82,6 +84,41 @@ pub(crate) fn plots(
         });
     }
     Ok(plots)
+}
+
+/// The tracker's costs: a row for each number of connections. They may grow with what no longer fits
+/// into the cache, and with nothing else.
+pub(crate) fn tracker(curves: &[Curve]) -> Result<Option<Plot>, String> {
+    let mut counts: Vec<_> = curves
+        .iter()
+        .flat_map(|curve| curve.points.iter().map(|(count, _)| *count))
+        .collect();
+    counts.sort_unstable();
+    counts.dedup();
+    if counts.is_empty() {
+        return Ok(None);
+    }
+    let row = |count: &u64| Row {
+        text: format!("{} connections", grouped(*count as f64)),
+        kind: Kind::Other,
+    };
+    let names: Vec<_> = counts.iter().map(row).collect();
+    let nanos = |count: &u64| {
+        let at = |curve: &Curve| {
+            let point = curve.points.iter().find(|(of, _)| of == count)?;
+            Some(point.1)
+        };
+        curves.iter().map(at).collect()
+    };
+    let rows: Vec<_> = counts.iter().map(nanos).collect();
+    let labels: Vec<_> = curves.iter().map(|curve| &curve.operation[..]).collect();
+    let title = "The tracker, nanoseconds a connection";
+    let svg = Sketch::draw(&names, |sketch| sketch.dots(title, &rows, &labels))?;
+    Ok(Some(Plot {
+        file: "tracker.svg",
+        title,
+        svg,
+    }))
 }
 
 /// For each server its figure in each series.
@@ -93,24 +130,39 @@ fn rows(peers: &[Peer], sheet: &Sheet, series: &[(Column, &str)]) -> Vec<Vec<Opt
     peers.iter().map(row).collect()
 }
 
+/// What a row is about.
+struct Row {
+    text: String,
+    kind: Kind,
+}
+
+impl Row {
+    fn of(peer: &Peer) -> Self {
+        Self {
+            text: peer.name.clone(),
+            kind: peer.kind,
+        }
+    }
+}
+
 /// A plot in the making.
 struct Sketch<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
-    peers: &'a [Peer],
+    rows: &'a [Row],
 }
 
 type Drawn = Result<(), String>;
 
 impl Sketch<'_> {
-    /// An SVG of a row for each server.
-    fn draw(peers: &[Peer], act: impl FnOnce(&Sketch<'_>) -> Drawn) -> Result<String, String> {
+    /// An SVG.
+    fn draw(rows: &[Row], act: impl FnOnce(&Sketch<'_>) -> Drawn) -> Result<String, String> {
         let mut svg = String::new();
         {
-            let height = TOP + ROW * peers.len() as i32 + BOTTOM;
+            let height = TOP + ROW * rows.len() as i32 + BOTTOM;
             let backend = SVGBackend::with_string(&mut svg, (WIDTH as u32, height as u32));
             let sketch = Sketch {
                 area: backend.into_drawing_area(),
-                peers,
+                rows,
             };
             sketch
                 .area
@@ -123,22 +175,18 @@ impl Sketch<'_> {
         Ok(svg)
     }
 
-    /// The servers' names, ours on a band.
+    /// What the rows are about, ours on a band.
     fn names(&self) -> Drawn {
-        for (nth, peer) in self.peers.iter().enumerate() {
-            if peer.kind == Kind::Ours {
+        for (nth, row) in self.rows.iter().enumerate() {
+            if row.kind == Kind::Ours {
                 let band = [
                     (0, TOP + ROW * nth as i32),
                     (WIDTH, TOP + ROW * (nth as i32 + 1)),
                 ];
                 self.rectangle(band, BAND)?;
             }
-            let color = if peer.kind == Kind::Floor {
-                GREY
-            } else {
-                BLACK
-            };
-            self.text(&peer.name, (LEFT - 12, middle(nth)), HPos::Right, color)?;
+            let color = if row.kind == Kind::Floor { GREY } else { BLACK };
+            self.text(&row.text, (LEFT - 12, middle(nth)), HPos::Right, color)?;
         }
         Ok(())
     }
@@ -191,7 +239,7 @@ impl Sketch<'_> {
             self.text(label, (left, 40), HPos::Left, GREY)?;
             self.panel(sheet, storm, left, panel - 70)?;
         }
-        let y = TOP + ROW * self.peers.len() as i32 + 18;
+        let y = TOP + ROW * self.rows.len() as i32 + 18;
         let legend = [
             (COLORS[0], "lost"),
             (COLORS[1], "ended in the backlog"),
@@ -208,12 +256,12 @@ impl Sketch<'_> {
 
     /// The bars of one storm, with their sums.
     fn panel(&self, sheet: &Sheet, storm: Storm, left: i32, width: i32) -> Drawn {
-        let worst = |peer: &Peer| {
+        let worst = |row: &Row| {
             let fates = [Fate::Lost, Fate::Backlog, Fate::Torn];
-            let most = |fate| sheet.range(&peer.name, Column::Storm(storm, fate));
+            let most = |fate| sheet.range(&row.text, Column::Storm(storm, fate));
             fates.map(|fate| most(fate).map(|(_, most)| most))
         };
-        let rows: Vec<_> = self.peers.iter().map(worst).collect();
+        let rows: Vec<_> = self.rows.iter().map(worst).collect();
         let sum = |row: &[Option<f64>; 3]| row.iter().flatten().sum::<f64>();
         let most = rows.iter().map(sum).fold(1.0, f64::max);
         for (nth, row) in rows.iter().enumerate() {
@@ -234,7 +282,7 @@ impl Sketch<'_> {
 
     /// A line from top to bottom, and what it stands for.
     fn mark(&self, x: i32, label: &str) -> Drawn {
-        let bottom = TOP + ROW * self.peers.len() as i32;
+        let bottom = TOP + ROW * self.rows.len() as i32;
         self.line([(x, TOP), (x, bottom)])?;
         self.text(label, (x, bottom + 18), HPos::Center, GREY)
     }

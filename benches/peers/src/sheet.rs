@@ -69,6 +69,8 @@ pub(crate) enum Storm {
 pub(crate) enum Fate {
     Answered,
     Lost,
+    /// As lost, but asked only after the connection had been idle for long.
+    Late,
     Torn,
     Backlog,
 }

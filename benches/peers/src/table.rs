@@ -43,13 +43,14 @@ impl Machine {
     }
 }
 
-/// All tables of the workloads that were done.
+/// All tables of the workloads that were done, and what the crate's own benches say.
 pub(crate) fn tables(
     peers: &[Peer],
     sheet: &Sheet,
     scale: &Scale,
     works: &[Work],
     machine: &Machine,
+    own: &str,
 ) -> String {
     let mut text = introduction(scale, machine);
     let tables = [
@@ -65,6 +66,7 @@ pub(crate) fn tables(
             text += &table;
         }
     }
+    text += own;
     let mut notes = sheet.notes().peekable();
     if notes.peek().is_some() {
         text += "\nNot as it should be:\n\n";
@@ -286,7 +288,8 @@ fn storm(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
         "The signal in a storm: requests that were lost (sent in full on a connection that showed no \
          end, no byte of an answer), and new connections that were made and then ended without an \
          answer (backlog); least to most of all rounds. A client looks for an end before it writes, \
-         and is content when it is refused.",
+         and is content when it is refused. Who asked more than 25 ms after the answer before had \
+         come, for it was held up, is late and not lost.",
         &[
             &format!("{busy} busy: lost"),
             "backlog",
@@ -295,6 +298,7 @@ fn storm(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
             &format!("{staying} busy, {anew} connecting anew: lost"),
             "backlog",
             "torn answers",
+            "late",
         ],
     );
     for peer in peers {
@@ -306,13 +310,11 @@ fn storm(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
                 cells.push(span(least, most));
             }
         }
-        let torn = STORMS.map(|storm| range(storm, Fate::Torn));
-        let most = torn
-            .iter()
-            .flatten()
-            .map(|(_, most)| *most)
-            .reduce(f64::max);
-        cells.push(cell(most, 0));
+        for fate in [Fate::Torn, Fate::Late] {
+            let ranges = STORMS.map(|storm| range(storm, fate));
+            let most = ranges.iter().flatten().map(|(_, most)| *most);
+            cells.push(cell(most.reduce(f64::max), 0));
+        }
         table.row(peer, &cells);
     }
     table.text

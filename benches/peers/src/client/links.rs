@@ -2,11 +2,16 @@
 //!
 //! Does not decide what is sent next.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::time::Instant;
+use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use nix::cmsg_space;
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
 
 use super::reply::Reply;
 use crate::net::connect;
@@ -19,6 +24,8 @@ pub(crate) struct Links {
     /// Connections opened so far, those that were replaced too.
     opened: usize,
     scratch: Vec<u8>,
+    /// The kernel is asked when bytes came, which makes reading dearer.
+    timed: bool,
 }
 
 /// One of them.
@@ -36,6 +43,10 @@ pub(crate) struct Link {
     pub(crate) answered: u64,
     /// When the requests were written.
     pub(crate) sent: Instant,
+    /// When the last bytes came, by the kernel's clock, and how long before the requests that was:
+    /// both only where it is asked.
+    pub(crate) came: SystemTime,
+    pub(crate) idle: Duration,
     /// It has ended, or was given up.
     pub(crate) gone: bool,
 }
@@ -85,7 +96,18 @@ impl Links {
             links: Vec::new(),
             opened: 0,
             scratch: vec![0; SCRATCH],
+            timed: false,
         }
+    }
+
+    /// From now on the kernel is asked when bytes came.
+    pub(crate) fn ask_for_times(&mut self) -> io::Result<()> {
+        self.timed = true;
+        for link in &mut self.links {
+            setsockopt(&link.stream, ReceiveTimestampns, &true)?;
+            link.came = SystemTime::now(); // not before
+        }
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -124,6 +146,9 @@ impl Links {
         self.opened += 1;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut stream, Token(key), interest)?;
+        if self.timed {
+            setsockopt(&stream, ReceiveTimestampns, &true)?;
+        }
         Ok(Link {
             stream,
             begun: Vec::new(),
@@ -132,6 +157,8 @@ impl Links {
             waiting: 0,
             answered: 0,
             sent: Instant::now(),
+            came: SystemTime::now(),
+            idle: Duration::ZERO,
             gone: false,
         })
     }
@@ -143,6 +170,10 @@ impl Links {
         link.unsent = bytes.len();
         link.sent = Instant::now();
         self.flush(key, bytes);
+        if self.timed {
+            let link = &mut self.links[key];
+            link.idle = link.came.elapsed().unwrap_or_default();
+        }
     }
 
     /// Goes on sending.
@@ -165,7 +196,11 @@ impl Links {
         let link = &mut self.links[key];
         let mut seen = Seen::default();
         while seen.end.is_none() {
-            match link.stream.read(&mut self.scratch) {
+            let read = match self.timed {
+                true => read_timed(link, &mut self.scratch),
+                false => link.stream.read(&mut self.scratch),
+            };
+            match read {
                 Ok(0) => seen.end = Some(End::Fin),
                 Ok(count) => {
                     link.take(&self.scratch[..count], &mut seen);
@@ -186,6 +221,20 @@ impl Links {
         }
         seen
     }
+}
+
+/// Reads, and notes when what it reads came.
+fn read_timed(link: &mut Link, scratch: &mut [u8]) -> io::Result<usize> {
+    let mut space = cmsg_space!(TimeSpec);
+    let mut buffers = [IoSliceMut::new(scratch)];
+    let fd = link.stream.as_raw_fd();
+    let read = recvmsg::<()>(fd, &mut buffers, Some(&mut space), MsgFlags::empty())?;
+    for message in read.cmsgs()? {
+        if let ControlMessageOwned::ScmTimestampns(came) = message {
+            link.came = UNIX_EPOCH + Duration::from(came);
+        }
+    }
+    Ok(read.bytes)
 }
 
 impl Link {

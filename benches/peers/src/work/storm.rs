@@ -8,13 +8,15 @@
 //! * answered: by whatever answer, a refusal too;
 //! * lost: written in full on a connection that had answered before and showed no end, and no byte
 //!   came back before it ended, or none at all;
+//! * late: the same, but written more than 25 ms after the answer before it had come: no client here
+//!   wants to pause so long, but the system may hold it up. When an answer came, its kernel says;
 //! * torn: a part of an answer came;
 //! * backlog: on a new connection, which the kernel had established, no byte came back.
 //!
 //! What is left between the look and the write is less than what the way of a FIN takes on a real
 //! network: no server can close an idle connection without that.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -58,11 +60,12 @@ fn blow(
     pause: Option<Duration>,
     anew: usize,
     cpus: Cpus,
-) -> Result<[(Fate, u64); 4], String> {
+) -> Result<[(Fate, u64); 5], String> {
     let mut served = Served::start(peer, 0, cpus)?;
     let mut client = Client::new(served.port, peer.at_once).map_err(|error| error.to_string())?;
     client.open(staying + anew, &Load::of(SMALL))?;
     let (poll, events, links) = client.parts();
+    links.ask_for_times().map_err(|error| error.to_string())?;
     let mut clients = Clients::new(links, staying, pause);
     clients.begin();
     let begun = Instant::now();
@@ -102,12 +105,14 @@ struct Clients<'a> {
     /// The first of them stay on their connections.
     staying: usize,
     pause: Option<Duration>,
-    pausing: VecDeque<(Instant, usize)>,
+    /// Until when; the first to ask first.
+    pausing: BTreeSet<(Instant, usize)>,
     /// Who has nothing more to do: refused, or its request was lost.
     out: Vec<bool>,
     signalled: Option<Instant>,
     answered: u64,
     lost: u64,
+    late: u64,
     torn: u64,
     backlog: u64,
 }
@@ -119,11 +124,12 @@ impl<'a> Clients<'a> {
             links,
             staying,
             pause,
-            pausing: VecDeque::new(),
+            pausing: BTreeSet::new(),
             out,
             signalled: None,
             answered: 0,
             lost: 0,
+            late: 0,
             torn: 0,
             backlog: 0,
         }
@@ -137,7 +143,7 @@ impl<'a> Clients<'a> {
             match self.pause {
                 Some(pause) => {
                     let due = now + pause * key as u32 / count as u32;
-                    self.pausing.push_back((due, key));
+                    self.pausing.insert((due, key));
                 }
                 None => self.links.send(key, SMALL, 1),
             }
@@ -145,17 +151,17 @@ impl<'a> Clients<'a> {
     }
 
     fn next_due(&self) -> Option<Duration> {
-        let (due, _) = self.pausing.front()?;
+        let (due, _) = self.pausing.first()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
     /// Who has paused long enough asks again.
     fn go_on(&mut self) -> Result<(), String> {
-        while let Some((due, key)) = self.pausing.front().copied() {
+        while let Some((due, key)) = self.pausing.first().copied() {
             if due > Instant::now() {
                 break;
             }
-            self.pausing.pop_front();
+            self.pausing.pop_first();
             self.ask(key)?;
         }
         Ok(())
@@ -187,7 +193,12 @@ impl<'a> Clients<'a> {
             self.renew(key)?;
         }
         match self.pause {
-            Some(pause) => self.pausing.push_back((Instant::now() + pause, key)),
+            // From when the answer came, not from when it is read.
+            Some(pause) => {
+                let ago = self.links.link(key).came.elapsed().unwrap_or_default();
+                let due = Instant::now() + pause.saturating_sub(ago);
+                self.pausing.insert((due, key));
+            }
             None if last_of_connection => self.links.send(key, SMALL, 1),
             None => self.ask(key)?,
         }
@@ -223,18 +234,26 @@ impl<'a> Clients<'a> {
                 return Err(format!("a connection ended before the signal: {end:?}"));
             }
             _ => {
-                let count = if link.torn() {
-                    &mut self.torn
-                } else if link.answered == 0 {
-                    &mut self.backlog
-                } else {
-                    &mut self.lost
-                };
-                *count += 1;
+                self.unanswered(key);
                 self.out(key);
             }
         }
         Ok(())
+    }
+
+    /// Its request has no answer.
+    fn unanswered(&mut self, key: usize) {
+        let link = self.links.link(key);
+        let count = if link.torn() {
+            &mut self.torn
+        } else if link.answered == 0 {
+            &mut self.backlog
+        } else if link.idle > LATE {
+            &mut self.late
+        } else {
+            &mut self.lost
+        };
+        *count += 1;
     }
 
     fn out(&mut self, key: usize) {
@@ -251,23 +270,17 @@ impl<'a> Clients<'a> {
     }
 
     /// What became of them; who still waits has lost its request.
-    fn fates(mut self) -> [(Fate, u64); 4] {
-        for (key, _) in self.out.iter().enumerate().filter(|(_, out)| !**out) {
+    fn fates(mut self) -> [(Fate, u64); 5] {
+        for key in 0..self.out.len() {
             let link = self.links.link(key);
-            if link.waiting == 0 || !link.sent_in_full() {
-                continue;
-            }
-            if link.torn() {
-                self.torn += 1;
-            } else if link.answered > 0 {
-                self.lost += 1;
-            } else {
-                self.backlog += 1;
+            if !self.out[key] && link.waiting > 0 && link.sent_in_full() {
+                self.unanswered(key);
             }
         }
         [
             (Fate::Answered, self.answered),
             (Fate::Lost, self.lost),
+            (Fate::Late, self.late),
             (Fate::Torn, self.torn),
             (Fate::Backlog, self.backlog),
         ]
@@ -279,6 +292,9 @@ const BEFORE: Duration = Duration::from_millis(400);
 
 /// What a client that pauses does between two requests.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Who asks after so long an idleness was held up.
+const LATE: Duration = Duration::from_millis(25);
 
 /// The longest wait for an event.
 const TURN: Duration = Duration::from_millis(5);
