@@ -161,7 +161,6 @@ fn kind(addr: SocketAddr, dice: &mut Dice, done: &Done) {
 }
 
 /// What the server must have counted of one that was unkind.
-#[derive(Default)]
 struct Left {
     requests: u64,
     answered: u64,
