@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::slow::{BEAT, Slow, all_hear_408, asks_through_a_straw, drips};
+use super::slow::{BEAT, HAIR, Slow, all_hear_408, asks_through_a_hair, drips};
 use super::support::served::{self, Served};
 use super::support::{GET, HELLO, PATIENCE, post_head};
 use super::{Kind, Stands, connect, counted, read_some, stop, write_some};
@@ -48,7 +48,10 @@ fn the_limit_of_connections_leaves_descriptors_for_the_rest() {
 
 #[test]
 fn without_descriptors_slow_bodies_make_room_by_the_least_rate() {
-    let served = cramped(64, &[DRIPS, &["--body-timeout", "1s"]].concat());
+    let served = cramped(
+        64,
+        &[DRIPS, &["--body-timeout", "1s", "--min-progress", "8KiB"]].concat(),
+    );
     let begin = |addr| {
         let mut stream = connect(addr);
         write_some(&mut stream, &post_head("/echo", 100_000));
@@ -63,9 +66,20 @@ fn without_descriptors_slow_bodies_make_room_by_the_least_rate() {
 
 #[test]
 fn without_descriptors_slow_readers_make_room_by_the_least_rate() {
-    let served = cramped(64, &[DRIPS, &["--write-timeout", "1s"]].concat());
-    let begin = |addr| asks_through_a_straw(addr, "/bytes/50000000");
-    let crowd = drip_out(&served, begin, |_| {}, 100);
+    let served = cramped(
+        64,
+        &[
+            DRIPS,
+            &["--write-timeout", "2s", "--min-progress", "256KiB"],
+        ]
+        .concat(),
+    );
+    let begin = |addr| asks_through_a_hair(addr, "/bytes/50000000");
+    let crowd = drip_out(&served, begin, |_| {}, 400);
+    // They went on taking, and the server heard of it: they had more than their buffers hold.
+    let taken: usize = crowd.iter().map(|slow| slow.got.len()).sum();
+    println!("each took {} bytes", taken / DRIPPING);
+    assert!(taken > DRIPPING * HAIR, "that is silence, not dripping");
     for slow in &crowd {
         assert_eq!(slow.stands, Stands::Reset, "what came must not look whole");
     }
@@ -73,8 +87,8 @@ fn without_descriptors_slow_readers_make_room_by_the_least_rate() {
     assert_eq!(counted(&served, "aborted"), DRIPPING as i64);
 }
 
-/// More connections than files, and a least rate that the dripping are far below.
-const DRIPS: &[&str] = &["--max-connections", "1000", "--min-progress", "8KiB"];
+/// More connections than files.
+const DRIPS: &[&str] = &["--max-connections", "1000"];
 
 /// More dripping ones than there is room for, beside a kind one that is in, which is served at
 /// every beat, and another that comes behind all of them, and is served once there is room. The

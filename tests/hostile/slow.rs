@@ -145,10 +145,23 @@ fn a_reader_that_is_slow_but_goes_on_has_all_the_time_it_needs() {
     stop(&served);
 }
 
-/// A connection with the smallest buffer there is, and a request on it.
-pub(super) fn asks_through_a_straw(addr: SocketAddr, path: &str) -> TcpStream {
+/// A connection with a small buffer, and a request on it.
+fn asks_through_a_straw(addr: SocketAddr, path: &str) -> TcpStream {
+    asks_with_buffer(addr, path, 64 << 10)
+}
+
+/// A connection with the smallest buffer there is, and a request on it: the server hears of every few
+/// kilobytes that are read, where from a larger one it would hear nothing for long.
+pub(super) fn asks_through_a_hair(addr: SocketAddr, path: &str) -> TcpStream {
+    asks_with_buffer(addr, path, HAIR)
+}
+
+/// The bytes of the smallest buffer.
+pub(super) const HAIR: usize = 4 << 10;
+
+fn asks_with_buffer(addr: SocketAddr, path: &str, bytes: usize) -> TcpStream {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(64 << 10).expect("a buffer");
+    socket.set_recv_buffer_size(bytes).expect("a buffer");
     socket.connect(&addr.into()).expect("connect");
     let mut stream = TcpStream::from(socket);
     write_some(&mut stream, &get(path));
