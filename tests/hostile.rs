@@ -48,6 +48,16 @@ fn stop(served: &Served) -> i64 {
     report.opened()
 }
 
+/// A number of the report, by its name, once the command has ended.
+#[track_caller]
+fn counted(served: &Served, name: &str) -> i64 {
+    let lines = served.log().lines();
+    let report: serde_json::Value = serde_json::from_str(lines.last().expect("a report"))
+        .unwrap_or_else(|error| panic!("{error}: {lines:#?}"));
+    let number = report[name].as_i64();
+    number.unwrap_or_else(|| panic!("no {name:?} in {report}"))
+}
+
 /// A client that means well: one connection that it keeps, and a new one for each time it asks.
 #[derive(Debug)]
 struct Kind {

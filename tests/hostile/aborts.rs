@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
-use super::support::{GET, get, post};
+use super::support::response::{Conversation, End};
+use super::support::{GET, HELLO, get, post};
 use super::{Kind, connect, files_at_rest, reset, serve, stop, wait_for_files};
 
 #[test]
@@ -13,28 +15,32 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
     let served = serve(&[]);
     let files = files_at_rest(&served) + 1; // the one that the kind one keeps
     let mut kind = Kind::new(served.addr());
-    let requests = [
-        post("/echo", b"hello"),
-        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n\
-          0\r\nX: y\r\n\r\n"
-            .to_vec(),
-        GET.repeat(2),
+    let chunked = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+          5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n";
+    // The requests that are sent one behind the other, and what each is answered when it is whole.
+    let pipelines: [Vec<(Vec<u8>, &[u8])>; 3] = [
+        vec![(post("/echo", b"hello"), b"hello")],
+        vec![(chunked.to_vec(), b"hello")],
+        vec![(GET.to_vec(), HELLO), (GET.to_vec(), HELLO)],
     ];
     let mut connections = 0;
-    for request in &requests {
+    for pipeline in &pipelines {
+        let request: Vec<u8> = pipeline
+            .iter()
+            .flat_map(|(bytes, _)| bytes.clone())
+            .collect();
         for at in 0..=request.len() {
             let mut stream = connect(served.addr());
             stream.write_all(&request[..at]).expect("write");
             reset(stream);
 
-            // By a FIN instead, and then it listens: an answer, or none where nothing was asked.
+            // By a FIN instead, and then it listens.
             let mut stream = connect(served.addr());
             stream.write_all(&request[..at]).expect("write");
             stream.shutdown(Shutdown::Write).expect("shutdown");
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).expect("no reset");
-            let said = answer.escape_ascii().to_string();
-            assert_eq!(answer.is_empty(), at == 0, "{at}: {said:?}");
+            assert_answers(pipeline, at, &answer);
             connections += 2;
         }
         kind.is_served();
@@ -42,6 +48,33 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
     wait_for_files(served.pid(), files);
     connections += kind.sum("aborts of requests") / 2 + 1;
     assert_eq!(stop(&served), connections as i64 + 1);
+}
+
+/// So many bytes of a pipeline were sent, and then a FIN: what was whole was answered as always, what
+/// was not was refused, and where nothing had begun nothing was said.
+#[track_caller]
+fn assert_answers(pipeline: &[(Vec<u8>, &[u8])], at: usize, answer: &[u8]) {
+    let (mut left, mut expected) = (at, Vec::new());
+    for (request, body) in pipeline {
+        if left >= request.len() {
+            left -= request.len();
+            expected.push((200, *body));
+        } else if left > 0 {
+            left = 0;
+            expected.push((400, b"the request was not complete\n"));
+        }
+    }
+    let mut conversation = Conversation::default();
+    conversation.advance(answer, Some(End::Fin), Instant::now());
+    let said = answer.escape_ascii().to_string();
+    let whole = conversation.broken.is_none() && conversation.partial.is_none();
+    assert!(whole, "{at}: {said:?}");
+    let got: Vec<_> = conversation
+        .responses
+        .iter()
+        .map(|response| (response.status, &response.body[..]))
+        .collect();
+    assert_eq!(got, expected, "{at}: {said:?}");
 }
 
 #[test]

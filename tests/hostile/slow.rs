@@ -14,13 +14,13 @@ use super::{Kind, Stands, connect, read_some, serve, stop, write_some};
 const CROWD: usize = 200;
 
 /// How often they do the little that they do. Here the pace itself is what is tried.
-const BEAT: Duration = Duration::from_millis(50);
+pub(super) const BEAT: Duration = Duration::from_millis(50);
 
 /// One of a crowd.
-struct Slow {
-    stream: TcpStream,
-    got: Vec<u8>,
-    stands: Stands,
+pub(super) struct Slow {
+    pub(super) stream: TcpStream,
+    pub(super) got: Vec<u8>,
+    pub(super) stands: Stands,
 }
 
 /// A crowd begins in that way and goes on in that way at every beat, until the server has ended
@@ -55,12 +55,12 @@ fn outlast(
     (crowd, begun.elapsed(), kind)
 }
 
-fn drips(stream: &mut TcpStream) {
+pub(super) fn drips(stream: &mut TcpStream) {
     write_some(stream, b"x");
 }
 
 #[track_caller]
-fn all_hear_408(crowd: &[Slow]) {
+pub(super) fn all_hear_408(crowd: &[Slow]) {
     for slow in crowd {
         let got = slow.got.escape_ascii().to_string();
         assert!(slow.got.starts_with(b"HTTP/1.1 408 "), "{got:?}");
@@ -145,10 +145,23 @@ fn a_reader_that_is_slow_but_goes_on_has_all_the_time_it_needs() {
     stop(&served);
 }
 
-/// A connection with the smallest buffer there is, and a request on it.
+/// A connection with a small buffer, and a request on it.
 fn asks_through_a_straw(addr: SocketAddr, path: &str) -> TcpStream {
+    asks_with_buffer(addr, path, 64 << 10)
+}
+
+/// A connection with the smallest buffer there is, and a request on it: the server hears of every few
+/// kilobytes that are read, where from a larger one it would hear nothing for long.
+pub(super) fn asks_through_a_hair(addr: SocketAddr, path: &str) -> TcpStream {
+    asks_with_buffer(addr, path, HAIR)
+}
+
+/// The bytes of the smallest buffer.
+pub(super) const HAIR: usize = 4 << 10;
+
+fn asks_with_buffer(addr: SocketAddr, path: &str, bytes: usize) -> TcpStream {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(64 << 10).expect("a buffer");
+    socket.set_recv_buffer_size(bytes).expect("a buffer");
     socket.connect(&addr.into()).expect("connect");
     let mut stream = TcpStream::from(socket);
     write_some(&mut stream, &get(path));

@@ -4,21 +4,37 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use super::{serve, stop};
+use super::support::client::Client;
+use super::support::served::Served;
+use super::{counted, serve, stop};
 
-/// Connections of each mode, and for how many seconds.
-const CONNECTIONS: &str = "400";
-const SECONDS: &str = "8";
+/// Connections of a mode, and for how many seconds at most.
+const CONNECTIONS: i64 = 400;
+const SECONDS: &str = "12";
 
-/// A mode: its flags, and the path and the flags of the server.
+/// Connections of the slow readers: a megabyte and more goes to each before it is blocked, and all
+/// must have been timed out before the seconds are over.
+const READERS: i64 = 100;
+
+/// The length of the file of which ranges are asked for.
+const FILE: usize = 300_000;
+
+/// A mode: its flags, the path and the flags of the server, and what became of the connections.
 struct Mode {
     name: &'static str,
+    connections: i64,
     flags: &'static [&'static str],
     path: &'static str,
     server: &'static [&'static str],
+    /// What is done beside the tool, until it is over.
+    meanwhile: fn(&Served, &mut Child),
+    /// How many connections a timeout must have ended, by the server's report, and how many of these
+    /// in the middle of an answer.
+    timed_out: i64,
+    aborted: i64,
     /// Whether the tool must have seen that the server ended all of them. (Of a reset it hears
     /// only behind what it reads five bytes at a time.)
     ended: bool,
@@ -27,33 +43,54 @@ struct Mode {
 const MODES: &[Mode] = &[
     Mode {
         name: "slow headers",
+        connections: CONNECTIONS,
         flags: &["-H", "-i", "1", "-x", "8"],
         path: "/plaintext",
         server: &["--head-timeout", "2s"],
+        meanwhile: nothing,
+        timed_out: CONNECTIONS,
+        aborted: 0,
         ended: true,
     },
     Mode {
         name: "slow body",
+        connections: CONNECTIONS,
         flags: &["-B", "-i", "1", "-x", "8", "-s", "100000"],
         path: "/echo",
         server: &["--body-timeout", "2s"],
+        meanwhile: nothing,
+        timed_out: CONNECTIONS,
+        aborted: 0,
         ended: true,
     },
     Mode {
         name: "slow read",
+        connections: READERS,
         flags: &["-X", "-n", "1", "-w", "1", "-y", "512", "-z", "5"],
-        path: "/bytes/300000",
-        server: &["--write-timeout", "5s"],
+        // Much more than the buffers of both kernels hold: the server is left with the rest.
+        path: "/bytes/50000000",
+        server: &["--write-timeout", "2s"],
+        meanwhile: nothing,
+        timed_out: READERS,
+        aborted: READERS,
         ended: false,
     },
     Mode {
         name: "ranges",
-        flags: &["-R", "-a", "1", "-b", "3000", "-t", "HEAD"],
-        path: "/bytes/300000",
-        server: &[],
-        ended: false,
+        connections: CONNECTIONS,
+        // Not HEAD, as by default: only GET has ranges.
+        flags: &["-R", "-a", "1", "-b", "3000", "-t", "GET"],
+        path: "/file",
+        server: &["--root", ROOT],
+        meanwhile: ask_for_ranges,
+        timed_out: 0,
+        aborted: 0,
+        ended: true,
     },
 ];
+
+/// The directory with the file.
+const ROOT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/slowhttptest-root");
 
 #[test]
 fn it_never_finds_the_service_unavailable() {
@@ -66,6 +103,9 @@ fn it_never_finds_the_service_unavailable() {
         println!("SKIPPED: there is no slowhttptest; apt-get install slowhttptest");
         return;
     }
+    let file: Vec<u8> = (0..FILE).map(byte).collect();
+    fs::create_dir_all(ROOT).expect("a directory");
+    fs::write(format!("{ROOT}/file"), file).expect("a file");
     thread::scope(|scope| {
         for mode in MODES {
             scope.spawn(|| run(mode));
@@ -76,15 +116,20 @@ fn it_never_finds_the_service_unavailable() {
 fn run(mode: &Mode) {
     let served = serve(mode.server);
     let prefix = report_file(mode);
-    let output = Command::new("slowhttptest")
-        .args(["-c", CONNECTIONS, "-r", "200", "-l", SECONDS, "-p", "5"])
+    let connections = mode.connections.to_string();
+    let mut tool = Command::new("slowhttptest")
+        .args(["-c", &connections, "-r", "200", "-l", SECONDS, "-p", "5"])
         .args(mode.flags)
         .args(["-u", &format!("http://{}{}", served.addr(), mode.path)])
         .args(["-g", "-o"])
         .arg(&prefix)
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
         .expect("it runs");
+    (mode.meanwhile)(&served, &mut tool);
+    let output = tool.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stdout);
     let table = fs::read_to_string(prefix.with_extension("csv"));
     let table = table.unwrap_or_else(|error| panic!("no report: {error}\n{said}"));
@@ -94,7 +139,7 @@ fn run(mode: &Mode) {
     // Seconds, closed, pending, connected, and the connections again where its probe was answered.
     let rows = table.lines().skip(1);
     let rows: Vec<Vec<&str>> = rows.map(|row| row.split(',').collect()).collect();
-    let available = rows.iter().filter(|row| row[4] == CONNECTIONS).count();
+    let available = rows.iter().filter(|row| row[4] == connections).count();
     println!(
         "slowhttptest, {}: available in {available} of {} seconds",
         mode.name,
@@ -107,6 +152,44 @@ fn run(mode: &Mode) {
         assert!(ended, "{}:\n{said}", mode.name);
     }
     stop(&served);
+    for (name, expected) in [("timed_out", mode.timed_out), ("aborted", mode.aborted)] {
+        assert_eq!(counted(&served, name), expected, "{}: {name}", mode.name);
+    }
+    // All that it sends are requests, and none of them too long: the ranges were read.
+    assert_eq!(counted(&served, "refused"), 0, "{}", mode.name);
+}
+
+fn nothing(_: &Served, _: &mut Child) {}
+
+/// Asks for ranges in earnest, as many as are honoured, for as long as the tool does. (Its own field
+/// has a range that ends before it begins, and so is none: the answer to it is the whole file.)
+fn ask_for_ranges(served: &Served, tool: &mut Child) {
+    let client = Client::connect(served.addr());
+    let mut asked = 0;
+    let mut ask = |set: &str| {
+        let head = format!("GET /file HTTP/1.1\r\nHost: t.example\r\nRange: bytes={set}\r\n\r\n");
+        asked += 1;
+        client.exchange(asked - 1, head.as_bytes())
+    };
+    let one = ask("1000-1009");
+    let expected: Vec<u8> = (1000..1010).map(byte).collect();
+    assert_eq!((one.status, one.body), (206, expected));
+    let tools: Vec<String> = (0..=3000).map(|last| format!("1-{last}")).collect();
+    let whole = ask(&format!("0-,{}", tools.join(",")));
+    assert_eq!((whole.status, whole.body.len()), (200, FILE));
+    // Overlapping, and each of many blocks: together as long as a file may be asked for.
+    let many: Vec<String> = (0..16).map(|n| format!("{n}-{}", n + 18_000)).collect();
+    while tool.try_wait().expect("asked").is_none() {
+        let parts = ask(&many.join(","));
+        assert_eq!(parts.status, 206);
+        assert!(parts.body.len() > 16 * 18_000);
+    }
+    assert!(asked > 3, "it was over at once");
+}
+
+/// The byte of the file at a place.
+const fn byte(at: usize) -> u8 {
+    (at % 251) as u8
 }
 
 /// Where it writes, without the ending that it adds.
