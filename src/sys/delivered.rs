@@ -18,16 +18,16 @@ use std::net::{IpAddr, SocketAddr};
 use log::debug;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// Asks the kernel what is under way. Opens its socket at the first question.
-#[derive(Debug, Default)]
+/// Asks the kernel what is under way.
+#[derive(Debug)]
 pub(super) struct Delivered {
     channel: Channel,
     serial: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Channel {
-    #[default]
+    /// There was no descriptor for it: opened at the next question.
     Unopened,
     Open(Socket),
     /// This system does not tell: not asked again.
@@ -35,6 +35,17 @@ enum Channel {
 }
 
 impl Delivered {
+    /// Opens its socket: at the first question there may be no descriptor left, for it is slow readers
+    /// who make it be asked, and they come in crowds.
+    pub(super) fn new() -> Self {
+        let mut delivered = Self {
+            channel: Channel::Unopened,
+            serial: 0,
+        };
+        delivered.open();
+        delivered
+    }
+
     /// The bytes that the peer has not acknowledged, the FIN counted as one; `None` if this system
     /// does not tell, or lacks the memory or the descriptor for it at the moment. A connection that
     /// is over has none: whether it ended well or was reset is told by its events and by the error

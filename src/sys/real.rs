@@ -112,7 +112,7 @@ impl Real {
             listeners: listening,
             signals,
             waker,
-            delivered: Delivered::default(),
+            delivered: Delivered::new(),
         })
     }
 }

@@ -88,8 +88,6 @@ fn without_descriptors_slow_readers_make_room_by_the_least_rate() {
 }
 
 #[test]
-#[ignore = "fails: the socket by which the kernel is asked what was delivered is opened at the first \
-            question, and then there is no descriptor for it"]
 fn without_descriptors_a_reader_that_goes_on_is_not_reset() {
     // With 256 files, room for all, the same reader stays.
     let served = cramped(64, &["--max-connections", "1000", "--write-timeout", "1s"]);
