@@ -525,8 +525,9 @@ impl Play {
         }
         // No request is lost without a word. Whatever goes wrong, and in a cut as well: a clean end
         // says that no request has come which is not answered, or it comes behind an answer that
-        // says close, which says as much of those behind it. So each that had begun to arrive before
-        // the FIN was sent has its answer. (In the same moment either may have been first.)
+        // says close, which says as much of those behind it. So each that had begun to arrive when
+        // the FIN was sent has its answer. (What peers do in a moment is done before the engine
+        // learns that it has come.)
         let finished = match it.takes {
             Pace::AtOnce => seen.fin,
             Pace::After(pause) => seen.fin.map(|taken| taken.saturating_sub(pause)),
@@ -539,7 +540,7 @@ impl Play {
             && !unsure
             && !answers.last().is_some_and(|answer| answer.close)
         {
-            let due = it.begun.iter().filter(|begun| **begun < finished).count();
+            let due = it.begun.iter().filter(|begun| **begun <= finished).count();
             assert!(
                 answers.len() >= due,
                 "a request of {n} is lost: {} of {due} are answered; {:?}, {seen:?}",

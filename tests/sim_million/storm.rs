@@ -266,7 +266,7 @@ fn laws_of_a_peer(storm: &mut Storm, n: usize, runs: usize, cut: bool) -> usize 
     assert!(heard <= runs, "an answer that nobody gave");
     // No request is lost without a word: a clean end says that none has come which is not answered,
     // or it comes behind an answer that says close, which says as much of those behind it. So each
-    // that had begun to arrive before the FIN was sent has its answer, whoever asked.
+    // that had begun to arrive when the FIN was sent has its answer, whoever asked.
     let finished = match behaviour.takes {
         Pace::AtOnce => seen.fin,
         Pace::After(pause) => seen.fin.map(|taken| taken.saturating_sub(pause)),
@@ -276,7 +276,7 @@ fn laws_of_a_peer(storm: &mut Storm, n: usize, runs: usize, cut: bool) -> usize 
         && !answers.last().is_some_and(|answer| answer.close)
     {
         let begun = behaviour.begun.iter();
-        let due = begun.filter(|begun| **begun < finished).count();
+        let due = begun.filter(|begun| **begun <= finished).count();
         assert!(answers.len() >= due, "{n} has lost a request: {seen:?}");
     }
     // Whoever is kind loses nothing, whatever the deadline does to others long after.
