@@ -1,12 +1,15 @@
 //! The tracker against a vector in order: the same operations on both, the same answers of both,
 //! `check()` after each, and ids that are dead find nobody.
+//!
+//! The model keeps its own time, in moments that do not wrap: since when each waits is never asked
+//! of the tracker, but of what its documentation says.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::tick::Tick;
+use ebbtide::tick::{MAX_MILLIS, Tick};
 use ebbtide::tracker::{ConnId, Phase, Tracker};
 
 #[derive(Arbitrary, Debug)]
@@ -22,38 +25,60 @@ enum Operation {
     PassDays { days: u8 },
 }
 
+/// Somebody in the model, which has them in the order of their last move.
+struct Row {
+    id: ConnId,
+    phase: Phase,
+    /// Since when it waits, in moments of the model.
+    since: u64,
+    value: u32,
+}
+
 fuzz_target!(|script: (u32, Vec<Operation>)| {
     let (start, operations) = script;
-    let mut now = Tick::from_millis(start);
+    // One wrap ahead, so that there is a past.
+    let mut clock = (1 << 32) + u64::from(start);
+    let mut capped = clock;
     let mut tracker = Tracker::new();
-    let mut rows: Vec<(ConnId, Phase, u32)> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     let mut dead: Vec<ConnId> = Vec::new();
     for (n, operation) in (0..).zip(operations) {
+        let now = tick(clock);
         match operation {
             Operation::Insert { phase } => {
                 let phase = phase_of(phase);
-                rows.push((tracker.insert(phase, now, n), phase, n));
+                rows.push(Row {
+                    id: tracker.insert(phase, now, n),
+                    phase,
+                    since: clock,
+                    value: n,
+                });
             }
             Operation::Enter { who, phase } => {
                 if let Some(at) = pick(who, rows.len()) {
-                    let (id, _, value) = rows.remove(at);
-                    assert!(tracker.enter(id, phase_of(phase), now));
-                    assert_eq!(tracker.since(id), Some(now));
-                    rows.push((id, phase_of(phase), value));
+                    let row = rows.remove(at);
+                    let phase = phase_of(phase);
+                    assert!(tracker.enter(row.id, phase, now));
+                    rows.push(Row {
+                        phase,
+                        since: clock,
+                        ..row
+                    });
                 }
             }
             Operation::Remove { who } => {
                 if let Some(at) = pick(who, rows.len()) {
-                    let (id, _, value) = rows.remove(at);
-                    assert_eq!(tracker.remove(id), Some(value));
-                    dead.push(id);
+                    let row = rows.remove(at);
+                    assert_eq!(tracker.remove(row.id), Some(row.value));
+                    dead.push(row.id);
                 }
             }
             Operation::Expired { phase, limit } => {
-                let oldest = tracker.oldest(phase_of(phase));
-                let expected = oldest.filter(|(_, since)| now.since(*since) >= u32::from(limit));
-                let expired = tracker.expired(phase_of(phase), limit.into(), now);
-                assert_eq!(expired, expected.map(|(id, _)| id));
+                let phase = phase_of(phase);
+                let oldest = rows.iter().find(|row| row.phase == phase);
+                let expected = oldest.filter(|row| clock - row.since >= u64::from(limit));
+                let expired = tracker.expired(phase, limit.into(), now);
+                assert_eq!(expired, expected.map(|row| row.id));
             }
             Operation::Walk { phase, remove } => {
                 let expected = list(&rows, phase_of(phase));
@@ -61,55 +86,84 @@ fuzz_target!(|script: (u32, Vec<Operation>)| {
                 let mut next = tracker.oldest(phase_of(phase)).map(|(id, _)| id);
                 while let Some(id) = next {
                     next = tracker.next(id);
+                    let since = tracker.since(id).expect("it is there");
                     if remove >> (walked.len() % 64) & 1 == 1 {
                         assert!(tracker.remove(id).is_some());
-                        rows.retain(|row| row.0 != id);
+                        rows.retain(|row| row.id != id);
                         dead.push(id);
                     }
-                    walked.push(id);
+                    walked.push((id, since));
                 }
                 assert_eq!(walked, expected);
             }
             Operation::Restart { phase, ago } => {
                 let phase = phase_of(phase);
-                let from = Tick::from_millis(now.as_millis().wrapping_sub(ago.into()));
-                let ages = |t: &Tracker<u32>| -> Vec<Tick> {
-                    t.iter(phase).map(|(_, since, _)| since).collect()
-                };
-                let before = ages(&tracker);
-                tracker.restart(phase, from, now);
-                for (before, after) in before.iter().zip(ages(&tracker)) {
-                    assert_eq!(after, if before.reached(from) { now } else { *before });
+                let from = clock - u64::from(ago);
+                tracker.restart(phase, tick(from), now);
+                let of_phase = rows.iter_mut().filter(|row| row.phase == phase);
+                for row in of_phase.filter(|row| row.since >= from) {
+                    row.since = clock;
                 }
             }
-            Operation::CapAges => tracker.cap_ages(now),
-            Operation::Pass { millis } => now = now.after(millis.into()),
-            Operation::PassDays { days } => {
-                // At most eleven: whoever calls cap_ages in time.
-                now = now.after(u32::from(days % 12) * DAY);
-                tracker.cap_ages(now);
+            Operation::CapAges => {
+                cap_ages(&mut tracker, &mut rows, clock);
+                capped = clock;
             }
+            Operation::Pass { millis } => clock += u64::from(millis),
+            Operation::PassDays { days } => clock += u64::from(days % 12) * DAY,
         }
-        tracker.check();
-        assert_eq!(tracker.len(), rows.len());
-        for phase in Phase::ALL {
-            let listed: Vec<ConnId> = tracker.iter(phase).map(|(id, ..)| id).collect();
-            assert_eq!(listed, list(&rows, phase));
-            assert_eq!(tracker.count(phase) as usize, listed.len());
+        // At least every twelve days, and before the moments that come next: one step is eleven.
+        if clock - capped >= DAY / 2 {
+            cap_ages(&mut tracker, &mut rows, clock);
+            capped = clock;
         }
-        for &(id, phase, value) in &rows {
-            assert_eq!(tracker.get(id), Some(&value));
-            assert_eq!(tracker.phase(id), Some(phase));
-        }
-        for &id in &dead {
-            assert_eq!(tracker.get_mut(id), None);
-            assert_eq!(tracker.remove(id), None);
-            assert!(!tracker.enter(id, Phase::Idle, now));
-        }
+        agree(&mut tracker, &rows, &dead, tick(clock));
     }
 });
 
-const DAY: u32 = 24 * 60 * 60 * 1000;
+/// Asserts that the tracker says of everybody what the model does.
+fn agree(tracker: &mut Tracker<u32>, rows: &[Row], dead: &[ConnId], now: Tick) {
+    tracker.check();
+    assert_eq!(tracker.len(), rows.len());
+    for phase in Phase::ALL {
+        let listed = tracker.iter(phase).map(|(id, since, _)| (id, since));
+        let listed: Vec<(ConnId, Tick)> = listed.collect();
+        assert_eq!(listed, list(rows, phase));
+        assert_eq!(tracker.oldest(phase), listed.first().copied());
+        assert_eq!(tracker.count(phase) as usize, listed.len());
+    }
+    for row in rows {
+        assert_eq!(tracker.get(row.id), Some(&row.value));
+        assert_eq!(tracker.phase(row.id), Some(row.phase));
+        assert_eq!(tracker.since(row.id), Some(tick(row.since)));
+    }
+    for &id in dead {
+        assert_eq!(tracker.get_mut(id), None);
+        assert_eq!(tracker.since(id), None);
+        assert_eq!(tracker.remove(id), None);
+        assert!(!tracker.enter(id, Phase::Idle, now));
+    }
+}
+
+/// Whoever waits for twelve days looks as if it were six, and so do those behind it who wait for
+/// longer than that: the list stays in order. Where nobody has waited for twelve days, nobody's age
+/// changes.
+fn cap_ages(tracker: &mut Tracker<u32>, rows: &mut [Row], clock: u64) {
+    tracker.cap_ages(tick(clock));
+    for phase in Phase::ALL {
+        let mut of_phase: Vec<&mut Row> = rows.iter_mut().filter(|r| r.phase == phase).collect();
+        if of_phase.iter().any(|row| clock - row.since >= OLD) {
+            for row in &mut of_phase {
+                row.since = row.since.max(clock - OLD / 2);
+            }
+        }
+    }
+}
+
+/// "Twelve days": half of what moments can tell apart.
+const OLD: u64 = MAX_MILLIS as u64 / 2;
+
+const DAY: u64 = 24 * 60 * 60 * 1000;
 
 fn phase_of(n: u8) -> Phase {
     Phase::ALL[n as usize % Phase::COUNT]
@@ -119,7 +173,13 @@ fn pick(n: u8, len: usize) -> Option<usize> {
     (n as usize).checked_rem(len)
 }
 
-fn list(rows: &[(ConnId, Phase, u32)], phase: Phase) -> Vec<ConnId> {
-    let of_phase = rows.iter().filter(|row| row.1 == phase);
-    of_phase.map(|row| row.0).collect()
+/// A moment of the model in the tracker's terms.
+fn tick(moment: u64) -> Tick {
+    Tick::from_millis(moment as u32)
+}
+
+/// Who is in a phase, oldest first, and since when.
+fn list(rows: &[Row], phase: Phase) -> Vec<(ConnId, Tick)> {
+    let of_phase = rows.iter().filter(|row| row.phase == phase);
+    of_phase.map(|row| (row.id, tick(row.since))).collect()
 }

@@ -1,6 +1,7 @@
 //! Whole worlds: peers of any behaviour, faults, an application that does everything, signals, and
-//! the laws that hold all the same. Opened is closed, handlers run are answers begun, nothing comes
-//! behind a close, nothing lives past the deadline, the counts are the slab's.
+//! the laws that hold all the same. Opened is closed, no request is lost without a word, handlers run
+//! are answers begun, nothing comes behind a close, nothing lives past the deadline, the counts are
+//! the slab's.
 
 #![no_main]
 
@@ -147,7 +148,7 @@ fn live(world: &World) -> (Outcome, u32, u64) {
     let (ended, outcome) = stage.lab.outcome().expect("it lives past its deadline");
     assert!(ended <= last);
     stage.lab.aftermath(1_000);
-    stage.laws(world, &outcome);
+    stage.laws(world, &outcome, ended);
     (outcome, ended, stage.lab.sim().digest())
 }
 
@@ -161,6 +162,10 @@ struct Character {
     peer: PeerId,
     /// The requests that it sends in full before anything else, and their answers.
     asks: Vec<Expected>,
+    /// When the first byte of each was sent, and of those whose answer is not known.
+    begun: Vec<u32>,
+    /// When it takes what it is sent.
+    takes: Pace,
     /// What it sends is not only requests; it breaks off; it does not read all that it is sent.
     wild: bool,
     unkind: bool,
@@ -173,9 +178,20 @@ enum Expected {
     Status(u16),
 }
 
+/// How a world went, as far as the laws of a peer ask.
+struct Course {
+    /// Somebody was cut, or limits and resets end what a peer does.
+    disturbed: bool,
+    /// Nothing keeps it from accepting: it accepts whoever is there.
+    welcomes: bool,
+    /// From then on a FIN says little. The look at an idle connection that is cut is one read: where
+    /// reads are interrupted, it takes one that has bytes for one that has none.
+    unsure_from: Option<u32>,
+}
+
 impl Play {
     fn new(world: &World) -> Self {
-        let chance = |n: usize| [0, 0, 1, 2, 5, 20][usize::from(world.chances[n]) % 6];
+        let chance = |n| chance(world, n);
         let faults = Faults {
             seed: world.seed.into(),
             short_reads: chance(0),
@@ -257,10 +273,13 @@ impl Play {
         let mut it = Character {
             peer,
             asks: Vec::new(),
+            begun: Vec::new(),
+            takes: manner.takes,
             wild: false,
             unkind: manner.takes != Pace::AtOnce || manner.window < 1_000,
             broken: false,
         };
+        let mut over = false; // it has nothing more to say
         for (nth, step) in script.steps.iter().take(STEPS).enumerate() {
             let act = match step {
                 Step::Ask { what, cuts, gap } => {
@@ -271,12 +290,19 @@ impl Play {
                         None => it.broken = true,
                     }
                     let mut rest = text.as_str();
+                    let mut begun = None;
                     for cut in cuts {
                         let (one, more) = rest.split_at(usize::from(*cut).min(rest.len()));
+                        if !one.is_empty() {
+                            begun.get_or_insert(at);
+                        }
                         let act = Act::Send(peer, one.to_owned().into());
                         self.lab.sim().at(at, act);
                         at += u32::from(*gap);
                         rest = more;
+                    }
+                    if !it.wild && !over {
+                        it.begun.push(begun.unwrap_or(at));
                     }
                     Act::Send(peer, rest.to_owned().into())
                 }
@@ -296,12 +322,17 @@ impl Play {
                     at += u32::from(*millis) * 4;
                     continue;
                 }
-                Step::Fin => Act::Fin(peer),
+                Step::Fin => {
+                    over = true;
+                    Act::Fin(peer)
+                }
                 Step::Leave => {
+                    over = true;
                     it.unkind = true;
                     Act::Leave(peer)
                 }
                 Step::Reset => {
+                    over = true;
                     it.unkind = true;
                     Act::Reset(peer)
                 }
@@ -309,6 +340,7 @@ impl Play {
                 Step::Behave(how) => {
                     it.unkind = true;
                     let manner = manner_of(*how);
+                    it.takes = manner.takes; // from the beginning
                     self.lab.sim().behave(peer, manner);
                     continue;
                 }
@@ -420,7 +452,7 @@ impl Play {
         self.lab.until(until);
     }
 
-    fn laws(&mut self, world: &World, outcome: &Outcome) {
+    fn laws(&mut self, world: &World, outcome: &Outcome, ended: u32) {
         let report = outcome.report.clone();
         let cut = outcome.end != End::Drained;
         assert_eq!(cut, report.cut > 0 || outcome.end == End::Cut);
@@ -442,13 +474,21 @@ impl Play {
             ran.len() as u64 <= report.answered || broke > 0,
             "a handler ran for nobody: {outcome}"
         );
-        let faults = world.reset.is_some() || world.times.is_some();
+        let course = Course {
+            disturbed: cut || world.reset.is_some() || world.times.is_some(),
+            welcomes: world.chances[5] % 6 < 2
+                && world.chances[5] % 4 < 3
+                && world.max_open.is_none()
+                && world.exhausted.is_none()
+                && world.connections.is_none(),
+            unsure_from: (chance(world, 2) > 0).then_some(ended),
+        };
         for (n, runs) in runs.into_iter().enumerate() {
-            self.laws_of_a_peer(n, runs, cut, faults);
+            self.laws_of_a_peer(n, runs, &course);
         }
     }
 
-    fn laws_of_a_peer(&mut self, n: usize, runs: usize, cut: bool, faults: bool) {
+    fn laws_of_a_peer(&mut self, n: usize, runs: usize, course: &Course) {
         let it = &self.peers[n];
         let seen = self.lab.sim().seen(it.peer);
         let got = self.lab.sim().got(it.peer).to_vec();
@@ -483,9 +523,40 @@ impl Play {
             assert!(heard >= runs, "an answer is lost: {heard} of {runs}");
             assert_eq!(rest, b"", "half an answer before a clean end");
         }
-        let kind = !it.wild && !it.unkind && !it.broken && !faults && !cut;
+        // No request is lost without a word. Whatever goes wrong, and in a cut as well: a clean end
+        // says that no request has come which is not answered, or it comes behind an answer that
+        // says close, which says as much of those behind it. So each that had begun to arrive when
+        // the FIN was sent has its answer. (What peers do in a moment is done before the engine
+        // learns that it has come.)
+        let finished = match it.takes {
+            Pace::AtOnce => seen.fin,
+            Pace::After(pause) => seen.fin.map(|taken| taken.saturating_sub(pause)),
+            Pace::Never => None, // it was sent at some moment before it was taken
+        };
+        let unsure = course
+            .unsure_from
+            .is_some_and(|from| seen.fin >= Some(from));
+        if let Some(finished) = finished
+            && !unsure
+            && !answers.last().is_some_and(|answer| answer.close)
+        {
+            let due = it.begun.iter().filter(|begun| **begun <= finished).count();
+            assert!(
+                answers.len() >= due,
+                "a request of {n} is lost: {} of {due} are answered; {:?}, {seen:?}",
+                answers.len(),
+                it.begun
+            );
+        }
         // Only those whom the system itself would not have are left without an end.
-        assert!(!kind || got.is_empty() || seen.fin.is_some(), "{seen:?}");
+        let kind = !it.wild && !it.unkind && !it.broken && !course.disturbed;
+        if kind && seen.fin.is_none() {
+            assert_eq!((got.as_slice(), runs), (&b""[..], 0), "{seen:?}");
+            assert!(
+                !seen.connected || !course.welcomes,
+                "{n} is turned away: {seen:?}"
+            );
+        }
     }
 }
 
@@ -507,6 +578,11 @@ fn manner_of([takes, answers, window]: [u8; 3]) -> Manner {
         answers: pace(answers),
         window: [256 << 10, 20_000, 1_000, 1][usize::from(window) % 4],
     }
+}
+
+/// One in so many calls goes wrong in that way.
+fn chance(world: &World, n: usize) -> u32 {
+    [0, 0, 1, 2, 5, 20][usize::from(world.chances[n]) % 6]
 }
 
 fn limit(world: &World) -> u32 {

@@ -1,44 +1,121 @@
 //! The chunked coding (RFC 9112, section 7.1), read off line by line.
 //!
-//! Needs the whole body before it.
+//! Needs all the bytes before it. Says of those that end too early whether there is an end that makes
+//! them good: a decoder that waits for more where there is none waits for ever.
 
 use crate::grammar::{is_tchar, is_text, is_token, line};
 
-/// The body and how many bytes it took; `None` if it is not that or does not end.
-pub fn decode(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let (mut body, mut rest) = (Vec::new(), bytes);
+/// What bytes are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A whole body, and how many bytes it took.
+    Good(Vec<u8>, usize),
+    /// The beginning of one: there is an end that makes it good. The body so far.
+    Partial(Vec<u8>),
+    /// Whatever follows, it is none.
+    Bad,
+}
+
+/// Judges bytes that may end anywhere.
+pub fn decode(bytes: &[u8]) -> Verdict {
+    let mut body = Vec::new();
+    match read(bytes, &mut body) {
+        Ok(rest) => Verdict::Good(body, bytes.len() - rest.len()),
+        Err(Fault::Ends) => Verdict::Partial(body),
+        Err(Fault::Bad) => Verdict::Bad,
+    }
+}
+
+/// Why there is no whole body.
+enum Fault {
+    /// The bytes end within it.
+    Ends,
+    Bad,
+}
+
+/// What follows the whole body, of which `body` gets the data.
+fn read<'a>(bytes: &'a [u8], body: &mut Vec<u8>) -> Result<&'a [u8], Fault> {
+    let mut rest = bytes;
     loop {
-        let first = next_line(&mut rest)?;
-        let digits = first.iter().take_while(|byte| byte.is_ascii_hexdigit());
-        let (size, extensions) = first.split_at(digits.count());
-        if !is_extensions(extensions) {
-            return None;
-        }
-        // `1*HEXDIG`: an error if there is none or the value overflows, however many they are.
-        let size = u64::from_str_radix(str::from_utf8(size).ok()?, 16).ok()?;
+        let first = next_line(&mut rest, size_of_chunk, SIZE_ENDS)?;
+        let Some(size) = size_of_chunk(first) else {
+            return Err(Fault::Bad);
+        };
         if size == 0 {
             break;
         }
-        let (data, after) = rest.split_at_checked(usize::try_from(size).ok()?)?;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let Some((data, after)) = rest.split_at_checked(size) else {
+            body.extend_from_slice(rest);
+            return Err(Fault::Ends);
+        };
         body.extend_from_slice(data);
-        rest = after.strip_prefix(b"\r\n")?;
+        rest = match after {
+            [b'\r', b'\n', after @ ..] => after,
+            [] | [b'\r'] => return Err(Fault::Ends),
+            _ => return Err(Fault::Bad),
+        };
     }
     loop {
-        let trailer = next_line(&mut rest)?;
-        if trailer.is_empty() {
-            return Some((body, bytes.len() - rest.len()));
-        }
-        let (name, value) = trailer.split_at(trailer.iter().position(|byte| *byte == b':')?);
-        if !is_token(name) || !value.iter().copied().all(is_text) {
-            return None;
+        match next_line(&mut rest, trailer, TRAILER_ENDS)? {
+            [] => return Ok(rest),
+            line if trailer(line).is_none() => return Err(Fault::Bad),
+            _ => {}
         }
     }
 }
 
-fn next_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (first, after) = line(rest).ok()??;
-    *rest = after;
-    Some(first)
+/// The next line, whole. Where it does not end, it is judged by whether one of `ends`, before its
+/// CRLF, makes a line of it that `parse` takes.
+fn next_line<'a, T>(
+    rest: &mut &'a [u8],
+    parse: impl Fn(&[u8]) -> Option<T>,
+    ends: &[&[u8]],
+) -> Result<&'a [u8], Fault> {
+    match line(rest) {
+        Ok(Some((first, after))) => {
+            *rest = after;
+            Ok(first)
+        }
+        Ok(None) => {
+            let can_end = match rest.strip_suffix(b"\r") {
+                Some(whole) => parse(whole).is_some(),
+                None => ends
+                    .iter()
+                    .any(|end| parse(&[*rest, *end].concat()).is_some()),
+            };
+            Err(if can_end { Fault::Ends } else { Fault::Bad })
+        }
+        Err(()) => Err(Fault::Bad),
+    }
+}
+
+/// Every beginning of a chunk's first line that can be made good is by one of these: nothing, where
+/// it is whole; a digit; an extension, behind blanks; a name or a value; the end of a quoted
+/// string, and of one in which a backslash came last.
+const SIZE_ENDS: &[&[u8]] = &[b"", b"0", b";a", b"a", b"\"", b"a\""];
+
+/// The same for a trailer: nothing, or the end of its name.
+const TRAILER_ENDS: &[&[u8]] = &[b"", b":"];
+
+/// `chunk-size [ chunk-ext ]`
+fn size_of_chunk(line: &[u8]) -> Option<u64> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
+    let (size, extensions) = line.split_at(digits.count());
+    if !is_extensions(extensions) {
+        return None;
+    }
+    // `1*HEXDIG`: an error if there is none or the value overflows, however many they are.
+    u64::from_str_radix(str::from_utf8(size).ok()?, 16).ok()
+}
+
+/// A line behind the last chunk: a field, or the empty one that ends the body.
+fn trailer(line: &[u8]) -> Option<()> {
+    if line.is_empty() {
+        return Some(());
+    }
+    let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':')?);
+    (is_token(name) && value.iter().copied().all(is_text)).then_some(())
 }
 
 /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`
@@ -89,22 +166,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_joined_and_nonsense_is_none() {
+    fn chunks_are_joined_and_nonsense_is_bad() {
         let whole = b"3;a=\"b\\\"\"\r\nabc\r\n02 ; c\r\nde\r\n0\r\nX: y\r\n\r\nrest";
-        assert_eq!(decode(whole), Some((b"abcde".to_vec(), whole.len() - 4)));
+        let good = |body: &[u8], length| Verdict::Good(body.to_vec(), length);
+        assert_eq!(decode(whole), good(b"abcde", whole.len() - 4));
         let zeros = b"00000000000000005\r\nhello\r\n00000000000000000\r\n\r\n";
-        assert_eq!(decode(zeros), Some((b"hello".to_vec(), zeros.len())));
+        assert_eq!(decode(zeros), good(b"hello", zeros.len()));
         for bad in [
-            "",
-            "0\r\n",
-            "\r\n\r\n",
+            "\r",
             "3\nabc",
-            "1\r\nab\r\n",
-            "g\r\n",
-            "0;\r\n\r\n",
-            "10000000000000000\r\n",
+            "1\r\nab",
+            "1\r\na\rb",
+            "g",
+            "0;\r",
+            "0 \r",
+            "0 a",
+            "0;a\"",
+            "0;a=b c",
+            "0;a=\"b\"c",
+            "0;a=\"\x01",
+            "0\r\nX\r",
+            "0\r\n:",
+            "0\r\nX :",
+            "10000000000000000",
         ] {
-            assert_eq!(decode(bad.as_bytes()), None, "{bad:?}");
+            assert_eq!(decode(bad.as_bytes()), Verdict::Bad, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn every_beginning_of_a_good_body_is_partial() {
+        for whole in [
+            "3;a=\"b\\\"\"\r\nabc\r\n02 ; c\r\nde\r\n0\r\nX: y\r\nZ:\r\n\r\n",
+            "1 ;\ta = b ; c\t=\t\"d\" ;e\r\nx\r\n0\r\n\r\n",
+            "0;a ;b\r\n\r\n",
+        ] {
+            for end in 0..whole.len() {
+                let verdict = decode(&whole.as_bytes()[..end]);
+                assert!(
+                    matches!(verdict, Verdict::Partial(_)),
+                    "{:?}",
+                    &whole[..end]
+                );
+            }
+        }
+        assert_eq!(
+            decode(b"ffffffffffffffff\r\nab"),
+            Verdict::Partial(b"ab".to_vec())
+        );
     }
 }

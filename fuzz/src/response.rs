@@ -3,7 +3,7 @@
 //!
 //! Knows the method of each request, and nothing else of the server.
 
-use crate::chunked;
+use crate::chunked::{self, Verdict};
 use crate::grammar::{is_text, is_token, line};
 
 /// A response.
@@ -93,7 +93,9 @@ pub fn read(bytes: &[u8], head: bool, closed: bool) -> Result<(Response<'_>, &[u
     }
     let rest = match response.framing {
         Framing::Chunked => {
-            let (body, len) = chunked::decode(rest).ok_or(Fault::Short)?;
+            let Verdict::Good(body, len) = chunked::decode(rest) else {
+                return Err(Fault::Short);
+            };
             response.body = body;
             &rest[len..]
         }

@@ -24,10 +24,12 @@ struct Behaviour {
     peer: PeerId,
     /// The requests it sends in full, in order: what each is answered, if it is.
     asks: Vec<Expected>,
+    /// When the first byte of each was sent.
+    begun: Vec<u32>,
+    /// When it takes what it is sent.
+    takes: Pace,
     /// It goes away of its own accord, or does not keep to the protocol.
     unkind: bool,
-    /// It takes what it is sent, and soon.
-    prompt: bool,
 }
 
 /// What a request is answered with.
@@ -42,6 +44,8 @@ struct Storm {
     dice: Dice,
     peers: Vec<Behaviour>,
     failed_accepts: bool,
+    /// Moments pass within a turn: which of two things was first is not known.
+    held_up: bool,
     /// Some peers never take anything.
     stubborn: bool,
 }
@@ -82,6 +86,7 @@ impl Storm {
             ..Config::default()
         };
         let failed_accepts = setup.faults.failed_accepts > 0;
+        let held_up = setup.faults.held_up > 0;
         let mut lab = Lab::with(setup, config);
         lab.patience = 100_000;
         lab.sim().at(SIGNAL, Act::Signal(SIGTERM));
@@ -90,6 +95,7 @@ impl Storm {
             dice,
             peers: Vec::new(),
             failed_accepts,
+            held_up,
             stubborn: seed.is_multiple_of(4),
         }
     }
@@ -118,11 +124,13 @@ impl Storm {
         );
         let mut at = self.dice.below(SIGNAL + 50);
         self.lab.sim().at(at, Act::Connect(peer));
-        let mut asks = Vec::new();
+        let (mut asks, mut begun) = (Vec::new(), Vec::new());
         for nth in 0..self.dice.below(5) {
             let (bytes, expected) = self.request(n, nth);
             asks.push(expected);
-            at = self.say(peer, at, &bytes);
+            let (first, last) = self.say(peer, at, &bytes);
+            begun.push(first);
+            at = last;
             at += self.dice.pick(&[0, 0, 3, 40, 200]);
         }
         let mut unkind = true;
@@ -147,8 +155,9 @@ impl Storm {
         self.peers.push(Behaviour {
             peer,
             asks,
+            begun,
+            takes,
             unkind,
-            prompt: takes != Pace::Never,
         });
     }
 
@@ -183,20 +192,25 @@ impl Storm {
         }
     }
 
-    /// Sends bytes in up to three pieces from that moment on; returns the moment of the last.
-    fn say(&mut self, peer: PeerId, mut at: u32, mut text: &str) -> u32 {
+    /// Sends bytes in up to three pieces from that moment on; returns the moments of the first byte
+    /// and of the last.
+    fn say(&mut self, peer: PeerId, mut at: u32, mut text: &str) -> (u32, u32) {
+        let mut first = None;
         for _ in 0..self.dice.below(3) {
             let (one, rest) = text.split_at(self.dice.below(text.len() as u32 + 1) as usize);
             self.lab
                 .sim()
                 .at(at, Act::Send(peer, one.to_owned().into()));
+            if !one.is_empty() {
+                first.get_or_insert(at);
+            }
             at += self.dice.below(4);
             text = rest;
         }
         self.lab
             .sim()
             .at(at, Act::Send(peer, text.to_owned().into()));
-        at
+        (first.unwrap_or(at), at)
     }
 
     /// Runs it to its end; tickets are answered some time after they were taken.
@@ -250,8 +264,23 @@ fn laws_of_a_peer(storm: &mut Storm, n: usize, runs: usize, cut: bool) -> usize 
         }
     }
     assert!(heard <= runs, "an answer that nobody gave");
+    // No request is lost without a word: a clean end says that none has come which is not answered,
+    // or it comes behind an answer that says close, which says as much of those behind it. So each
+    // that had begun to arrive when the FIN was sent has its answer, whoever asked.
+    let finished = match behaviour.takes {
+        Pace::AtOnce => seen.fin,
+        Pace::After(pause) => seen.fin.map(|taken| taken.saturating_sub(pause)),
+        Pace::Never => None, // it was sent at some moment before it was taken
+    };
+    if let Some(finished) = finished.filter(|_| !storm.held_up)
+        && !answers.last().is_some_and(|answer| answer.close)
+    {
+        let begun = behaviour.begun.iter();
+        let due = begun.filter(|begun| **begun <= finished).count();
+        assert!(answers.len() >= due, "{n} has lost a request: {seen:?}");
+    }
     // Whoever is kind loses nothing, whatever the deadline does to others long after.
-    let kind = !behaviour.unkind && behaviour.prompt;
+    let kind = !behaviour.unkind && behaviour.takes != Pace::Never;
     if kind {
         assert_eq!(heard, runs, "an answer is lost");
         assert_eq!(rest, b"", "half an answer");
