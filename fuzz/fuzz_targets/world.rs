@@ -148,7 +148,7 @@ fn live(world: &World) -> (Outcome, u32, u64) {
     let (ended, outcome) = stage.lab.outcome().expect("it lives past its deadline");
     assert!(ended <= last);
     stage.lab.aftermath(1_000);
-    stage.laws(world, &outcome, ended);
+    stage.laws(world, &outcome);
     (outcome, ended, stage.lab.sim().digest())
 }
 
@@ -184,9 +184,6 @@ struct Course {
     disturbed: bool,
     /// Nothing keeps it from accepting: it accepts whoever is there.
     welcomes: bool,
-    /// From then on a FIN says little. The look at an idle connection that is cut is one read: where
-    /// reads are interrupted, it takes one that has bytes for one that has none.
-    unsure_from: Option<u32>,
 }
 
 impl Play {
@@ -452,7 +449,7 @@ impl Play {
         self.lab.until(until);
     }
 
-    fn laws(&mut self, world: &World, outcome: &Outcome, ended: u32) {
+    fn laws(&mut self, world: &World, outcome: &Outcome) {
         let report = outcome.report.clone();
         let cut = outcome.end != End::Drained;
         assert_eq!(cut, report.cut > 0 || outcome.end == End::Cut);
@@ -481,7 +478,6 @@ impl Play {
                 && world.max_open.is_none()
                 && world.exhausted.is_none()
                 && world.connections.is_none(),
-            unsure_from: (chance(world, 2) > 0).then_some(ended),
         };
         for (n, runs) in runs.into_iter().enumerate() {
             self.laws_of_a_peer(n, runs, &course);
@@ -533,11 +529,7 @@ impl Play {
             Pace::After(pause) => seen.fin.map(|taken| taken.saturating_sub(pause)),
             Pace::Never => None, // it was sent at some moment before it was taken
         };
-        let unsure = course
-            .unsure_from
-            .is_some_and(|from| seen.fin >= Some(from));
         if let Some(finished) = finished
-            && !unsure
             && !answers.last().is_some_and(|answer| answer.close)
         {
             let due = it.begun.iter().filter(|begun| **begun <= finished).count();

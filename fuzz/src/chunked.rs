@@ -86,7 +86,7 @@ fn next_line<'a, T>(
             };
             Err(if can_end { Fault::Ends } else { Fault::Bad })
         }
-        Err(()) => Err(Fault::Bad),
+        Err(_) => Err(Fault::Bad),
     }
 }
 

@@ -27,16 +27,22 @@ pub fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The line that `text` begins with, and what follows its CRLF. `Err` where a CR or an LF stands
-/// alone, `Ok(None)` where the line does not end.
-pub fn line(text: &[u8]) -> Result<Option<(&[u8], &[u8])>, ()> {
+/// A line, and what follows its CRLF.
+pub type Split<'t> = (&'t [u8], &'t [u8]);
+
+/// A CR or an LF stands alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrayLineEnd;
+
+/// The line that `text` begins with; `None` where it does not end.
+pub fn line(text: &[u8]) -> Result<Option<Split<'_>>, StrayLineEnd> {
     let Some(at) = text.iter().position(|byte| b"\r\n".contains(byte)) else {
         return Ok(None);
     };
     match &text[at..] {
         [b'\r', b'\n', rest @ ..] => Ok(Some((&text[..at], rest))),
         [b'\r'] => Ok(None),
-        _ => Err(()),
+        _ => Err(StrayLineEnd),
     }
 }
 
@@ -118,7 +124,7 @@ mod tests {
         assert_eq!(line(b"a\r\nb"), Ok(Some((&b"a"[..], &b"b"[..]))));
         assert_eq!(line(b"a\r"), Ok(None));
         assert_eq!(line(b"a"), Ok(None));
-        assert_eq!(line(b"a\nb"), Err(()));
-        assert_eq!(line(b"a\rb"), Err(()));
+        assert_eq!(line(b"a\nb"), Err(StrayLineEnd));
+        assert_eq!(line(b"a\rb"), Err(StrayLineEnd));
     }
 }

@@ -45,7 +45,7 @@ pub fn read(bytes: &[u8]) -> Verdict<'_> {
     let (mut rest, mut skipped) = (bytes, 0);
     loop {
         match line(rest) {
-            Err(()) => return Verdict::Bad,
+            Err(_) => return Verdict::Bad,
             Ok(None) => return Verdict::Partial,
             Ok(Some(([], after))) if lines.is_empty() => {
                 // RFC 9112, section 2.2: at least one is ignored; we stop at two.

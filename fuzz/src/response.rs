@@ -118,7 +118,7 @@ fn text_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     match line(bytes) {
         Ok(Some(line)) => Ok(line),
         Ok(None) => Err(Fault::Short),
-        Err(()) => Err(Fault::Wrong("a line end")),
+        Err(_) => Err(Fault::Wrong("a line end")),
     }
 }
 

@@ -304,10 +304,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         match phase {
             Phase::Fresh | Phase::Idle => {
                 // Bytes that came in the last moment are a request that is cut.
-                let Some(conn) = self.tracker.get_mut(id) else {
-                    return;
-                };
-                if !matches!(self.core.sys.read(&mut conn.io, &mut self.scratch), Ok(1..)) {
+                if self.last_read(id) == 0 {
                     self.core.report.closed_idle += 1;
                     return self.end_at_once(id, now);
                 }
@@ -348,6 +345,20 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
+    /// One read of a connection that is cut, also where it is interrupted: how many bytes it gave.
+    fn last_read(&mut self, id: ConnId) -> usize {
+        let Some(conn) = self.tracker.get_mut(id) else {
+            return 0;
+        };
+        for _ in 0..RETRIES {
+            match self.core.sys.read(&mut conn.io, &mut self.scratch) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read.unwrap_or(0),
+            }
+        }
+        0
+    }
+
     /// FIN, and what has arrived is read out so that the close does not reset; no waiting.
     fn end_at_once(&mut self, id: ConnId, now: Tick) {
         let Some(conn) = self.tracker.get_mut(id) else {
@@ -356,7 +367,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         // A peer that is gone cannot be told.
         let _ = self.core.sys.finish(&mut conn.io);
         for _ in 0..RETRIES {
-            if !matches!(self.core.sys.read(&mut conn.io, &mut self.scratch), Ok(1..)) {
+            if self.last_read(id) == 0 {
                 break;
             }
         }

@@ -2,12 +2,12 @@
 
 use ebbtide::config::Config;
 use ebbtide::report::End;
-use ebbtide::sys::sim::{Act, Manner, Pace, PeerId, Setup};
+use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
 use ebbtide::tracker::Phase;
 use ebbtide::{Drain, Report};
 
 use crate::sim_support::wire::{GET, get, ok, ok_close, post_head, unavailable};
-use crate::sim_support::{EVERYTHING, Lab, ms, reluctant, silent};
+use crate::sim_support::{EVERYTHING, Lab, SIGTERM, ms, reluctant, silent};
 
 const SIGNAL: u32 = 1_000;
 const LIMIT: u32 = 3_000;
@@ -271,4 +271,34 @@ fn answers_that_were_owed_before_are_not_followed_by_a_503() {
     aborted(&mut lab, peer);
     let got = lab.got(peer);
     assert!(!got.is_empty() && ok("hello\n").starts_with(&got));
+}
+
+#[test]
+fn a_request_that_has_come_is_cut_and_not_idle_though_its_read_is_interrupted() {
+    for seed in 0..16 {
+        let faults = Faults {
+            seed,
+            interrupts: 2,
+            ..Faults::default()
+        };
+        let setup = Setup {
+            faults,
+            ..Setup::default()
+        };
+        let config = Config {
+            drain: Drain::new().limit(ms(0)),
+            ..Config::default()
+        };
+        let mut lab = Lab::with(setup, config);
+        let peer = lab.sim().peer(0);
+        lab.sim().at(10, Act::Connect(peer));
+        lab.sim().at(10, Act::Send(peer, GET.into()));
+        lab.sim().at(10, Act::Signal(SIGTERM));
+        lab.until(100);
+        let (_, outcome) = lab.outcome().expect("over");
+        lab.aftermath(100);
+        assert_eq!(outcome.end, End::Deadline, "seed {seed}");
+        assert_eq!(outcome.report.forced_503, 1, "seed {seed}");
+        assert_eq!(lab.got(peer), unavailable(), "seed {seed}");
+    }
 }
