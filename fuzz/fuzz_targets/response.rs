@@ -198,6 +198,19 @@ impl Meant {
         };
         let bodiless = ask.head || matches!(ask.status, 204 | 205 | 304);
         broken &= !bodiless;
+        // A piece without bytes lets go what came before it. Where there is none, nothing of the
+        // answer has left when it breaks, and another takes its place.
+        let all_have_bytes = match &ask.body {
+            Body::Failing(pieces) | Body::Sized(_, pieces) => pieces.iter().all(|p| !p.is_empty()),
+            _ => true,
+        };
+        if broken && all_have_bytes {
+            let instead = Ask {
+                close: true,
+                ..mistake(ask)
+            };
+            return Self::of(&instead, drain);
+        }
         let until_close = ask.http10 && length.is_none() && !matches!(ask.status, 204 | 205 | 304);
         let close = ask.close || drain || ask.http10 != ask.unusual || until_close;
         let mut all_fields = vec![("Date".to_owned(), DATE.to_vec())];
