@@ -130,6 +130,14 @@ fn a_storm_of_connects_and_resets_is_weathered() {
     });
     kind.is_served();
     let connections = kind.sum("a storm") / 2 + 1;
-    // Linux hands out also those who were reset in the backlog.
-    assert_eq!(stop(&served), (connections + THREADS * EACH) as i64);
+    // Linux hands out also those who were reset in the backlog. But where that was full it dropped the
+    // last packet of a handshake, and who resets then has never been there: one a thread, for the SYN
+    // of its next finds the backlog full as well, and is sent again only after a second.
+    let most = (connections + THREADS * EACH) as i64;
+    let opened = stop(&served);
+    let overflows = 4 * THREADS as i64;
+    assert!(
+        (most - overflows..=most).contains(&opened),
+        "{opened} of {most}"
+    );
 }
