@@ -87,7 +87,7 @@ impl From<Later> for Reply {
 ///
 /// fn square(request: &Request<'_>) -> Result<Response, Response> {
 ///     let bad = |_| Response::text(400, "a number, please\n");
-///     let number: i32 = request.path()[1..].parse().map_err(bad)?;
+///     let number: i32 = request.query().unwrap_or_default().parse().map_err(bad)?;
 ///     Ok(Response::text(200, format!("{}\n", i64::from(number).pow(2))))
 /// }
 /// # fn main() -> std::io::Result<()> {
