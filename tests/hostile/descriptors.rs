@@ -15,6 +15,9 @@ use super::{Kind, Stands, connect, counted, read_some, stop, write_some};
 /// How many say nothing: several times what there is room for.
 const SILENT: usize = 150;
 
+/// More connections than files: it runs out of them, and accept says so.
+const CROWDED: &[&str] = &["--max-connections", "1000"];
+
 /// How many go on and on by a byte now and then: twice what there is room for.
 const DRIPPING: usize = 100;
 
@@ -30,8 +33,7 @@ fn cramped(files: u32, flags: &[&str]) -> Served {
 
 #[test]
 fn without_descriptors_the_kind_are_served_and_the_silent_make_room() {
-    // More connections than files: it runs out of them for good, and accept says so.
-    let flags = ["--max-connections", "1000", "--head-timeout", "1s"];
+    let flags = [CROWDED, &["--head-timeout", "1s"]].concat();
     let log = crowd_out(&cramped(64, &flags));
     let waits = log.iter().filter(|line| line.contains("waits for room"));
     // Once a time, however often it tries.
@@ -50,7 +52,7 @@ fn the_limit_of_connections_leaves_descriptors_for_the_rest() {
 fn without_descriptors_slow_bodies_make_room_by_the_least_rate() {
     let served = cramped(
         64,
-        &[DRIPS, &["--body-timeout", "1s", "--min-progress", "8KiB"]].concat(),
+        &[CROWDED, &["--body-timeout", "1s", "--min-progress", "8KiB"]].concat(),
     );
     let begin = |addr| {
         let mut stream = connect(addr);
@@ -69,7 +71,7 @@ fn without_descriptors_slow_readers_make_room_by_the_least_rate() {
     let served = cramped(
         64,
         &[
-            DRIPS,
+            CROWDED,
             &["--write-timeout", "2s", "--min-progress", "256KiB"],
         ]
         .concat(),
@@ -90,7 +92,7 @@ fn without_descriptors_slow_readers_make_room_by_the_least_rate() {
 #[test]
 fn without_descriptors_a_reader_that_goes_on_is_not_reset() {
     // With 256 files, room for all, the same reader stays.
-    let served = cramped(64, &["--max-connections", "1000", "--write-timeout", "1s"]);
+    let served = cramped(64, &[CROWDED, &["--write-timeout", "1s"]].concat());
     let mut reader = asks_through_a_hair(served.addr(), "/plaintext");
     let mut got = Vec::new();
     while !got.ends_with(HELLO) {
@@ -100,7 +102,8 @@ fn without_descriptors_a_reader_that_goes_on_is_not_reset() {
     let silent: Vec<_> = (0..SILENT).map(|_| connect(served.addr())).collect();
     let exhausted = |line: &String| line.contains("waits for room");
     let begun = Instant::now();
-    while !served.log().lines().iter().any(exhausted) && begun.elapsed() < PATIENCE / 10 {
+    while !served.log().lines().iter().any(exhausted) {
+        assert!(begun.elapsed() < PATIENCE, "there were descriptors enough");
         thread::park_timeout(BEAT);
     }
     // Eighty kilobytes a second, ten times the least rate, for three times the limit.
@@ -115,9 +118,6 @@ fn without_descriptors_a_reader_that_goes_on_is_not_reset() {
     stop(&served);
     assert_eq!(counted(&served, "timed_out"), 0);
 }
-
-/// More connections than files.
-const DRIPS: &[&str] = &["--max-connections", "1000"];
 
 /// More dripping ones than there is room for, beside a kind one that is in, which is served at
 /// every beat, and another that comes behind all of them, and is served once there is room. The

@@ -68,21 +68,20 @@ fn bench(args: &Args) -> Result<(), String> {
     fs::create_dir_all(peers::out_dir()).map_err(|error| error.to_string())?;
     raise_files();
     let machine = table::Machine::now();
-    let (own, missing) = match args.all.then(Own::run) {
-        Some(Ok(own)) => (own, None),
-        Some(Err(error)) => (Own::default(), Some(error)),
-        None => (Own::default(), None),
-    };
+    let mut sheet = Sheet::default();
+    let mut own = Own::default();
+    if args.all && !args.list {
+        match Own::run() {
+            Ok(done) => own = done,
+            Err(error) => sheet.note("all", format!("the crate's own benches: {error}")),
+        }
+    }
     let turns = cpu::take_turns();
     cpu::pin(cpus.client).map_err(|error| error.to_string())?;
 
-    let mut sheet = Sheet::default();
     if !turns {
         let missing = "CPU time: no `chrt`, client and server did not take turns";
         sheet.note("all", missing.to_owned());
-    }
-    if let Some(error) = missing {
-        sheet.note("all", format!("the crate's own benches: {error}"));
     }
     let mut present = Vec::new();
     for peer in peers {
