@@ -15,7 +15,7 @@ use ebbtide::config::Config;
 use ebbtide::engine::HOOK_GRACE;
 use ebbtide::report::{End, Outcome};
 use ebbtide::sys::sim::{Act, Faults, Manner, Pace, ResetAt, Setup};
-use ebbtide::{Drain, Fill, Limits, Response, Times};
+use ebbtide::{Drain, Fill, Limits, Response, Timeouts};
 
 use ebbtide_lab::laws::{self, Conduct, Course, Expected};
 use ebbtide_lab::wire::{LAST_CHUNK, chunk, get, pattern, post, post_head};
@@ -191,15 +191,15 @@ impl Play {
         };
         let [notice, quiet, grace, head, spread, _] = world.drain.map(|n| ms(u64::from(n) * 4));
         let mut drain = Drain::new()
-            .limit(ms(u64::from(limit(world))))
-            .notice(notice)
+            .timeout(ms(u64::from(limit(world))))
+            .delay(notice)
             .idle_grace(grace)
-            .head(head)
-            .spread(spread);
+            .head_timeout(head)
+            .close_spread(spread);
         if world.drain[1] > 0 {
             drain = drain.quiet(quiet);
         }
-        let mut times = Times::new();
+        let mut times = Timeouts::new();
         if let Some([head, body, write, idle, handler, linger]) = world.times {
             let millis = |n: u8| ms(u64::from(n) * 8);
             times = times
@@ -216,7 +216,7 @@ impl Play {
         }
         let config = Config {
             drain,
-            times,
+            timeouts: times,
             limits,
             ..Config::default()
         };
