@@ -59,6 +59,10 @@ impl List {
         self.len
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Appends an entry that is in no list.
     #[inline]
     pub(crate) fn append<T: Linked>(&mut self, slab: &mut Slab<T>, key: u32) {
