@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::drain::{IDLE_GRACE, NEVER, Policy, Timeouts};
+use crate::drain::{IDLE_GRACE, NEVER, PhaseTimeouts, Policy};
 use crate::h1;
 use crate::hooks::Hooks;
 use crate::response::Response;
@@ -60,15 +60,15 @@ impl Limits {
 
     /// The most bytes read out and thrown away after our FIN, so that an answer to an upload that
     /// was refused is not destroyed by a reset: 16 MiB. Time is the tighter bound
-    /// ([`Times::linger`]).
+    /// ([`Timeouts::linger`]).
     #[must_use]
     pub const fn linger_bytes(mut self, bytes: u32) -> Self {
         self.linger_bytes = bytes;
         self
     }
 
-    /// What counts as progress, in bytes: 8 KiB of a body within [`Times::body`], and of an answer
-    /// within [`Times::write`], unless that is all of it. With their 30 s a least rate of 273 bytes
+    /// What counts as progress, in bytes: 8 KiB of a body within [`Timeouts::body`], and of an answer
+    /// within [`Timeouts::write`], unless that is all of it. With their 30 s a least rate of 273 bytes
     /// a second, which the worst of links has, and which a peer that dribbles bytes to hold a
     /// connection for ever has not. 0 and 1 let any byte count.
     #[must_use]
@@ -92,9 +92,9 @@ impl Default for Limits {
 
 /// How long a connection may wait in each phase.
 #[derive(Clone, Copy, Debug)]
-pub struct Times(pub(crate) Timeouts);
+pub struct Timeouts(pub(crate) PhaseTimeouts);
 
-impl Times {
+impl Timeouts {
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
@@ -150,9 +150,9 @@ impl Times {
     }
 }
 
-impl Default for Times {
+impl Default for Timeouts {
     fn default() -> Self {
-        Self(Timeouts {
+        Self(PhaseTimeouts {
             fresh: 10_000,
             idle: 75_000,
             head: 10_000,
@@ -165,11 +165,11 @@ impl Default for Times {
 }
 
 /// What becomes of a late request: one whose first byte arrives once the draining has begun. That is
-/// at the signal, or where there is a notice ([`Drain::notice`], or a hook that holds it) at its
+/// at the signal, or where there is a notice ([`Drain::delay`], or a hook that holds it) at its
 /// end; until then every request is served.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub enum Late {
+pub enum LateRequests {
     /// It is served, and the answer says close.
     #[default]
     Serve,
@@ -192,16 +192,16 @@ impl Drain {
     /// The one deadline, from the signal, over everything: 25 s, below the 30 s after which
     /// Kubernetes kills.
     #[must_use]
-    pub const fn limit(mut self, limit: Duration) -> Self {
-        self.0.limit = millis(limit);
+    pub const fn timeout(mut self, limit: Duration) -> Self {
+        self.0.timeout = millis(limit);
         self
     }
 
     /// From the signal on, how long to go on accepting while `draining()` is true and every
     /// answer says close, so that load balancers notice first: 0.
     #[must_use]
-    pub const fn notice(mut self, notice: Duration) -> Self {
-        self.0.notice = millis(notice);
+    pub const fn delay(mut self, notice: Duration) -> Self {
+        self.0.delay = millis(notice);
         self
     }
 
@@ -223,8 +223,8 @@ impl Drain {
 
     /// For a head that has begun to be completed: 2 s.
     #[must_use]
-    pub const fn head(mut self, limit: Duration) -> Self {
-        self.0.head = millis(limit);
+    pub const fn head_timeout(mut self, limit: Duration) -> Self {
+        self.0.head_timeout = millis(limit);
         self
     }
 
@@ -240,16 +240,16 @@ impl Drain {
     /// For an upgraded connection to end, once it was told of the drain: 10 s. One that has not is
     /// ended with a FIN and counted as cut.
     #[must_use]
-    pub const fn farewell(mut self, limit: Duration) -> Self {
-        self.0.farewell = millis(limit);
+    pub const fn tunnel_grace(mut self, limit: Duration) -> Self {
+        self.0.tunnel_grace = millis(limit);
         self
     }
 
     /// Over how long to spread the closes of idle connections, and the goodbyes of those that were
     /// upgraded, so that their clients do not come back in one herd: 0.
     #[must_use]
-    pub const fn spread(mut self, spread: Duration) -> Self {
-        self.0.spread = millis(spread);
+    pub const fn close_spread(mut self, spread: Duration) -> Self {
+        self.0.close_spread = millis(spread);
         self
     }
 }
@@ -257,14 +257,14 @@ impl Drain {
 impl Default for Drain {
     fn default() -> Self {
         Self(Policy {
-            notice: 0,
+            delay: 0,
             quiet: NEVER,
             idle_grace: IDLE_GRACE,
-            head: 2_000,
+            head_timeout: 2_000,
             linger: 250,
-            spread: 0,
-            farewell: 10_000,
-            limit: 25_000,
+            close_spread: 0,
+            tunnel_grace: 10_000,
+            timeout: 25_000,
         })
     }
 }
@@ -275,11 +275,11 @@ pub struct Config {
     /// Limits.
     pub limits: Limits,
     /// Timeouts.
-    pub times: Times,
+    pub timeouts: Timeouts,
     /// How to stop.
     pub drain: Drain,
     /// Requests that begin once the draining has.
-    pub late: Late,
+    pub late_requests: LateRequests,
     /// The first reason to stop cuts at once: for development.
     pub no_drain: bool,
     /// What the application wants done at the stations of a drain.
@@ -296,7 +296,7 @@ impl Config {
     /// How many bytes a peer must acknowledge in the time of a linger to be waited for longer: the
     /// least rate of an answer.
     pub(crate) fn least_taken_in_a_linger(&self) -> u32 {
-        let (linger, reply) = (self.times.0.linger, self.times.0.reply.max(1));
+        let (linger, reply) = (self.timeouts.0.linger, self.timeouts.0.reply.max(1));
         let bytes = u64::from(self.limits.progress) * u64::from(linger) / u64::from(reply);
         u32::try_from(bytes).unwrap_or(u32::MAX).max(1)
     }

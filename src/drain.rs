@@ -14,7 +14,7 @@ pub const NEVER: u32 = u32::MAX;
 
 /// How long a connection may be in each phase, in milliseconds; [`NEVER`] for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct PhaseTimeouts {
     /// Until the first byte arrives.
     pub fresh: u32,
     /// Between requests.
@@ -31,7 +31,7 @@ pub struct Timeouts {
     pub linger: u32,
 }
 
-impl Timeouts {
+impl PhaseTimeouts {
     const fn of(&self, phase: Phase) -> u32 {
         match phase {
             Phase::Fresh => self.fresh,
@@ -50,22 +50,22 @@ impl Timeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// From the signal on, how long to go on accepting while every answer says close.
-    pub notice: u32,
+    pub delay: u32,
     /// The notice is over early when no connection came for this long; [`NEVER`] for not.
     pub quiet: u32,
     /// How long a connection must have been idle to be closed: a client that was answered a moment
     /// ago is writing its next request.
     pub idle_grace: u32,
     /// For a head that has begun.
-    pub head: u32,
+    pub head_timeout: u32,
     /// For the peer's FIN after ours, so that a request that crosses it is not answered by a reset.
     pub linger: u32,
     /// Over how long to spread the closes of the idle, so that they do not come back in one herd.
-    pub spread: u32,
+    pub close_spread: u32,
     /// For an upgraded connection, from when it was told that the server drains until it has ended.
-    pub farewell: u32,
+    pub tunnel_grace: u32,
     /// The one deadline, from the signal, over everything.
-    pub limit: u32,
+    pub timeout: u32,
 }
 
 /// Fresh connections have sent nothing, so no grace in seconds is for them: at most this, in
@@ -95,7 +95,7 @@ pub enum Stage {
     Serving,
     /// Told to stop, and saying so, but still accepting: the notice, or a hook that was asked
     /// first.
-    Noticed {
+    Delaying {
         /// When it was told.
         since: Tick,
     },
@@ -116,7 +116,7 @@ impl Stage {
     /// When it was told to stop, while that counts.
     pub const fn since(self) -> Option<Tick> {
         match self {
-            Self::Noticed { since } | Self::Draining { since, .. } => Some(since),
+            Self::Delaying { since } | Self::Draining { since, .. } => Some(since),
             Self::Serving | Self::Cutting => None,
         }
     }
@@ -125,7 +125,7 @@ impl Stage {
     #[must_use]
     pub const fn close(self, counts: &Counts, now: Tick) -> Self {
         match self {
-            Self::Noticed { since } => Self::Draining {
+            Self::Delaying { since } => Self::Draining {
                 since,
                 closing: now,
                 idle: counts[Phase::Idle as usize],
@@ -205,8 +205,8 @@ pub struct Plan {
 #[must_use]
 pub const fn stop(stage: Stage, counts: &Counts, now: Tick) -> Stage {
     match stage {
-        Stage::Serving => Stage::Noticed { since: now },
-        Stage::Noticed { .. } => stage.close(counts, now),
+        Stage::Serving => Stage::Delaying { since: now },
+        Stage::Delaying { .. } => stage.close(counts, now),
         Stage::Draining { .. } | Stage::Cutting => Stage::Cutting,
     }
 }
@@ -223,7 +223,7 @@ pub fn advance(
     now: Tick,
 ) -> Stage {
     match stage {
-        Stage::Noticed { since } if !holds && now.reached(notice_end(policy, since, came)) => {
+        Stage::Delaying { since } if !holds && now.reached(notice_end(policy, since, came)) => {
             stage.close(counts, now)
         }
         _ => stage,
@@ -232,7 +232,7 @@ pub fn advance(
 
 /// When a notice ends: after its time, or once it has been quiet for long enough.
 fn notice_end(policy: &Policy, since: Tick, came: Tick) -> Tick {
-    let end = since.after(policy.notice);
+    let end = since.after(policy.delay);
     match policy.quiet {
         NEVER => end,
         quiet => end.min(since.max(came).after(quiet)),
@@ -258,7 +258,7 @@ pub fn plan(stage: Stage, policy: &Policy, counts: &Counts, came: Tick, now: Tic
             };
         }
         Stage::Cutting => (Doors::Shut, None),
-        Stage::Noticed { since } => {
+        Stage::Delaying { since } => {
             let left = notice_end(policy, since, came).since(now);
             // Nothing left: a hook holds it, and its end is an event.
             (Doors::Open, (left > 0).then_some(left))
@@ -282,7 +282,7 @@ pub fn plan(stage: Stage, policy: &Policy, counts: &Counts, came: Tick, now: Tic
             ..plan
         };
     };
-    let left = policy.limit.saturating_sub(now.since(since));
+    let left = policy.timeout.saturating_sub(now.since(since));
     if left == 0 {
         return Plan {
             doors: Doors::Shut,
@@ -303,7 +303,7 @@ pub fn plan(stage: Stage, policy: &Policy, counts: &Counts, came: Tick, now: Tic
 pub fn due(
     stage: Stage,
     policy: &Policy,
-    timeouts: &Timeouts,
+    timeouts: &PhaseTimeouts,
     phase: Phase,
     since: Tick,
     idle: u32,
@@ -322,9 +322,9 @@ pub fn due(
         Phase::Fresh => since.after(policy.idle_grace.min(FRESH_GRACE)).max(closing),
         Phase::Idle => {
             let grace = since.after(policy.idle_grace).max(closing);
-            grace.max(closing.after(spread_share(policy.spread, idle_then, idle)))
+            grace.max(closing.after(spread_share(policy.close_spread, idle_then, idle)))
         }
-        Phase::Head => since.max(closing).after(policy.head),
+        Phase::Head => since.max(closing).after(policy.head_timeout),
         Phase::Linger => since.max(closing).after(policy.linger),
         Phase::Body | Phase::Handler | Phase::Reply | Phase::Tunnel => return normal,
     };
@@ -354,16 +354,16 @@ mod tests {
     use super::*;
 
     const POLICY: Policy = Policy {
-        notice: 0,
+        delay: 0,
         quiet: NEVER,
         idle_grace: 25,
-        head: 2_000,
+        head_timeout: 2_000,
         linger: 250,
-        spread: 0,
-        farewell: 10_000,
-        limit: 25_000,
+        close_spread: 0,
+        tunnel_grace: 10_000,
+        timeout: 25_000,
     };
-    const TIMEOUTS: Timeouts = Timeouts {
+    const TIMEOUTS: PhaseTimeouts = PhaseTimeouts {
         fresh: 10_000,
         idle: 75_000,
         head: 10_000,
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn the_first_signal_gives_notice_and_the_last_cuts() {
         let first = stop(Stage::Serving, &one(Phase::Idle), SIGNAL);
-        assert_eq!(first, Stage::Noticed { since: SIGNAL });
+        assert_eq!(first, Stage::Delaying { since: SIGNAL });
         let now = SIGNAL.after(1);
         let second = stop(first, &one(Phase::Idle), now);
         assert_eq!(second, draining_from(now, 1));
@@ -410,22 +410,22 @@ mod tests {
 
     #[test]
     fn without_a_notice_the_drain_begins_with_the_signal() {
-        let noticed = stop(Stage::Serving, &one(Phase::Idle), SIGNAL);
-        let stage = advance(noticed, &POLICY, &one(Phase::Idle), false, SIGNAL, SIGNAL);
+        let delaying = stop(Stage::Serving, &one(Phase::Idle), SIGNAL);
+        let stage = advance(delaying, &POLICY, &one(Phase::Idle), false, SIGNAL, SIGNAL);
         assert_eq!(stage, draining(1));
     }
 
     #[test]
     fn a_hook_holds_the_notice_but_not_the_deadline() {
-        let noticed = Stage::Noticed { since: SIGNAL };
+        let delaying = Stage::Delaying { since: SIGNAL };
         let late = SIGNAL.after(10_000);
         assert_eq!(
-            advance(noticed, &POLICY, &NOBODY, true, SIGNAL, late),
-            noticed
+            advance(delaying, &POLICY, &NOBODY, true, SIGNAL, late),
+            delaying
         );
-        let held = plan(noticed, &POLICY, &NOBODY, SIGNAL, late);
+        let held = plan(delaying, &POLICY, &NOBODY, SIGNAL, late);
         assert_eq!((held.doors, held.again_in), (Doors::Open, Some(15_000)));
-        let over = plan(noticed, &POLICY, &NOBODY, SIGNAL, SIGNAL.after(25_000));
+        let over = plan(delaying, &POLICY, &NOBODY, SIGNAL, SIGNAL.after(25_000));
         assert_eq!((over.doors, over.cut), (Doors::Shut, Some(End::Deadline)));
     }
 
@@ -439,7 +439,7 @@ mod tests {
     #[test]
     fn a_drain_second_by_second() {
         let policy = Policy {
-            notice: 5_000,
+            delay: 5_000,
             ..POLICY
         };
         const CASES: &[(u32, Doors, bool, Option<u32>)] = &[
@@ -453,7 +453,7 @@ mod tests {
             (25_000, Doors::Shut, true, None),
             (90_000, Doors::Shut, true, None),
         ];
-        let mut stage = Stage::Noticed { since: SIGNAL };
+        let mut stage = Stage::Delaying { since: SIGNAL };
         let counts = one(Phase::Handler);
         for &(at, doors, cut, again_in) in CASES {
             let now = SIGNAL.after(at);
@@ -471,12 +471,12 @@ mod tests {
         for notice in [0, 1, 700, 30_000] {
             for limit in [0, 1, 2, 500, 25_000] {
                 let policy = Policy {
-                    notice,
-                    limit,
+                    delay: notice,
+                    timeout: limit,
                     ..POLICY
                 };
                 let counts = one(Phase::Reply);
-                let mut stage = Stage::Noticed { since: SIGNAL };
+                let mut stage = Stage::Delaying { since: SIGNAL };
                 let (mut now, mut doors, mut steps) = (SIGNAL, Doors::Open, 0);
                 loop {
                     stage = advance(stage, &policy, &counts, false, SIGNAL, now);
@@ -498,30 +498,30 @@ mod tests {
     #[test]
     fn a_quiet_notice_ends_early_and_a_busy_one_in_its_time() {
         let policy = Policy {
-            notice: 5_000,
+            delay: 5_000,
             quiet: 1_000,
             ..POLICY
         };
-        let noticed = Stage::Noticed { since: SIGNAL };
+        let delaying = Stage::Delaying { since: SIGNAL };
         let long_ago = Tick::from_millis(SIGNAL.as_millis() - 60_000);
         const CASES: &[(u32, Option<u32>)] =
             &[(0, Some(1_000)), (900, Some(1_900)), (4_500, Some(5_000))];
         for &(came, ends) in CASES {
             let came = SIGNAL.after(came);
-            let wait = plan(noticed, &policy, &NOBODY, came, SIGNAL).again_in;
+            let wait = plan(delaying, &policy, &NOBODY, came, SIGNAL).again_in;
             assert_eq!(wait, ends, "{came:?}");
         }
         let before = advance(
-            noticed,
+            delaying,
             &policy,
             &NOBODY,
             false,
             long_ago,
             SIGNAL.after(999),
         );
-        assert_eq!(before, noticed);
+        assert_eq!(before, delaying);
         let after = SIGNAL.after(1_000);
-        let stage = advance(noticed, &policy, &NOBODY, false, long_ago, after);
+        let stage = advance(delaying, &policy, &NOBODY, false, long_ago, after);
         assert_eq!(stage, draining_from(after, 0));
     }
 
@@ -564,8 +564,8 @@ mod tests {
     fn notice_keeps_the_idle() {
         let before = Tick::from_millis(SIGNAL.as_millis() - 1_000);
         let at = |stage, phase| due(stage, &POLICY, &TIMEOUTS, phase, before, 1);
-        let noticed = Stage::Noticed { since: SIGNAL };
-        assert_eq!(at(noticed, Phase::Idle), Some(before.after(75_000)));
+        let delaying = Stage::Delaying { since: SIGNAL };
+        assert_eq!(at(delaying, Phase::Idle), Some(before.after(75_000)));
         let closing = SIGNAL.after(5_000);
         for phase in [Phase::Idle, Phase::Fresh] {
             assert_eq!(at(draining_from(closing, 1), phase), Some(closing));
@@ -583,7 +583,7 @@ mod tests {
     #[test]
     fn a_spread_is_even() {
         let policy = Policy {
-            spread: 2_000,
+            close_spread: 2_000,
             ..POLICY
         };
         let long_ago = Tick::from_millis(SIGNAL.as_millis() - 40_000);

@@ -48,11 +48,7 @@ const LAYERS: &[Layer] = &[
     layer("guard", &[], &[]),
     layer("status", &[&["tracker", "report", "guard"]], &["serde"]),
     layer("hooks", &[&["later", "report", "trigger"]], &["log"]),
-    layer(
-        "websocket",
-        &[CORE, FACE],
-        &["soketto", "sha1", "base64", "log"],
-    ),
+    layer("websocket", &[CORE, FACE], &["sha1_smol", "log"]),
     layer("sys", &[&["tick", "tracker", "peer"]], &[]),
     layer("engine", &[CORE, FACE, &["sys"]], &["slab", "log"]),
     Layer {

@@ -9,7 +9,9 @@ use super::files::Files;
 use super::timer::Timer;
 use super::websocket::Echo;
 use ebbtide::sse::{Event, Topic};
-use ebbtide::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Source, Waker};
+use ebbtide::{
+    Admit, BodyContext, BodyWaker, Fill, Handler, Head, Reply, Request, Response, Source,
+};
 
 /// Answers the demo's routes.
 #[derive(Debug)]
@@ -223,7 +225,7 @@ fn bytes(length: u64) -> Response {
 struct Blocks;
 
 impl Source for Blocks {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         out.extend_from_slice(&BLOCK);
         Fill::More
     }
@@ -239,7 +241,7 @@ struct Chunks {
 }
 
 impl Source for Chunks {
-    fn fill(&mut self, out: &mut Vec<u8>, context: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill {
         if self.next == self.chunks {
             return Fill::Done;
         }
@@ -255,7 +257,7 @@ impl Source for Chunks {
         if now >= self.due {
             return Fill::More;
         }
-        let waker: Waker = context.waker();
+        let waker: BodyWaker = context.waker();
         self.timer.at(self.due, move || waker.wake());
         Fill::Pending
     }

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use ebbtide::{Connection, Handle, Query, Request, Response, Running, Server};
+use ebbtide::{Connection, Handle, Request, Response, Running, Server, StatusQuery};
 
 /// The server; its handler waits in every request until it is released.
 pub(super) struct Held {
@@ -43,7 +43,7 @@ impl Held {
     pub(super) fn connection(&mut self) -> Connection {
         self.hold();
         self.release(); // so it is known
-        let query = Query {
+        let query = StatusQuery {
             all: true,
             skip: 0,
             take: 1,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::logger::one_line;
 use super::screen;
 use ebbtide::status::Progress;
-use ebbtide::{Handle, Query, Status, Trigger};
+use ebbtide::{Handle, Status, StatusQuery, Trigger};
 
 /// The line, drawn from the moment the drain begins until this is dropped.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ fn run(news: &Receiver<News>) {
 /// The whole line, of which the terminal may have room for less: what matters most comes first.
 fn line(status: &Status, age: Duration, answers: bool) -> String {
     let mut text = match status.stage {
-        "noticed" => "still accepting".into(),
+        "delaying" => "still accepting".into(),
         stage => stage.to_owned(),
     };
     if let Some(progress) = &status.progress {
@@ -157,7 +157,7 @@ fn fit(text: &str, width: usize) -> String {
 /// How often the line is drawn: often enough to look alive, and nothing to the loop.
 const EVERY: Duration = Duration::from_millis(125);
 
-const OLDEST: Query = Query {
+const OLDEST: StatusQuery = StatusQuery {
     all: false,
     skip: 0,
     take: 1,

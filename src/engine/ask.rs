@@ -12,12 +12,12 @@ use super::hot::{Doing, Hot, How, NOTED, discard};
 use super::kept::Like;
 use super::output::small;
 use super::serve::Service;
-use crate::config::Late;
+use crate::config::LateRequests;
 use crate::h1::{CONTINUE, Framed, Framing, Head, Header, MAX_FIELDS, ResponseHead};
 use crate::handler::{Admit, Handler, Reply};
 use crate::request::Request;
 use crate::response::{Body, Response};
-use crate::source::{Context, Fill, Flow, Shared};
+use crate::source::{BodyContext, Fill, Flow, SharedBytes};
 use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Service<'_, S, H> {
@@ -120,7 +120,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             }
             return self.hot.body.extend_from_slice(data);
         };
-        let context = Context {
+        let context = BodyContext {
             id: self.id,
             nth: self.conn.served,
             handle: self.core.inbox.handle(),
@@ -211,12 +211,12 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
                     mem::forget(reply); // to drop it is to ask each of its parts
                 }
             }
-            Some(Reply::Later(later)) if later.id == self.id && later.nth == self.conn.served => {
+            Some(Reply::Pending(later)) if later.id == self.id && later.nth == self.conn.served => {
                 self.hot.doing = Doing::Asked;
                 self.restart = true;
             }
-            Some(Reply::Later(_)) => {
-                log::error!("a handler returned the Later of another request");
+            Some(Reply::Pending(_)) => {
+                log::error!("a handler returned the Pending of another request");
                 self.answer(Response::text(500, "the server made a mistake\n").close());
             }
             None => self.panicked(),
@@ -353,7 +353,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         };
         let piece = &mut self.core.piece;
         piece.clear();
-        let context = Context {
+        let context = BodyContext {
             id: self.id,
             nth: self.conn.served,
             handle: self.core.inbox.handle(),
@@ -425,7 +425,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     /// Puts a piece into the output that other answers send as well.
-    fn share(&mut self, bytes: Shared) {
+    fn share(&mut self, bytes: SharedBytes) {
         let Hot { codec, out, .. } = &mut *self.hot;
         let Some(left) = codec.remaining() else {
             return out.share(bytes, codec.is_chunked());
@@ -459,7 +459,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
 
     #[cold]
     fn is_late(&self) -> bool {
-        !matches!(self.core.config.late, Late::Serve)
+        !matches!(self.core.config.late_requests, LateRequests::Serve)
             && self
                 .core
                 .late_from
@@ -469,14 +469,14 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     /// Rejects or drops a late request.
     #[cold]
     fn turn_away(&mut self) -> bool {
-        match &self.core.config.late {
-            Late::Serve => return false,
-            Late::Reject(response) => {
+        match &self.core.config.late_requests {
+            LateRequests::Serve => return false,
+            LateRequests::Reject(response) => {
                 let response = response.copy().close();
                 self.core.report.late += 1;
                 self.answer(response);
             }
-            Late::Drop => {
+            LateRequests::Drop => {
                 self.core.report.late += 1;
                 self.hot.input.clear();
                 self.hot.leaving = Some(How::Polite);

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use super::Engine;
 use crate::drain::Stage;
 use crate::handler::Handler;
-use crate::status::{Connection, Progress, Query, Status};
+use crate::status::{Connection, Progress, Status, StatusQuery};
 use crate::sys::Sys;
 use crate::tracker::Phase;
 
@@ -57,14 +57,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Where the server stands, with a page of its connections.
-    pub(super) fn status(&self, query: &Query) -> Status {
+    pub(super) fn status(&self, query: &StatusQuery) -> Status {
         let now = self.core.sys.now();
         let phases = if query.all { &Phase::ALL[..] } else { &BUSY };
-        let limit = self.core.config.drain.0.limit;
+        let limit = self.core.config.drain.0.timeout;
         let stage = match self.stage {
             _ if self.ending.is_some() => "ending",
             Stage::Serving => "serving",
-            Stage::Noticed { .. } => "noticed",
+            Stage::Delaying { .. } => "delaying",
             Stage::Draining { .. } => "draining",
             Stage::Cutting => "cutting",
         };

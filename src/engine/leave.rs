@@ -163,7 +163,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         drain::due(
             self.stage,
             &config.drain.0,
-            &config.times.0,
+            &config.timeouts.0,
             phase,
             since,
             idle,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::hot::{KEEP_BYTES, trim};
 use crate::response::Body;
-use crate::source::Shared;
+use crate::source::SharedBytes;
 use crate::sys::Sys;
 
 /// What a connection owes.
@@ -32,8 +32,8 @@ enum Tail {
     Owned(Vec<u8>),
     Shared(Arc<[u8]>),
     /// A piece of a stream, with its framing and without.
-    Chunk(Shared),
-    Bare(Shared),
+    Chunk(SharedBytes),
+    Bare(SharedBytes),
 }
 
 impl Tail {
@@ -124,7 +124,7 @@ impl Output {
     }
 
     /// Adds a piece of a stream, as a chunk or as it is.
-    pub(super) fn share(&mut self, bytes: Shared, chunked: bool) {
+    pub(super) fn share(&mut self, bytes: SharedBytes, chunked: bool) {
         debug_assert!(matches!(self.tail, Tail::None), "a piece behind a tail");
         self.tail = if chunked {
             Tail::Chunk(bytes)

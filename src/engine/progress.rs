@@ -30,14 +30,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let policy = &self.core.config.drain.0;
         match self.stage {
             Stage::Serving => return,
-            Stage::Noticed { .. } if policy.notice > 0 => log::info!(
+            Stage::Delaying { .. } if policy.delay > 0 => log::info!(
                 "{trigger}: draining in {} s, still accepting: {counts}; at most {} s in all{}",
-                seconds(policy.notice),
-                seconds(policy.limit),
+                seconds(policy.delay),
+                seconds(policy.timeout),
                 self.waiting()
             ),
             // Until a hook returns, the first is the second.
-            Stage::Noticed { since } | Stage::Draining { since, .. } => log::info!(
+            Stage::Delaying { since } | Stage::Draining { since, .. } => log::info!(
                 "{trigger}: draining: {counts}; at most {} s{}",
                 seconds(time_left(policy, since, now)),
                 self.waiting()
@@ -64,7 +64,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 log::info!("connections: {counts}");
                 self.core.config.log_connections.map(|ms| now.after(ms))
             }
-            Stage::Noticed { since } | Stage::Draining { since, .. } => {
+            Stage::Delaying { since } | Stage::Draining { since, .. } => {
                 let left = seconds(time_left(&self.core.config.drain.0, since, now));
                 let waiting = self.waiting();
                 log::info!(target: PROGRESS_LINE, "draining: {counts}; {left} s left{waiting}");
@@ -121,7 +121,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 }
 
 fn time_left(policy: &Policy, since: Tick, now: Tick) -> u32 {
-    policy.limit.saturating_sub(now.since(since))
+    policy.timeout.saturating_sub(now.since(since))
 }
 
 fn seconds(millis: u32) -> f32 {

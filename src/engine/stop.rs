@@ -223,7 +223,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     /// The one deadline of the drain.
     fn deadline(&self, now: Tick) -> Tick {
         let since = self.stage.since().unwrap_or(now);
-        since.after(self.core.config.drain.0.limit)
+        since.after(self.core.config.drain.0.timeout)
     }
 
     /// Once every connection is closed: guards, the last two hooks, and then that was it.

@@ -16,11 +16,11 @@ use crate::drain::{self, Stage};
 use crate::h1::{Codec, ResponseHead};
 use crate::handler::Handler;
 use crate::response::{Body, Response};
-use crate::source::Context;
+use crate::source::BodyContext;
 use crate::sys::{Midway, Sys};
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Phase};
-use crate::upgrade::{Line, Next, Timer, Tunnel};
+use crate::upgrade::{Timer, Tunnel, TunnelAction, TunnelIo};
 
 /// What a tunnel is told, besides what its peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,14 +178,14 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         if mem::replace(&mut seat.told, true) || self.hot.leaving.is_some() {
             return;
         }
-        let until = self.now.after(self.core.config.drain.0.farewell);
+        let until = self.now.after(self.core.config.drain.0.tunnel_grace);
         seats.told.push_back((until, self.id));
         self.hear_again(); // it may want to hear the peer's goodbye
         self.ask_tunnel(|tunnel, line| tunnel.draining(line));
     }
 
     /// Calls the tunnel, and does what it wants next.
-    fn ask_tunnel(&mut self, ask: impl FnOnce(&mut dyn Tunnel, &mut Line<'_>) -> Next) {
+    fn ask_tunnel(&mut self, ask: impl FnOnce(&mut dyn Tunnel, &mut TunnelIo<'_>) -> TunnelAction) {
         let core = &mut *self.core;
         let Some(index) = self.conn.seat() else {
             return;
@@ -193,14 +193,14 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         let Some(seat) = core.seats.get_mut(index) else {
             return;
         };
-        let context = Context {
+        let context = BodyContext {
             id: self.id,
             nth: self.conn.served,
             handle: core.inbox.handle(),
         };
         let midway = core.sys.midway(&self.conn.io) != Midway::Nothing;
         let (room, out) = (self.hot.out.room(), &mut self.hot.out.buffer);
-        let mut line = Line::new(out, room, &mut core.piece, context, midway);
+        let mut line = TunnelIo::new(out, room, &mut core.piece, context, midway);
         let next = catch_unwind(AssertUnwindSafe(|| ask(&mut *seat.tunnel, &mut line)));
         let timer = line.timer();
         super::hot::trim(&mut core.piece);
@@ -209,13 +209,13 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             Timer::Set(after) => core.seats.set(index, after, self.now),
             Timer::Stop => core.seats.stop(index),
         }
-        let more = matches!(next, Ok(Next::More));
+        let more = matches!(next, Ok(TunnelAction::More));
         self.hot.doing = Doing::Tunnel { more };
         match next {
-            Ok(Next::Wait | Next::More) => {}
-            Ok(Next::Pause) => self.set_hears(Hears::Paused),
-            Ok(Next::Close) => self.hot.leaving = Some(How::Polite),
-            Ok(Next::Fail) => self.hot.leaving = Some(How::Abort),
+            Ok(TunnelAction::Wait | TunnelAction::More) => {}
+            Ok(TunnelAction::Pause) => self.set_hears(Hears::Paused),
+            Ok(TunnelAction::Close) => self.hot.leaving = Some(How::Polite),
+            Ok(TunnelAction::Fail) => self.hot.leaving = Some(How::Abort),
             Err(_) => {
                 core.report.panics += 1;
                 self.hot.leaving = Some(How::Abort);
@@ -312,7 +312,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     /// Tells those who are to be told by now, and says when the next is.
     fn say_goodbye(&mut self, closing: Tick, most: u32, now: Tick) -> Option<Tick> {
-        let spread = self.core.config.drain.0.spread;
+        let spread = self.core.config.drain.0.close_spread;
         let total = match self.core.seats.at_drain {
             Some(total) => total,
             None => {

@@ -2,18 +2,17 @@
 //!
 //! Knows no handshake.
 
-use soketto::base::OpCode;
-
 use super::code;
 use super::frame::{self, Message};
+use super::header::{self, OpCode};
 use super::sender::{Push, Sender};
-use crate::upgrade::Line;
+use crate::upgrade::TunnelIo;
 
 /// A WebSocket's way out, for the time of one event.
 #[derive(Debug)]
 pub struct Outbox<'a, 'l> {
     /// None once nothing can be sent.
-    line: Option<&'a mut Line<'l>>,
+    line: Option<&'a mut TunnelIo<'l>>,
     push: &'a mut Option<Box<Push>>,
     /// A Close was sent.
     closed: bool,
@@ -21,7 +20,7 @@ pub struct Outbox<'a, 'l> {
 
 impl<'a, 'l> Outbox<'a, 'l> {
     pub(super) const fn new(
-        line: Option<&'a mut Line<'l>>,
+        line: Option<&'a mut TunnelIo<'l>>,
         push: &'a mut Option<Box<Push>>,
     ) -> Self {
         Self {
@@ -90,7 +89,7 @@ impl<'a, 'l> Outbox<'a, 'l> {
 
     pub(super) fn frame(&mut self, opcode: OpCode, payload: &[u8]) {
         if let Some(line) = &mut self.line {
-            frame::header(opcode, payload.len(), |header| line.send(header));
+            header::write(opcode, payload.len(), |header| line.send(header));
             line.send(payload);
         }
     }
