@@ -114,6 +114,7 @@ pub mod h1;
 pub mod handler;
 pub mod hooks;
 pub mod later;
+mod list;
 pub mod peer;
 pub mod pipe;
 pub mod report;

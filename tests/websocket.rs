@@ -14,4 +14,3 @@ mod handshake;
 mod life;
 #[path = "websocket/room.rs"]
 mod room;
-mod sim_support;

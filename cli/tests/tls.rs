@@ -3,7 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "../../tests/tls/certificates.rs"]
+#[path = "tls/certificates.rs"]
 mod certificates;
 #[path = "tls/client.rs"]
 mod client;

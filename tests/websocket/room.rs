@@ -10,7 +10,7 @@ use ebbtide::{Request, Response};
 
 pub(crate) use super::frames::HANDSHAKE;
 use super::frames::{Frame, frames};
-use super::sim_support::Lab;
+use ebbtide_lab::Lab;
 
 /// What the application was told, and what it is to do.
 #[derive(Clone, Default)]
