@@ -152,3 +152,12 @@ pub use status::{Connection, Status, StatusQuery};
 pub use sys::tls::{Pem, TlsConfig};
 pub use trigger::Trigger;
 pub use upgrade::{Tunnel, TunnelAction, TunnelIo, Upgrade};
+
+/// The Rust blocks of the pages are tests.
+#[cfg(doctest)]
+mod documentation {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/library.md")]
+    mod library {}
+}
