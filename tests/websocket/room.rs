@@ -8,6 +8,7 @@ use ebbtide::sys::sim::{Manner, PeerId, Setup};
 use ebbtide::websocket::{Event, Outbox, Sender, WebSocket};
 use ebbtide::{Request, Response};
 
+pub(crate) use super::frames::HANDSHAKE;
 use super::frames::{Frame, frames};
 use ebbtide_lab::Lab;
 
@@ -165,12 +166,3 @@ impl Room {
         self.frames(peer).pop().expect("a frame")
     }
 }
-
-/// A good handshake, the example of RFC 6455 §1.2.
-pub(crate) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\n\
-    Host: server.example.com\r\n\
-    Upgrade: websocket\r\n\
-    Connection: Upgrade\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-    Sec-WebSocket-Version: 13\r\n\
-    \r\n";
