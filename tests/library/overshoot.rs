@@ -2,7 +2,7 @@
 //! connection that would live for ever is told: r28.
 //!
 //! Embedded, since the hooks and guards are the application's. How long after the deadline `run`
-//! returns is printed: `cargo test --test overshoot -- --nocapture`. Of some tries the best is held
+//! returns is printed: `cargo test --test library overshoot -- --nocapture`. Of some tries the best is held
 //! against the contract, for a machine that is busy only ever adds.
 
 use std::any::Any;
