@@ -114,13 +114,25 @@ fn tests_in(file: &Path) -> Vec<String> {
 }
 
 #[test]
-fn every_rust_block_is_compiled() {
+fn every_rust_block_is_compiled_or_quoted() {
     let crate_root = fs::read_to_string(root().join("src/lib.rs")).expect("the crate's root");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     for page in pages() {
-        let is_documentation = page.name() == "README.md" || page.name().starts_with("docs/");
-        if is_documentation && page.fences().any(|(mark, _)| mark.starts_with("rust")) {
-            let include = format!("include_str!(\"../{}\")", page.name());
-            assert!(crate_root.contains(&include), "no doctest {include}");
+        let is_tested = crate_root.contains(&format!("include_str!(\"../{}\")", page.name()));
+        for (mark, block) in page.fences() {
+            if mark.starts_with("rust") && !is_tested {
+                let mut files = Vec::new();
+                walk(&page.path.with_file_name(""), "rs", &mut files);
+                let texts = files
+                    .iter()
+                    .map(|file| fs::read_to_string(file).expect("code"));
+                let is_quoted = |text: String| words(&text).contains(&words(block));
+                assert!(
+                    texts.map(is_quoted).any(|is| is),
+                    "{}: {block}",
+                    page.name()
+                );
+            }
         }
     }
 }
