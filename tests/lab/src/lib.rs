@@ -4,7 +4,10 @@
 //! it, and [`wire`] says what its peers must have got. No test sleeps, and none turns for ever.
 
 pub mod app;
+#[cfg(all(feature = "command", target_os = "linux"))]
+pub mod command;
 pub mod laws;
+pub mod response;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod tube;
