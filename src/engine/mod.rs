@@ -69,7 +69,6 @@ pub struct Engine<S: Sys, H> {
     again: VecDeque<ConnId>,
     accepting: Accepting,
     stage: Stage,
-    started: bool,
     /// When the first reason to stop came.
     stopped_at: Option<Tick>,
     /// Answers that had been broken off before.
@@ -151,7 +150,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             ready: Vec::new(),
             again: VecDeque::new(),
             stage: Stage::Serving,
-            started: false,
             stopped_at: None,
             aborted_before: 0,
             closed_before: 0,
@@ -211,17 +209,13 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: nothing more can be heard of any connection.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        let before = self.core.sys.look();
+        let before = self.core.sys.update_clock();
         self.count_from_the_end(before);
         let timeout = self.timeout(before);
         let mut ready = mem::take(&mut self.ready);
         let all = self.core.sys.wait(timeout, &mut ready)?;
         let now = self.core.sys.now();
         self.turned = now;
-        if !self.started {
-            self.started = true;
-            self.start_lines(now);
-        }
         if ready.iter().any(|event| event.who == Who::Signal) {
             self.hear_signals();
         }

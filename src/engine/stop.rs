@@ -35,12 +35,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     /// Hears the signals of a batch: from now on answers say close.
     pub(super) fn hear_signals(&mut self) {
         self.core.sys.signals(&mut self.signals);
-        let table = self.core.config.table_signal;
-        let before = self.signals.len();
-        self.signals.retain(|number| Some(*number) != table);
-        if self.signals.len() < before {
-            self.log_table();
-        }
         if !self.signals.is_empty() {
             self.announce();
         }
@@ -179,7 +173,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 // Where new handshakes cannot be held off, a moment's wait only lets more of them
                 // in. The moment counts from here: this turn may have been a long one.
                 let held_off = self.core.sys.stop_handshakes();
-                self.last_call = Some(self.core.sys.look());
+                self.last_call = Some(self.core.sys.update_clock());
                 !held_off
             }
         };
