@@ -33,21 +33,9 @@ const LAYERS: &[Layer] = &[
     layer("h1", &[], &["httparse", "memchr"]),
     layer("tracker", &[&["tick"]], &["slab"]),
     layer("drain", &[&["tick", "tracker"]], &[]),
-    layer("request", &[CORE, FACE], &[]),
-    layer("response", &[CORE, FACE], &[]),
-    layer("handler", &[CORE, FACE], &[]),
-    layer("later", &[CORE, FACE], &["log"]),
-    layer("source", &[CORE, FACE], &[]),
-    layer("pipe", &[CORE, FACE], &[]),
+    layer("error", &[], &[]),
+    layer("app", &[CORE, &["error"]], &["log", "serde", "serde_json"]),
     layer("sse", &[CORE, FACE], &["slab"]),
-    layer("upgrade", &[CORE, FACE], &[]),
-    layer("config", &[CORE, FACE], &[]),
-    layer("report", &[CORE, FACE], &["serde", "serde_json"]),
-    layer("error", &[CORE, FACE], &[]),
-    layer("trigger", &[], &[]),
-    layer("guard", &[], &[]),
-    layer("status", &[&["tracker", "report"]], &["serde"]),
-    layer("hooks", &[&["later", "report", "trigger"]], &["log"]),
     layer(
         "websocket",
         &[CORE, FACE],
@@ -101,10 +89,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 const CORE: &[&str] = &["tick", "peer", "date", "h1", "tracker", "drain"];
-const FACE: &[&str] = &[
-    "request", "response", "handler", "later", "source", "pipe", "upgrade", "config", "report",
-    "error", "trigger", "guard", "hooks", "status",
-];
+const FACE: &[&str] = &["app", "error"];
 const SYSTEM: &[&str] = &["sys", "tick", "tracker", "peer", "error"];
 
 const fn layer(

@@ -9,8 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use ebbtide::engine::PROGRESS_LINE;
-use ebbtide::{Drain, End, Reply, Request, Running, Server, Ticket};
+use ebbtide::{Drain, End, PROGRESS_LINE, Reply, Request, Running, Server, Ticket};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// How long a test waits for what must come.

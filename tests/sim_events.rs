@@ -3,13 +3,12 @@
 
 mod sim_support;
 
-use ebbtide::config::Config;
-use ebbtide::drain::PARTING_GRACE;
-use ebbtide::handler::Handler;
+use ebbtide::internals::drain::PARTING_GRACE;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Faults, PeerId, Setup};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::sse::{Event, Options, Slow, Topic};
-use ebbtide::sys::sim::{Act, Faults, PeerId, Setup};
-use ebbtide::tracker::Phase;
-use ebbtide::{Drain, Request, Timeouts};
+use ebbtide::{Drain, Handler, Request, Timeouts};
 
 use sim_support::wire::{LAST_CHUNK, get};
 use sim_support::{EVERYTHING, Lab, SIGTERM, ms, reluctant};

@@ -5,9 +5,9 @@
 
 mod sim_support;
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{Drain, Limits};
 
 use sim_support::wire::{GET, answers, get, ok, post, post_head, timed_out};

@@ -16,7 +16,7 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use allocation_counter::measure;
-use ebbtide::sys::tls::Io;
+use ebbtide::internals::sys::tls::Io;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};

@@ -12,11 +12,9 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::config::Config;
-use ebbtide::engine::HOOK_GRACE;
-use ebbtide::report::{End, Outcome};
-use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, ResetAt, Setup};
-use ebbtide::{Drain, Fill, Limits, Response, Timeouts};
+use ebbtide::internals::engine::{Config, HOOK_GRACE};
+use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, ResetAt, Setup};
+use ebbtide::{Drain, End, Fill, Limits, Outcome, Response, Timeouts};
 
 use sim_support::wire::{Answer, LAST_CHUNK, answers, chunk, get, pattern, post, post_head};
 use sim_support::{Lab, SIGTERM};

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::logger::one_line;
 use super::screen;
-use crate::guard::held_by;
-use crate::status::Progress;
+use crate::app::{Progress, held_by};
 use crate::{Handle, Status, StatusQuery, Trigger};
 
 /// The line, drawn from the moment the drain begins until this is dropped.
@@ -179,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::Connection;
-    use crate::status::Phases;
+    use crate::app::Phases;
 
     fn status() -> Status {
         Status {

@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::status::Phases;
+use crate::app::Phases;
 use crate::{Handle, Outcome, Status, StatusQuery, Trigger};
 
 /// The supervisor, as long as the command runs.

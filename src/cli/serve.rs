@@ -21,7 +21,7 @@ use super::timer::Timer;
 #[cfg(feature = "rustls")]
 use super::tls::Certificates;
 use super::{activation, exit, logger, names, say, screen};
-use crate::sys::listen::{Listener, Options};
+use crate::sys::listen::{ListenOptions, Listener};
 use crate::{Builder, Drain, LateRequests, Limits, Response, Server, Timeouts};
 
 /// Serves until a signal, drains, and reports.
@@ -121,9 +121,9 @@ fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
 }
 
 fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, crate::Error> {
-    let options = Options {
+    let options = ListenOptions {
         reuse_port: args.reuse_port,
-        ..Options::default()
+        ..ListenOptions::default()
     };
     // SIGUSR1 shows what the server is doing, unless it was chosen to stop it.
     let shows = (!args.signals.contains(&SIGUSR1)).then_some(SIGUSR1);

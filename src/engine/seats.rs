@@ -11,9 +11,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use slab::Slab;
 
 use super::hot::{NIL, discard};
+use crate::app::Tunnel;
 use crate::tick::Tick;
 use crate::tracker::ConnId;
-use crate::upgrade::Tunnel;
 
 /// What a connection that was upgraded owns.
 pub(super) struct Seat {
@@ -224,8 +224,8 @@ const _: () = assert!(size_of::<Seat>() <= 56 && size_of::<Option<Seat>>() <= 56
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::{TunnelAction, TunnelIo};
     use crate::tick::MAX_LIMIT;
-    use crate::upgrade::{TunnelAction, TunnelIo};
 
     struct Nothing;
 

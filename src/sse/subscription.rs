@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::topic::{Hub, Slow};
-use crate::source::{BodyContext, Fill, Source};
+use crate::app::{BodyContext, Fill, Source};
 
 /// The events of a topic, from some number on.
 pub(super) struct Subscription {

@@ -17,10 +17,7 @@ use slab::Slab;
 
 use super::event::Event;
 use super::subscription::Subscription;
-use crate::later::Handle;
-use crate::request::Request;
-use crate::response::Response;
-use crate::source::SharedBytes;
+use crate::app::{Handle, Request, Response, SharedBytes};
 use crate::tracker::ConnId;
 
 /// What subscribers are sent: published to from any thread, cheap to clone.
@@ -442,11 +439,9 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::app::{Body, BodyContext, Fill, Inbox, Message, Source};
     use crate::h1::Head;
-    use crate::later::{Inbox, Message};
     use crate::peer::Peer;
-    use crate::response::Body;
-    use crate::source::{BodyContext, Fill, Source};
 
     /// A loop, and how often it was woken.
     fn inbox() -> (Inbox, Arc<AtomicU32>) {

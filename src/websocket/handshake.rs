@@ -7,9 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::Settings;
-use crate::request::Request;
-use crate::response::Response;
-use crate::upgrade::{Tunnel, Upgrade};
+use crate::app::{Request, Response, Tunnel, Upgrade};
 
 /// A handshake that is good.
 pub(super) struct Handshake {

@@ -65,8 +65,7 @@ pub use self::sender::{SendError, Sender};
 
 use self::handshake::Handshake;
 use self::socket::Socket;
-use crate::request::Request;
-use crate::response::Response;
+use crate::app::{Request, Response};
 
 /// Close codes (RFC 6455 §7.4.1) that this side uses or a program may want to.
 pub mod code {

@@ -7,7 +7,7 @@ use soketto::base::OpCode;
 use super::code;
 use super::frame::{self, Message};
 use super::sender::{Push, Sender};
-use crate::upgrade::TunnelIo;
+use crate::app::TunnelIo;
 
 /// A WebSocket's way out, for the time of one event.
 #[derive(Debug)]

@@ -12,8 +12,7 @@ use super::decoder::{Decoder, Limits, Piece};
 use super::outbox::Outbox;
 use super::sender::Push;
 use super::{Event, Settings, code, frame};
-use crate::source::Fill;
-use crate::upgrade::{Tunnel, TunnelAction, TunnelIo};
+use crate::app::{Fill, Tunnel, TunnelAction, TunnelIo};
 
 /// A WebSocket, with what the application does on it.
 pub(super) struct Socket<F>

@@ -2,9 +2,8 @@
 
 use std::thread;
 
-use ebbtide::config::Config;
-use ebbtide::report::End;
-use ebbtide::{Drain, Response};
+use ebbtide::internals::engine::Config;
+use ebbtide::{Drain, End, Response};
 
 use crate::sim_support::wire::{get, ok, ok_close, post_head, unavailable};
 use crate::sim_support::{Lab, SIGTERM, ms, reluctant};

@@ -1,9 +1,8 @@
 //! Many peers at random around the signal: nothing lost, nothing mixed up, nothing leaked.
 
-use ebbtide::Response;
-use ebbtide::config::Config;
-use ebbtide::report::End;
-use ebbtide::sys::sim::{Act, PeerId, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, PeerId, Setup};
+use ebbtide::{End, Response};
 
 use crate::sim_support::dice::Dice;
 use crate::sim_support::wire::{Answer, answers, get, post};

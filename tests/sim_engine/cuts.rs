@@ -1,6 +1,6 @@
 //! A peer that breaks off at any byte of an exchange, and bytes that come in any pieces.
 
-use ebbtide::sys::sim::{Faults, ResetAt};
+use ebbtide::internals::sys::sim::{Faults, ResetAt};
 
 use crate::sim_support::Lab;
 use crate::sim_support::dice::Dice;

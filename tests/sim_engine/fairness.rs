@@ -1,7 +1,7 @@
 //! Nobody starves: what one connection may do in a turn is bounded.
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Manner, PeerId, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Manner, PeerId, Setup};
 
 use crate::sim_support::Lab;
 use crate::sim_support::wire::{GET, get, ok, pattern, post_head};

@@ -2,8 +2,8 @@
 //! same.
 
 use ebbtide::Limits;
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Faults, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Faults, Setup};
 
 use crate::sim_support::Lab;
 use crate::sim_support::wire::{

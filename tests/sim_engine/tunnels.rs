@@ -1,8 +1,8 @@
 //! Connections that are upgraded: what becomes of every byte, wake, time and mistake.
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Faults, PeerId, ResetAt, Setup};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Faults, PeerId, ResetAt, Setup};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{Pipe, PipeError, Timeouts, TunnelAction};
 
 use crate::sim_support::dice::Dice;

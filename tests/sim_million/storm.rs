@@ -5,10 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use ebbtide::config::Config;
-use ebbtide::report::{End, Outcome};
-use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
-use ebbtide::{Drain, Fill, Limits, Response};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
+use ebbtide::{Drain, End, Fill, Limits, Outcome, Response};
 
 use crate::sim_support::dice::Dice;
 use crate::sim_support::wire::{Answer, LAST_CHUNK, answers, chunk, get, pattern, post, post_head};

@@ -5,15 +5,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, LazyLock};
 
-use ebbtide::TlsConfig;
-use ebbtide::config::Config;
-use ebbtide::engine::{Engine, Turn};
-use ebbtide::later::Inbox;
-use ebbtide::report::Outcome;
-use ebbtide::sys::Sys;
-use ebbtide::sys::sim::{Act, Manner, PeerId, Setup, Sim};
-use ebbtide::sys::tls::Tls;
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
+use ebbtide::internals::sys::Sys;
+use ebbtide::internals::sys::sim::{Act, Manner, PeerId, Setup, Sim};
+use ebbtide::internals::sys::tls::Tls;
+use ebbtide::internals::tracker::Phase;
+use ebbtide::{Outcome, TlsConfig};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion};
 

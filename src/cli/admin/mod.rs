@@ -22,7 +22,7 @@ use self::access::Access;
 pub(super) use self::access::INTENT;
 use self::args::{Flags, Place};
 use super::token::Token;
-use crate::sys::listen::{Listener, Options};
+use crate::sys::listen::{ListenOptions, Listener};
 use crate::{
     Admit, Connection, Drain, Handle, Handler, Head, Limits, Reply, Request, Response, Running,
     Server, Status, StatusQuery, Timeouts,
@@ -51,7 +51,7 @@ impl Admin {
         let (listener, open) = match &place {
             Place::Unix(path) => (Listener::unix(path)?, Access::Unix),
             Place::Tcp(addr) => (
-                Listener::bind(*addr, &Options::default())?,
+                Listener::bind(*addr, &ListenOptions::default())?,
                 Access::Loopback,
             ),
         };

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::report::Report;
+use crate::app::report::Report;
 use crate::tracker::{Counts, Phase};
 
 /// Which connections to list, oldest in their phase first.

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use crate::app::hooks::Hooks;
+use crate::app::response::Response;
 use crate::drain::{IDLE_GRACE, NEVER, PhaseTimeouts, Policy};
 use crate::h1;
-use crate::hooks::Hooks;
-use crate::response::Response;
 use crate::tick::millis;
 
 /// Limits on what peers may send and how many there may be.
