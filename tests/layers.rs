@@ -36,11 +36,7 @@ const LAYERS: &[Layer] = &[
     layer("error", &[], &[]),
     layer("app", &[CORE, &["error"]], &["log", "serde", "serde_json"]),
     layer("sse", &[CORE, FACE], &["slab"]),
-    layer(
-        "websocket",
-        &[CORE, FACE],
-        &["soketto", "sha1", "base64", "log"],
-    ),
+    layer("websocket", &[CORE, FACE], &["sha1_smol", "log"]),
     layer("sys", &[&["tick", "tracker", "peer"]], &[]),
     layer("engine", &[CORE, FACE, &["sys"]], &["slab", "log"]),
     Layer {

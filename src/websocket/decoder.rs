@@ -7,11 +7,8 @@
 use std::mem;
 use std::ops::ControlFlow;
 
-use soketto::Parsing;
-use soketto::base::{self, Codec, Header, OpCode};
-
-use super::code;
 use super::frame::is_code;
+use super::header::{self, Fault, Header, LONGEST_READ, OpCode};
 
 /// What a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,28 +19,6 @@ pub(super) enum Piece<'a> {
     Pong,
     /// Its Close, with the code if it had one.
     Close(Option<u16>),
-}
-
-/// What a client did wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// Against the protocol.
-    Protocol(&'static str),
-    /// Text that is no UTF-8.
-    Utf8,
-    /// Beyond a limit.
-    TooBig,
-}
-
-impl Fault {
-    /// The code for the Close that says so, and the reason.
-    pub(super) const fn close(self) -> (u16, &'static str) {
-        match self {
-            Self::Protocol(why) => (code::PROTOCOL, why),
-            Self::Utf8 => (code::INVALID, "not UTF-8"),
-            Self::TooBig => (code::TOO_BIG, "too big"),
-        }
-    }
 }
 
 /// What a client may send, in bytes.
@@ -63,7 +38,7 @@ pub(super) struct Decoder {
 #[derive(Debug, Default)]
 struct Work {
     /// The beginning of a header.
-    header: [u8; LONGEST_HEADER],
+    header: [u8; LONGEST_READ],
     header_len: u8,
     /// The frame whose payload is coming.
     frame: Option<Frame>,
@@ -133,18 +108,16 @@ impl Work {
 
     /// The next header, if it is there as a whole; takes it, or what there is of it.
     fn header(&mut self, input: &mut &mut [u8], limits: Limits) -> Result<Option<Header>, Fault> {
-        let mut codec = Codec::new();
-        codec.set_max_data_size(limits.frame);
         let kept = usize::from(self.header_len);
-        let more = input.len().min(LONGEST_HEADER - kept);
+        let more = input.len().min(LONGEST_READ - kept);
         self.header[kept..kept + more].copy_from_slice(&input[..more]);
-        let parsed = codec.decode_header(&self.header[..kept + more]);
-        let (taken, header) = match parsed.map_err(fault)? {
-            Parsing::Done { value, offset } => {
+        let found = header::read(&self.header[..kept + more], limits.frame)?;
+        let (taken, header) = match found {
+            Some((header, length)) => {
                 self.header_len = 0;
-                (offset - kept, Some(value))
+                (length - kept, Some(header))
             }
-            Parsing::NeedMore(_) => {
+            None => {
                 self.header_len = (kept + more) as u8; // at most 14
                 (more, None)
             }
@@ -155,11 +128,7 @@ impl Work {
 
     /// A header that may stand here (RFC 6455 §5.1, §5.4).
     fn begin(&mut self, header: &Header, limits: Limits) -> Result<Frame, Fault> {
-        if !header.is_masked() {
-            return Err(Fault::Protocol("a frame is not masked"));
-        }
-        let opcode = header.opcode();
-        let length = header.payload_len();
+        let opcode = header.opcode;
         match (opcode, self.message) {
             (OpCode::Text | OpCode::Binary, Some(_)) => {
                 return Err(Fault::Protocol("a message within another"));
@@ -170,14 +139,14 @@ impl Work {
             (OpCode::Text | OpCode::Binary, None) => self.message = Some(opcode == OpCode::Text),
             _ => {}
         }
-        if !opcode.is_control() && length > limits.message.saturating_sub(self.bytes.len()) {
+        if !opcode.is_control() && header.length > limits.message.saturating_sub(self.bytes.len()) {
             return Err(Fault::TooBig);
         }
         Ok(Frame {
             opcode,
-            last: header.is_fin(),
-            mask: header.mask().to_be_bytes(),
-            left: length,
+            last: header.last,
+            mask: header.mask,
+            left: header.length,
         })
     }
 
@@ -260,17 +229,6 @@ fn close(payload: &[u8]) -> Result<Option<u16>, Fault> {
     }
 }
 
-fn fault(error: base::Error) -> Fault {
-    match error {
-        base::Error::PayloadTooLarge { .. } => Fault::TooBig,
-        base::Error::ReservedOpCode => Fault::Protocol("a reserved opcode"),
-        base::Error::FragmentedControl => Fault::Protocol("a fragmented control frame"),
-        base::Error::InvalidControlFrameLen => Fault::Protocol("a long control frame"),
-        base::Error::InvalidReservedBit(_) => Fault::Protocol("a reserved bit"),
-        _ => Fault::Protocol("not a frame"),
-    }
-}
-
 /// Takes the mask off a part of a payload, and turns the mask to where the next part begins.
 ///
 /// Four bytes at a time, which the compiler makes many more of.
@@ -285,9 +243,6 @@ fn unmask(payload: &mut [u8], mask: &mut [u8; 4]) {
     }
     mask.rotate_left(rest.len());
 }
-
-/// The header of a client's frame, in bytes, at the most.
-const LONGEST_HEADER: usize = 14;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use soketto::base::{Codec, Header, OpCode};
+use super::header::{self, LONGEST_CONTROL, LONGEST_WRITTEN, OpCode};
 
 /// A message, encoded: made once, sent to any number of peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ impl Message {
     }
 
     fn new(opcode: OpCode, payload: &[u8]) -> Self {
-        let mut frame = Vec::with_capacity(payload.len() + LONGEST_HEADER);
-        header(opcode, payload.len(), |bytes| {
+        let mut frame = Vec::with_capacity(payload.len() + LONGEST_WRITTEN);
+        header::write(opcode, payload.len(), |bytes| {
             frame.extend_from_slice(bytes)
         });
         frame.extend_from_slice(payload);
@@ -35,13 +35,6 @@ impl Message {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
-}
-
-/// Encodes the header of a frame that is a whole message or a control frame.
-pub(super) fn header(opcode: OpCode, length: usize, write: impl FnOnce(&[u8])) {
-    let mut header = Header::new(opcode);
-    header.set_payload_len(length);
-    write(Codec::new().encode_header(&header));
 }
 
 /// The payload of a Close: the code, and as much of the reason as fits a control frame.
@@ -58,11 +51,8 @@ pub(super) const fn is_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Header of a frame of a server, in bytes, at the most.
-const LONGEST_HEADER: usize = 10;
-
-/// The longest payload of a control frame is 125 bytes (RFC 6455 §5.5), and two are the code.
-const MAX_REASON: usize = 123;
+/// The longest reason, in bytes: two bytes of the payload are the code.
+const MAX_REASON: usize = LONGEST_CONTROL as usize - 2;
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,7 @@
 //!
 //! Knows no frames.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
+use sha1_smol::Sha1;
 
 use super::Settings;
 use crate::app::{Request, Response, Tunnel, Upgrade};
@@ -68,17 +66,35 @@ fn only<'r>(request: &Request<'r>, name: &str) -> Option<&'r [u8]> {
     values.next().filter(|_| values.next().is_none())
 }
 
-/// 16 bytes in base64.
+/// Returns whether a key is 16 bytes in base64: 22 characters and two of padding. The last
+/// character has two bits of the last byte, and four that must be 0.
 fn is_key(key: &[u8]) -> bool {
-    STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
+    key.len() == 24
+        && key.ends_with(b"==")
+        && b"AQgw".contains(&key[21])
+        && key[..22].iter().all(|byte| BASE64.contains(byte))
 }
 
-/// What proves that this server has read the key.
+/// Returns the proof that this server has read the key (§4.2.2).
 fn accept(key: &[u8]) -> String {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(GUID);
-    STANDARD.encode(hash.finalize())
+    base64(hash.digest().bytes())
+}
+
+/// Encodes a hash (RFC 4648 §4): six groups of three bytes and one of two, which is padded.
+fn base64(hash: [u8; 20]) -> String {
+    let mut text = String::with_capacity(28);
+    for group in hash.chunks(3) {
+        let [a, b, c] = [group[0], group[1], group.get(2).copied().unwrap_or(0)];
+        let bits = u32::from_be_bytes([0, a, b, c]);
+        let six = |shift: u32| char::from(BASE64[(bits >> shift & 63) as usize]);
+        text.extend([18, 12, 6, 0].map(six));
+    }
+    text.pop();
+    text.push('=');
+    text
 }
 
 /// Whether the page that asks may connect; what is no browser names none.
@@ -117,11 +133,16 @@ const PROTOCOL: &str = "websocket";
 /// The version of the protocol that RFC 6455 is.
 const VERSION: &[u8] = b"13";
 
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /// What is hashed with the key (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]
 mod tests {
+    use ::base64::Engine as _;
+    use ::base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]
@@ -131,15 +152,33 @@ mod tests {
         assert_eq!(accept(key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
+    /// Keys of every length around 16 bytes, and every character in every place of one.
     #[test]
-    fn a_key_is_16_bytes() {
-        for key in [
-            "",
-            "AAAA",
-            "dGhlIHNhbXBsZSBub25jZQ",
-            "not base64 at all!!!!!!==",
-        ] {
-            assert!(!is_key(key.as_bytes()), "{key:?}");
+    fn a_key_is_what_the_crate_base64_decodes_to_16_bytes() {
+        let check = |key: &[u8]| {
+            let is_key_to_them = STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16);
+            assert_eq!(is_key(key), is_key_to_them, "{}", key.escape_ascii());
+            is_key_to_them
+        };
+        for length in 0..40 {
+            let bytes: Vec<u8> = (200..200 + length).collect();
+            assert_eq!(check(STANDARD.encode(bytes).as_bytes()), length == 16);
+        }
+        for place in 0..24 {
+            for byte in 0..=u8::MAX {
+                let mut key = *b"dGhlIHNhbXBsZSBub25jZQ==";
+                key[place] = byte;
+                check(&key);
+            }
+        }
+        check(b"dGhlIHNhbXBsZSBub25jZQ");
+    }
+
+    #[test]
+    fn a_hash_is_encoded_as_the_crate_base64_encodes_it() {
+        for seed in 0..=u8::MAX {
+            let hash = std::array::from_fn(|n| (n as u8).wrapping_mul(seed) ^ seed);
+            assert_eq!(base64(hash), STANDARD.encode(hash));
         }
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! Knows no handshake.
 
-use soketto::base::OpCode;
-
 use super::code;
 use super::frame::{self, Message};
+use super::header::{self, OpCode};
 use super::sender::{Push, Sender};
 use crate::app::TunnelIo;
 
@@ -90,7 +89,7 @@ impl<'a, 'l> Outbox<'a, 'l> {
 
     pub(super) fn frame(&mut self, opcode: OpCode, payload: &[u8]) {
         if let Some(line) = &mut self.line {
-            frame::header(opcode, payload.len(), |header| line.send(header));
+            header::write(opcode, payload.len(), |header| line.send(header));
             line.send(payload);
         }
     }

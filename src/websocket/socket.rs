@@ -6,9 +6,8 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use soketto::base::OpCode;
-
 use super::decoder::{Decoder, Limits, Piece};
+use super::header::{self, OpCode};
 use super::outbox::Outbox;
 use super::sender::Push;
 use super::{Event, Settings, code, frame};
@@ -245,7 +244,7 @@ where
 }
 
 fn send(line: &mut TunnelIo<'_>, opcode: OpCode, payload: &[u8]) {
-    frame::header(opcode, payload.len(), |header| line.send(header));
+    header::write(opcode, payload.len(), |header| line.send(header));
     line.send(payload);
 }
 

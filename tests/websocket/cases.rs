@@ -376,3 +376,18 @@ fn a_frame_that_is_not_masked_ends_the_connection() {
         )],
     );
 }
+
+/// RFC 6455 §5.2: a length takes the fewest bytes.
+#[test]
+fn a_length_that_is_not_the_shortest_ends_the_connection() {
+    let long: [&[u8]; 4] = [
+        &[0xfe, 0, 0],
+        &[0xfe, 0, 125],
+        &[0xff, 0, 0, 0, 0, 0, 0, 0, 125],
+        &[0xff, 0, 0, 0, 0, 0, 0, 255, 255],
+    ];
+    for length in long {
+        let bytes = [&text("x"), &[LAST | BINARY][..], length, &[1, 2, 3, 4]].concat();
+        check_all("lengths", [(bytes, vec![Frame::text("x")], Fails(1002))]);
+    }
+}
