@@ -112,6 +112,7 @@ mod drain;
 mod engine;
 mod error;
 mod h1;
+mod list;
 mod peer;
 mod server;
 pub mod sse;

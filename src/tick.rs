@@ -6,6 +6,7 @@
 //!
 //! No clock here: whoever calls says what time it is.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 /// The longest span that two ticks can be apart and still compare: a little over 24 days.
@@ -45,6 +46,11 @@ impl Tick {
     /// Whether this moment is `other` or comes after it.
     pub const fn reached(self, other: Self) -> bool {
         self.0.wrapping_sub(other.0) <= MAX_MILLIS
+    }
+
+    /// Compares two moments that are at most [`MAX_MILLIS`] apart.
+    pub fn compare(self, other: Self) -> Ordering {
+        self.0.wrapping_sub(other.0).cast_signed().cmp(&0)
     }
 
     /// The later of two moments.
@@ -90,6 +96,8 @@ mod tests {
         assert_eq!(after.since(before), 10);
         assert_eq!(before.since(after), 0);
         assert!(after.reached(before) && !before.reached(after));
+        assert_eq!(after.compare(before), Ordering::Greater);
+        assert_eq!(before.compare(after), Ordering::Less);
         assert_eq!((after.max(before), after.min(before)), (after, before));
     }
 
@@ -98,6 +106,7 @@ mod tests {
         let now = Tick::from_millis(7);
         assert!(now.reached(now));
         assert_eq!(now.since(now), 0);
+        assert_eq!(now.compare(now), Ordering::Equal);
     }
 
     #[test]

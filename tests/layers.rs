@@ -23,7 +23,7 @@ struct Layer {
 }
 
 /// ```text
-/// tick, peer ← {h1, tracker, drain} ← sys (a trait) ← engine
+/// tick, peer, list ← {h1, tracker, drain} ← sys (a trait) ← engine
 ///     ← {sys::real, sys::tls, sys::sim} ← server ← main, cli
 /// ```
 const LAYERS: &[Layer] = &[
@@ -31,7 +31,8 @@ const LAYERS: &[Layer] = &[
     layer("peer", &[], &[]),
     layer("date", &[&["tick"]], &[]),
     layer("h1", &[], &["httparse", "memchr"]),
-    layer("tracker", &[&["tick"]], &["slab"]),
+    layer("list", &[], &["slab"]),
+    layer("tracker", &[&["tick", "list"]], &["slab"]),
     layer("drain", &[&["tick", "tracker"]], &[]),
     layer("error", &[], &[]),
     layer("app", &[CORE, &["error"]], &["log", "serde", "serde_json"]),
@@ -84,7 +85,7 @@ const LAYERS: &[Layer] = &[
     anything("lib"),
 ];
 
-const CORE: &[&str] = &["tick", "peer", "date", "h1", "tracker", "drain"];
+const CORE: &[&str] = &["tick", "peer", "date", "h1", "list", "tracker", "drain"];
 const FACE: &[&str] = &["app", "error"];
 const SYSTEM: &[&str] = &["sys", "tick", "tracker", "peer", "error"];
 

@@ -27,6 +27,5 @@ mod memory;
 mod others;
 #[path = "websocket/room.rs"]
 mod room;
-mod sim_support;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 mod support;

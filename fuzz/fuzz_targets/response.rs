@@ -12,10 +12,7 @@ use ebbtide::{BodyContext, Fill, Handler, Reply, Request, Response, Source};
 use ebbtide_fuzz::grammar::{is_text, is_token};
 use ebbtide_fuzz::response::{self, Fault, Framing};
 
-use sim_support::Lab;
-
-#[path = "../../tests/sim_support/mod.rs"]
-mod sim_support;
+use ebbtide_lab::Lab;
 
 /// A connection: what is asked and what the application says.
 #[derive(Arbitrary, Debug)]

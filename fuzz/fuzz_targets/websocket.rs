@@ -11,10 +11,7 @@ use ebbtide::internals::sys::sim::{Act, Setup};
 use ebbtide::websocket::{Event, Outbox, WebSocket};
 use ebbtide::{Request, Response};
 
-use sim_support::{Lab, SIGTERM};
-
-#[path = "../../tests/sim_support/mod.rs"]
-mod sim_support;
+use ebbtide_lab::{Lab, SIGTERM};
 
 #[derive(Arbitrary, Debug)]
 struct Script {

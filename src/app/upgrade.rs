@@ -185,8 +185,8 @@ impl<'a> TunnelIo<'a> {
     }
 
     /// Asks for [`Tunnel::time`] after this long, once; replaces what was asked for before. At most
-    /// five days. Costs the same for a million tunnels as for one, and no memory; where tunnels ask
-    /// for more than 32 different durations at a time, some of them get another one's.
+    /// five days. Costs the same for a million tunnels as for one, and no memory. Timers beyond 32
+    /// different durations at a time cost O(log n), and some 16 bytes each. None is early.
     pub const fn wake_after(&mut self, after: Duration) {
         self.timer = Timer::Set(millis(after));
     }

@@ -36,7 +36,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 Some(hot) => (request_line(&hot.head), hot.bytes_in, hot.bytes_out),
                 None => (String::new(), conn.lingered.into(), 0),
             };
-            if let Some(seat) = conn.seat().and_then(|seat| self.core.seats.get(seat)) {
+            if let Some(seat) = conn.seat().and_then(|seat| self.core.tunnels.get(seat)) {
                 request = seat.name().to_owned();
                 bytes_in = hot.map_or(0, |hot| hot.bytes_in) + seat.bytes_in;
                 bytes_out += seat.bytes_out;

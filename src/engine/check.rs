@@ -40,8 +40,8 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                     tunnels += usize::from(conn.is(Flag::Tunnel));
                 }
             }
-            assert_eq!(self.core.seats.len(), tunnels, "a tunnel is left behind");
-            self.core.seats.check();
+            assert_eq!(self.core.tunnels.len(), tunnels, "a tunnel is left behind");
+            self.core.tunnels.check();
         }
     }
 }

@@ -23,7 +23,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     /// Lets a connection go.
     pub(super) fn leave(&mut self, id: ConnId, how: How, now: Tick) {
         if let Some(seat) = self.tracker.get_mut(id).and_then(Conn::stand_up) {
-            self.core.seats.remove(seat);
+            self.core.tunnels.detach(seat);
         }
         if let How::Polite = how {
             let Some(conn) = self.tracker.get_mut(id) else {

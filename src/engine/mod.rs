@@ -25,10 +25,10 @@ mod leave;
 mod mail;
 mod output;
 mod progress;
-mod seats;
 mod serve;
 mod stop;
 mod tunnel;
+mod tunnels;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -41,10 +41,10 @@ use self::hot::{Doing, Hot, How, NIL, Pool};
 use self::kept::Kept;
 pub use self::progress::PROGRESS_LINE;
 use self::progress::Progress;
-use self::seats::Seats;
 use self::serve::{Service, Verdict};
 use self::stop::Ending;
 pub use self::stop::HOOK_GRACE;
+use self::tunnels::Tunnels;
 use crate::app::{Config, Handle, Handler, Inbox, Outcome, Report, Runner};
 use crate::date::Date;
 use crate::drain::{LAST_CALL, Stage};
@@ -106,7 +106,7 @@ struct Core<S, H> {
     /// What a source makes, before it is framed.
     piece: Vec<u8>,
     /// The connections that were upgraded.
-    seats: Seats,
+    tunnels: Tunnels,
 }
 
 /// How a turn ended.
@@ -139,7 +139,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 draining: false,
                 late_from: None,
                 piece: Vec::new(),
-                seats: Seats::default(),
+                tunnels: Tunnels::default(),
             },
             tracker: Tracker::new(),
             pool: Pool::default(),

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Engine;
 use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, How, NIL};
-use super::seats::Hears;
 use super::serve::{Service, Stopped, Verdict};
+use super::tunnels::Inbound;
 use crate::app::{Body, BodyContext, Handler, Response, Timer, Tunnel, TunnelAction, TunnelIo};
 use crate::drain::{self, Stage};
 use crate::h1::{Codec, ResponseHead};
@@ -62,7 +62,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         self.restart = true;
         self.core.report.upgraded += 1;
         self.conn
-            .sit_down(self.core.seats.add(self.id, switch.tunnel));
+            .sit_down(self.core.tunnels.attach(self.id, switch.tunnel));
         self.hot.doing = Doing::Tunnel { more: false };
         (self.hot.bytes_in, self.hot.bytes_out) = (0, 0);
         self.ask_tunnel(|tunnel, line| tunnel.open(line));
@@ -90,15 +90,15 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             }
             return idle.then_some(Stopped::Share);
         }
-        let hears = self.hears();
-        if hears == Some(Hears::Yes) && !self.hot.input.is_empty() {
+        let inbound = self.inbound();
+        if inbound == Some(Inbound::Open) && !self.hot.input.is_empty() {
             let mut input = mem::take(&mut self.hot.input);
             self.receive(&mut input);
             input.clear();
             self.hot.input = input;
             return None;
         }
-        if hears != Some(Hears::Yes) {
+        if inbound != Some(Inbound::Open) {
             return Some(Stopped::Dry);
         }
         if self.conn.is(Flag::Eof) {
@@ -127,7 +127,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     /// read, unless the tunnel hears nothing now.
     fn last_look(&mut self, scratch: &mut [u8]) {
         let receives = matches!(self.hot.doing, Doing::Tunnel { more: false })
-            && self.hears() == Some(Hears::Yes)
+            && self.inbound() == Some(Inbound::Open)
             && self.hot.leaving.is_none();
         let waits = self.hot.out.blocked || self.hot.out.is_full() || !self.hot.input.is_empty();
         if receives && !waits && !self.conn.is(Flag::Eof) {
@@ -160,7 +160,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             Call::Time => self.ask_tunnel(|tunnel, line| tunnel.time(line)),
             Call::Drain => self.tell_of_drain(),
             Call::Ended => {
-                self.set_hears(Hears::Ended);
+                self.set_inbound(Inbound::Ended);
                 self.ask_tunnel(|tunnel, line| tunnel.ended(line));
             }
         }
@@ -168,15 +168,15 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
 
     /// Tells the tunnel of the drain, once, and notes until when it may stay.
     fn tell_of_drain(&mut self) {
-        let seats = &mut self.core.seats;
-        let Some(seat) = self.conn.seat().and_then(|seat| seats.get_mut(seat)) else {
+        let tunnels = &mut self.core.tunnels;
+        let Some(seat) = self.conn.seat().and_then(|seat| tunnels.get_mut(seat)) else {
             return;
         };
-        if mem::replace(&mut seat.told, true) || self.hot.leaving.is_some() {
+        if mem::replace(&mut seat.notified, true) || self.hot.leaving.is_some() {
             return;
         }
         let until = self.now.after(self.core.config.drain.0.tunnel_grace);
-        seats.told.push_back((until, self.id));
+        tunnels.notified.push_back((until, self.id));
         self.hear_again(); // it may want to hear the peer's goodbye
         self.ask_tunnel(|tunnel, line| tunnel.draining(line));
     }
@@ -187,7 +187,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         let Some(index) = self.conn.seat() else {
             return;
         };
-        let Some(seat) = core.seats.get_mut(index) else {
+        let Some(seat) = core.tunnels.get_mut(index) else {
             return;
         };
         let context = BodyContext {
@@ -203,14 +203,14 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         super::hot::trim(&mut core.piece);
         match timer {
             Timer::Keep => {}
-            Timer::Set(after) => core.seats.set(index, after, self.now),
-            Timer::Stop => core.seats.stop(index),
+            Timer::Set(after) => core.tunnels.set_timer(index, after, self.now),
+            Timer::Stop => core.tunnels.stop_timer(index),
         }
         let more = matches!(next, Ok(TunnelAction::More));
         self.hot.doing = Doing::Tunnel { more };
         match next {
             Ok(TunnelAction::Wait | TunnelAction::More) => {}
-            Ok(TunnelAction::Pause) => self.set_hears(Hears::Paused),
+            Ok(TunnelAction::Pause) => self.set_inbound(Inbound::Paused),
             Ok(TunnelAction::Close) => self.hot.leaving = Some(How::Polite),
             Ok(TunnelAction::Fail) => self.hot.leaving = Some(How::Abort),
             Err(_) => {
@@ -220,23 +220,23 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         }
     }
 
-    fn hears(&self) -> Option<Hears> {
-        let seat = self.core.seats.get(self.conn.seat()?)?;
-        Some(seat.hears)
+    fn inbound(&self) -> Option<Inbound> {
+        let seat = self.core.tunnels.get(self.conn.seat()?)?;
+        Some(seat.inbound)
     }
 
     /// Says whether the tunnel is given bytes. What has ended stays so.
-    fn set_hears(&mut self, hears: Hears) {
-        let seats = &mut self.core.seats;
-        if let Some(seat) = self.conn.seat().and_then(|seat| seats.get_mut(seat))
-            && seat.hears != Hears::Ended
+    fn set_inbound(&mut self, inbound: Inbound) {
+        let tunnels = &mut self.core.tunnels;
+        if let Some(seat) = self.conn.seat().and_then(|seat| tunnels.get_mut(seat))
+            && seat.inbound != Inbound::Ended
         {
-            seat.hears = hears;
+            seat.inbound = inbound;
         }
     }
 
     fn hear_again(&mut self) {
-        self.set_hears(Hears::Yes);
+        self.set_inbound(Inbound::Open);
     }
 }
 
@@ -267,7 +267,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     /// The tunnel has nothing to do: its connection keeps its seat, and gives the rest back.
     pub(super) fn fall_asleep(&mut self, id: ConnId, mut hot: Box<Hot>) {
         let seat = self.tracker.get(id).and_then(Conn::seat);
-        if let Some(seat) = seat.and_then(|seat| self.core.seats.get_mut(seat)) {
+        if let Some(seat) = seat.and_then(|seat| self.core.tunnels.get_mut(seat)) {
             seat.bytes_in += hot.bytes_in;
             seat.bytes_out += hot.bytes_out;
         }
@@ -293,7 +293,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     pub(super) fn mind_tunnels(&mut self, now: Tick) -> Option<Tick> {
         let mut left = CALLS;
         while left > 0
-            && let Some(id) = self.core.seats.due(now)
+            && let Some(id) = self.core.tunnels.take_due(now)
         {
             left -= 1;
             self.call_tunnel(id, Call::Time, now);
@@ -303,14 +303,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             _ => None,
         };
         let dismissed = self.dismiss(now);
-        let moments = [self.core.seats.next_due(), goodbye, dismissed];
+        let moments = [self.core.tunnels.next_due(), goodbye, dismissed];
         moments.into_iter().flatten().reduce(Tick::min)
     }
 
     /// Tells those who are to be told by now, and says when the next is.
     fn say_goodbye(&mut self, closing: Tick, most: u32, now: Tick) -> Option<Tick> {
         let spread = self.core.config.drain.0.close_spread;
-        let total = match self.core.seats.at_drain {
+        let total = match self.core.tunnels.at_drain {
             Some(total) => total,
             None => {
                 let tunnels: Vec<_> = [Phase::Tunnel, Phase::Reply]
@@ -319,28 +319,28 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                     .filter_map(|(id, _, conn)| conn.is(Flag::Tunnel).then_some(id))
                     .collect();
                 let total = tunnels.len() as u32; // fewer than there are connections
-                self.core.seats.untold = tunnels.into();
-                self.core.seats.at_drain = Some(total);
+                self.core.tunnels.to_notify = tunnels.into();
+                self.core.tunnels.at_drain = Some(total);
                 total
             }
         };
         let next = |untold: usize| closing.after(drain::spread_share(spread, total, untold as u32));
         for _ in 0..most {
-            let untold = self.core.seats.untold.len();
+            let untold = self.core.tunnels.to_notify.len();
             if untold == 0 || !now.reached(next(untold)) {
                 break;
             }
-            if let Some(id) = self.core.seats.untold.pop_front() {
+            if let Some(id) = self.core.tunnels.to_notify.pop_front() {
                 self.call_tunnel(id, Call::Drain, now);
             }
         }
-        let untold = self.core.seats.untold.len();
+        let untold = self.core.tunnels.to_notify.len();
         (untold > 0).then(|| next(untold))
     }
 
     /// Ends those who were told long ago, and says when the next is to be ended.
     fn dismiss(&mut self, now: Tick) -> Option<Tick> {
-        while let Some((until, id)) = self.core.seats.told.front().copied() {
+        while let Some((until, id)) = self.core.tunnels.notified.front().copied() {
             let here = self
                 .tracker
                 .get(id)
@@ -348,7 +348,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             if here && !now.reached(until) {
                 return Some(until);
             }
-            self.core.seats.told.pop_front();
+            self.core.tunnels.notified.pop_front();
             if !here {
                 continue;
             }

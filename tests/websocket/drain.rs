@@ -7,8 +7,8 @@ use ebbtide::websocket::{Message, SendError, WebSocket, code};
 
 use super::frames::{Frame, LAST, MORE, TEXT, close, frame, text};
 use super::room::{HANDSHAKE, Room};
-use super::sim_support::wire::pattern;
-use super::sim_support::{EVERYTHING, SIGTERM, ms, reluctant};
+use ebbtide_lab::wire::pattern;
+use ebbtide_lab::{EVERYTHING, SIGTERM, ms, reluctant};
 
 #[test]
 fn r28_an_idle_one_is_told_1001_in_the_turn_of_the_signal_and_ends_with_the_peers_close() {

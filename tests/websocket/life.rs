@@ -8,8 +8,8 @@ use ebbtide::{Limits, Timeouts};
 
 use super::frames::{BINARY, CLOSE, Frame, LAST, MORE, PING, PONG, TEXT, close, frame, text};
 use super::room::{HANDSHAKE, Room};
-use super::sim_support::wire::pattern;
-use super::sim_support::{EVERYTHING, ms, reluctant};
+use ebbtide_lab::wire::pattern;
+use ebbtide_lab::{EVERYTHING, ms, reluctant};
 
 #[test]
 fn messages_come_back_and_the_peers_close_is_answered() {

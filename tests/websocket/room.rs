@@ -8,7 +8,7 @@ use ebbtide::websocket::{Event, Outbox, Sender, WebSocket};
 use ebbtide::{Handler, Reply, Request, Response};
 
 use super::frames::{Frame, frames};
-use super::sim_support::Lab;
+use ebbtide_lab::Lab;
 
 /// What the application was told, and what it is to do.
 #[derive(Clone, Default)]

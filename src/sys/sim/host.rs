@@ -288,7 +288,7 @@ impl Sim {
         if self.rows.is_empty() {
             return;
         }
-        let drawn = self.dice.below(self.rows.len() as u64) as usize;
+        let drawn = self.dice.below(self.rows.len() as u32) as usize;
         let row = &self.rows[drawn];
         if row.ours == Ours::Registered && !row.queued {
             let who = Who::Conn(row.id);
@@ -304,7 +304,7 @@ impl Sim {
         if self.setup.faults.one_byte {
             n.min(1)
         } else if n > least && self.dice.sometimes(chance) {
-            least + self.dice.below(n - least)
+            least + u64::from(self.dice.below((n - least) as u32))
         } else {
             n
         }

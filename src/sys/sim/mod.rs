@@ -71,11 +71,10 @@ mod peers;
 mod row;
 
 pub use bytes::Bytes;
-pub use faults::{Faults, ResetAt};
+pub use faults::{Dice, Faults, ResetAt};
 pub use row::{Manner, Pace, PeerId};
 
 use digest::Digest;
-use faults::Dice;
 use row::{Ours, Row, Theirs};
 
 /// The size of an argument to [`Sim::take`] that takes everything, our FIN included.
