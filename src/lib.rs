@@ -33,24 +33,25 @@
 //!
 //! # Features
 //!
-//! * `cli` (default): the command, `ebbtide serve`, `ebbtide ctl` and `ebbtide probe`.
+//! None is on by default.
+//!
 //! * `json`: `Outcome::to_json`, and `serde::Serialize` for [`Report`] and [`Status`].
-//! * `tls` (default): TLS 1.2 and 1.3 by `Server::tls`, with the cryptography of ring, which needs a
+//! * `tls`: TLS 1.2 and 1.3 by `Server::tls`, with the cryptography of ring, which needs a
 //!   C compiler and no cmake.
 //! * `rustls`: the same, with a provider of cryptography of your own: one that the process has
 //!   installed, or that of the `rustls::ServerConfig` you give.
-//! * `websocket` (default): `websocket::WebSocket`, on upgraded connections.
+//! * `websocket`: `websocket::WebSocket`, on upgraded connections.
 //! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`](internals::engine) runs.
 //!
-//! A program needs the command as little as its dependencies: `default-features = false`, and what it
-//! uses. Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
-//! signal-hook-mio only. It never exits the process, installs a logger, or starts a thread that
+//! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
+//! signal-hook-mio only. The command, `ebbtide serve`, is a package of its own, `ebbtide-cli`. The
+//! library never exits the process, installs a logger, or starts a thread that
 //! nobody asked for ([`Server::spawn`] and hooks ask for one each), and has no `unsafe`.
 //!
 //! # The map
 //!
 //! ```text
-//! main ──► server ──► engine ──► sys (a trait) ◄── sys::real (mio), sys::sim (a table),
+//!          server ──► engine ──► sys (a trait) ◄── sys::real (mio), sys::sim (a table),
 //!                       │                          sys::tls (rustls, around either)
 //!       ┌───────────────┼───────────────┐
 //!       ▼               ▼               ▼
@@ -104,9 +105,6 @@
 //!   whoever waits without a limit is capped well below their wrap.
 
 mod app;
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
 mod date;
 mod drain;
 mod engine;
@@ -174,3 +172,12 @@ pub use server::{Builder, Running, Server};
 pub use sys::listen::{ListenOptions, Listener};
 #[cfg(feature = "rustls")]
 pub use sys::tls::{Pem, TlsConfig};
+
+/// The Rust blocks of the pages are tests.
+#[cfg(doctest)]
+mod documentation {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/library.md")]
+    mod library {}
+}

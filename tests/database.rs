@@ -3,11 +3,12 @@
 //! This test program is its own child: Cargo promises no path to the program of an example, so the
 //! example is a module here, and a test that is otherwise ignored runs it.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 #[path = "../examples/database.rs"]
 #[expect(dead_code, reason = "its `main`")]
 mod example;
+#[path = "../cli/tests/support/mod.rs"]
 mod support;
 
 use std::collections::HashMap;

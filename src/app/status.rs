@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::app::guard::held_by;
 use crate::app::report::Report;
 use crate::tracker::{Counts, Phase};
 
@@ -21,7 +22,7 @@ pub struct StatusQuery {
 }
 
 /// Where a server stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
@@ -40,6 +41,15 @@ pub struct Status {
     pub report: Report,
     /// The connections that were asked for.
     pub connections: Vec<Connection>,
+}
+
+impl Status {
+    /// Returns what the guards are held for, for a line that people read: `; held by "flush" (2
+    /// times)`; each name once, and not too many of them. Empty if none is held.
+    #[must_use]
+    pub fn held_by(&self) -> String {
+        held_by(&self.guards)
+    }
 }
 
 /// How far a drain is.

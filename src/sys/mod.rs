@@ -8,17 +8,19 @@
 //! Knows connections by their [`ConnId`] and nothing of HTTP.
 
 mod delivered;
+mod errno;
 pub mod listen;
 pub mod real;
+mod retry;
 pub mod signals;
 #[cfg(feature = "rustls")]
 pub mod tls;
 mod unix;
 
-use std::io;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
+pub(crate) use self::retry::retry;
 use crate::peer::Peer;
 use crate::tick::Tick;
 use crate::tracker::ConnId;

@@ -1,5 +1,7 @@
 //! A raw client's frames, and a strict reader of a server's.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::fmt;
 
 /// The bits of a frame's first byte.
@@ -16,6 +18,15 @@ pub(crate) const PONG: u8 = 10;
 
 /// The masking key: any four bytes will do.
 const KEY: [u8; 4] = [0x12, 0xfe, 0x00, 0x9c];
+
+/// A good handshake, the example of RFC 6455 §1.2.
+pub(crate) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\n\
+    Host: server.example.com\r\n\
+    Upgrade: websocket\r\n\
+    Connection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n\
+    \r\n";
 
 /// A frame of a client.
 pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {

@@ -7,6 +7,7 @@ use ebbtide::internals::sys::sim::{Manner, PeerId, Setup};
 use ebbtide::websocket::{Event, Outbox, Sender, WebSocket};
 use ebbtide::{Handler, Reply, Request, Response};
 
+pub(crate) use super::frames::HANDSHAKE;
 use super::frames::{Frame, frames};
 use ebbtide_lab::Lab;
 
@@ -164,12 +165,3 @@ impl Room {
         self.frames(peer).pop().expect("a frame")
     }
 }
-
-/// A good handshake, the example of RFC 6455 §1.2.
-pub(crate) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\n\
-    Host: server.example.com\r\n\
-    Upgrade: websocket\r\n\
-    Connection: Upgrade\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-    Sec-WebSocket-Version: 13\r\n\
-    \r\n";

@@ -2,8 +2,7 @@
 //!
 //! Knows nothing of the script but when its next entry is.
 
-use std::io;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +11,7 @@ use super::faults::HELD_UP;
 use super::row::{Heard, Told};
 use super::{Door, Ours, PeerId, Row, Sim, Source, Theirs, UNIX_START};
 use crate::peer::Peer;
+use crate::sys::errno::EMFILE;
 use crate::sys::{AcceptError, Ready, Sys, Who};
 use crate::tick::Tick;
 use crate::tracker::ConnId;
@@ -348,6 +348,3 @@ fn address(peer: PeerId) -> Peer {
     let ip = Ipv4Addr::new(10, a, b, c);
     SocketAddr::from((ip, 40_000 + u16::from(high))).into()
 }
-
-/// "Too many open files", on every Unix.
-const EMFILE: i32 = 24;

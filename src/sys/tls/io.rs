@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::num::NonZeroU64;
 
 use super::session::Session;
-use crate::sys::Sys;
+use crate::sys::{Sys, retry};
 use crate::tracker::ConnId;
 
 /// A connection.
@@ -87,18 +87,11 @@ pub(super) fn flush<S: Sys>(sys: &mut S, io: &mut S::Io, session: &mut Session) 
 /// Writes until everything is written or the socket says that it is full; returns how much was.
 pub(super) fn send<S: Sys>(sys: &mut S, io: &mut S::Io, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
-    let mut interrupted = 0;
     while sent < bytes.len() {
-        match sys.write(io, &[IoSlice::new(&bytes[sent..])]) {
+        match retry(|| sys.write(io, &[IoSlice::new(&bytes[sent..])])) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                sent += n;
-                interrupted = 0;
-            }
+            Ok(n) => sent += n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted && interrupted < RETRIES => {
-                interrupted += 1;
-            }
             // What was taken is gone: the error comes again, by itself.
             Err(_) if sent > 0 => break,
             Err(error) => return Err(error),
@@ -126,6 +119,3 @@ impl<I: fmt::Debug> fmt::Debug for Io<I> {
             .finish_non_exhaustive()
     }
 }
-
-/// How often in a row a read or a write may be interrupted.
-pub(super) const RETRIES: u32 = 16;

@@ -30,10 +30,10 @@ pub use io::Io;
 pub use pem::Pem;
 
 use self::handshakes::Handshakes;
-use self::io::{Over, RETRIES, State, flush, is_passing, send};
+use self::io::{Over, State, flush, is_passing, send};
 use self::session::{MAX_PARTIAL, Session};
 use crate::peer::Peer;
-use crate::sys::{AcceptError, Midway, Ready, Sys, Who};
+use crate::sys::{AcceptError, Midway, Ready, Sys, Who, retry};
 use crate::tick::Tick;
 use crate::tracker::ConnId;
 
@@ -131,15 +131,7 @@ impl<S: Sys> Tls<S> {
 
     /// Reads the socket. An interruption does not count as a read: this may be one of many.
     fn read_inner(&mut self, io: &mut S::Io, into: Range<usize>) -> Result<usize> {
-        let mut interrupted = 0;
-        loop {
-            match self.inner.read(io, &mut self.cipher[into.clone()]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted && interrupted < RETRIES => {
-                    interrupted += 1;
-                }
-                read => return read,
-            }
-        }
+        retry(|| self.inner.read(io, &mut self.cipher[into.clone()]))
     }
 
     /// The bytes of the slices as records, behind what the session has to send by itself. Returns

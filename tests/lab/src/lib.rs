@@ -38,6 +38,7 @@ pub struct Lab<H = App, S: Sys = Sim> {
     pub patience: u64,
 }
 
+#[allow(clippy::new_without_default, reason = "only tests make one")]
 impl Lab {
     /// The default world, configuration and application.
     pub fn new() -> Self {
