@@ -1,5 +1,5 @@
-//! The one deadline, with each thing that a drain waits for hung in turn: R17; and what a
-//! connection that would live for ever is told: R28.
+//! The one deadline, with each thing that a drain waits for hung in turn: r17; and what a
+//! connection that would live for ever is told: r28.
 //!
 //! Embedded, since the hooks and guards are the application's. How long after the deadline `run`
 //! returns is printed: `cargo test --test overshoot -- --nocapture`. Of some tries the best is held

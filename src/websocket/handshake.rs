@@ -1,22 +1,26 @@
-//! The opening handshake: a request for a WebSocket, or why it is none (RFC 6455 §4.2).
+//! The opening handshake: accepts a request for a WebSocket, or refuses it (RFC 6455 §4.2).
 //!
 //! Knows no frames.
 
 use sha1_smol::Sha1;
 
-use super::Settings;
+use super::settings::Settings;
 use crate::app::{Request, Response, Tunnel, Upgrade};
 
-/// A handshake that is good.
+/// A request that may become a WebSocket.
 pub(super) struct Handshake {
     upgrade: Upgrade,
     accept: String,
-    /// Which of the settings' subprotocols was agreed on.
+    /// The agreed subprotocol: an index into the settings'.
     pub(super) protocol: Option<usize>,
 }
 
 impl Handshake {
-    /// Checks a request; the error is the answer that refuses it.
+    /// Checks a request.
+    ///
+    /// # Errors
+    ///
+    /// The response that refuses the request.
     pub(super) fn check(request: &Request<'_>, settings: &Settings) -> Result<Self, Box<Response>> {
         let refuse = |status, why: &'static str| Err(Box::new(Response::text(status, why)));
         if request.method() != "GET" {
@@ -32,7 +36,7 @@ impl Handshake {
         let Some(key) = only(request, "sec-websocket-key").filter(|key| is_key(key)) else {
             return refuse(400, "Sec-WebSocket-Key is not 16 bytes in base64\n");
         };
-        if !may(request, settings) {
+        if !may_connect(request, settings) {
             return refuse(403, "not from this origin\n");
         }
         if request.draining() {
@@ -46,8 +50,8 @@ impl Handshake {
         })
     }
 
-    /// The 101.
-    pub(super) fn answer(self, tunnel: impl Tunnel + 'static, settings: &Settings) -> Response {
+    /// Returns the 101, behind which the tunnel serves the connection.
+    pub(super) fn respond(self, tunnel: impl Tunnel + 'static, settings: &Settings) -> Response {
         let protocol = self
             .protocol
             .and_then(|index| settings.protocols.get(index));
@@ -60,7 +64,7 @@ impl Handshake {
     }
 }
 
-/// The value of a field that is there once.
+/// Returns the value of a field that the request has exactly once.
 fn only<'r>(request: &Request<'r>, name: &str) -> Option<&'r [u8]> {
     let mut values = request.head.fields_named(name);
     values.next().filter(|_| values.next().is_none())
@@ -97,27 +101,24 @@ fn base64(hash: [u8; 20]) -> String {
     text
 }
 
-/// Whether the page that asks may connect; what is no browser names none.
-fn may(request: &Request<'_>, settings: &Settings) -> bool {
+/// Returns whether the page that asks may connect. Clients other than browsers name no page.
+fn may_connect(request: &Request<'_>, settings: &Settings) -> bool {
     let Some(origin) = request.field("origin") else {
         return true;
     };
     let Ok(origin) = str::from_utf8(origin) else {
         return false;
     };
-    match &settings.origin {
-        Some(may) => may(origin),
-        None => {
-            let host = origin.split_once("://").map(|(_, host)| host);
-            host.is_some_and(|host| {
-                let asked = request.head.authority();
-                asked.is_some_and(|asked| asked.eq_ignore_ascii_case(host))
-            })
-        }
+    if let Some(may_connect) = &settings.origin {
+        return may_connect(origin);
     }
+    let host = origin.split_once("://").map(|(_, host)| host);
+    let asked = request.head.authority();
+    let is_same = |(host, asked): (&str, &str)| asked.eq_ignore_ascii_case(host);
+    host.zip(asked).is_some_and(is_same)
 }
 
-/// The first subprotocol of the client's that the server has.
+/// Returns the first of the client's subprotocols that the server speaks.
 fn choose(request: &Request<'_>, settings: &Settings) -> Option<usize> {
     let values = request.head.fields_named("sec-websocket-protocol");
     let mut names = values.flat_map(|value| value.split(|byte| *byte == b','));
@@ -127,15 +128,15 @@ fn choose(request: &Request<'_>, settings: &Settings) -> Option<usize> {
     })
 }
 
-/// The name that is upgraded to.
+/// The name in `Upgrade`.
 const PROTOCOL: &str = "websocket";
 
-/// The version of the protocol that RFC 6455 is.
+/// The version that RFC 6455 defines.
 const VERSION: &[u8] = b"13";
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// What is hashed with the key (RFC 6455 §1.3).
+/// The text that is hashed behind the key (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]

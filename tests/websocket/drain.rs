@@ -29,7 +29,7 @@ fn r28_an_idle_one_is_told_1001_in_the_turn_of_the_signal_and_ends_with_the_peer
 
 #[test]
 fn a_peer_that_ignores_the_close_gets_a_fin_and_nothing_is_cut() {
-    let mut room = Room::serving(WebSocket::new().closing(ms(2_000)));
+    let mut room = Room::serving(WebSocket::new().close_timeout(ms(2_000)));
     let peer = room.open();
     room.lab.signal();
     for at in (100..2_000).step_by(100) {
@@ -69,7 +69,7 @@ fn a_message_that_is_half_way_is_answered_first() {
 
 #[test]
 fn a_message_that_stays_half_way_is_given_up() {
-    let mut room = Room::serving(WebSocket::new().closing(ms(2_000)));
+    let mut room = Room::serving(WebSocket::new().close_timeout(ms(2_000)));
     let peer = room.open();
     room.lab.send(peer, frame(MORE | TEXT, "never to be"));
     room.lab.signal();
@@ -155,7 +155,7 @@ fn a_reader_that_takes_nothing_is_reset_at_the_farewell_and_counts_as_cut() {
 
 #[test]
 fn one_that_was_closing_anyway_is_waited_for() {
-    let mut room = Room::serving(WebSocket::new().closing(ms(2_000)));
+    let mut room = Room::serving(WebSocket::new().close_timeout(ms(2_000)));
     let peer = room.open();
     room.lab.send(peer, text("close"));
     room.lab.until(1_500);

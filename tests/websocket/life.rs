@@ -43,7 +43,11 @@ fn messages_right_behind_the_handshake_are_taken() {
 
 #[test]
 fn a_silent_peer_is_sent_a_ping_and_one_that_answers_stays() {
-    let mut room = Room::serving(WebSocket::new().ping(ms(20_000)).patience(ms(5_000)));
+    let mut room = Room::serving(
+        WebSocket::new()
+            .ping_interval(ms(20_000))
+            .pong_timeout(ms(5_000)),
+    );
     let peer = room.open();
     for round in 1..=50 {
         room.lab.until(round * 25_000 - 5_000);
@@ -63,7 +67,7 @@ fn a_silent_peer_is_sent_a_ping_and_one_that_answers_stays() {
 
 #[test]
 fn a_peer_that_talks_is_not_asked() {
-    let mut room = Room::serving(WebSocket::new().ping(ms(20_000)));
+    let mut room = Room::serving(WebSocket::new().ping_interval(ms(20_000)));
     let peer = room.open();
     for at in (15_000..600_000).step_by(15_000) {
         room.lab.until(at);
@@ -74,7 +78,11 @@ fn a_peer_that_talks_is_not_asked() {
 
 #[test]
 fn a_peer_that_does_not_answer_is_ended() {
-    let mut room = Room::serving(WebSocket::new().ping(ms(20_000)).patience(ms(5_000)));
+    let mut room = Room::serving(
+        WebSocket::new()
+            .ping_interval(ms(20_000))
+            .pong_timeout(ms(5_000)),
+    );
     let peer = room.open();
     room.lab.until(24_999);
     assert_eq!(room.last(peer), Frame::new(PING, []));
@@ -105,7 +113,7 @@ fn a_peer_that_leaves_without_a_close_is_noticed() {
 
 #[test]
 fn the_application_closes_and_waits_for_the_peers() {
-    let mut room = Room::serving(WebSocket::new().closing(ms(2_000)));
+    let mut room = Room::serving(WebSocket::new().close_timeout(ms(2_000)));
     let (polite, silent) = (room.open(), room.open());
     for peer in [polite, silent] {
         room.lab.send(

@@ -20,7 +20,7 @@ fn first_answer(reused: bool) -> String {
 }
 
 #[test]
-fn r5_r6_half_a_head_may_be_completed() {
+fn r05_r06_half_a_head_may_be_completed() {
     for reused in [false, true] {
         let mut lab = Lab::new();
         let peer = half_a_head(&mut lab, reused);
@@ -37,7 +37,7 @@ fn r5_r6_half_a_head_may_be_completed() {
 }
 
 #[test]
-fn r5_r6_half_a_head_that_is_never_completed_gets_408_at_the_drains_limit() {
+fn r05_r06_half_a_head_that_is_never_completed_gets_408_at_the_drains_limit() {
     for reused in [false, true] {
         let mut lab = Lab::new();
         let peer = half_a_head(&mut lab, reused);
@@ -84,7 +84,7 @@ fn a_head_that_begins_in_the_drain_has_the_drains_limit_from_its_first_byte() {
 }
 
 #[test]
-fn r8_of_a_pipeline_what_has_begun_is_answered_and_the_rest_never_run() {
+fn r08_of_a_pipeline_what_has_begun_is_answered_and_the_rest_never_run() {
     let mut lab = Lab::new();
     let all = get("/later/1") + &get("/say/2") + &get("/say/3");
     let peer = lab.ask(all);
@@ -99,7 +99,7 @@ fn r8_of_a_pipeline_what_has_begun_is_answered_and_the_rest_never_run() {
 }
 
 #[test]
-fn r8_close_is_said_on_the_last_answer_only() {
+fn r08_close_is_said_on_the_last_answer_only() {
     let mut lab = Lab::new();
     let all = get("/say/1") + &get("/later/2") + &get("/say/3");
     let peer = lab.ask(all);
@@ -115,7 +115,7 @@ fn r8_close_is_said_on_the_last_answer_only() {
 }
 
 #[test]
-fn r8_a_pipeline_that_comes_in_the_drain_has_one_answer() {
+fn r08_a_pipeline_that_comes_in_the_drain_has_one_answer() {
     let mut lab = Lab::new();
     let peer = half_a_head(&mut lab, false);
     lab.until(100);

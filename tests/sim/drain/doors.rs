@@ -21,7 +21,7 @@ const fn last_call(filter: bool) -> u32 {
 }
 
 #[test]
-fn r3_whoever_is_in_the_backlog_with_a_request_is_answered() {
+fn r03_a_peer_in_the_backlog_with_a_request_is_answered() {
     for filter in [true, false] {
         // More than one turn accepts.
         for count in [50, 600] {
@@ -44,7 +44,7 @@ fn r3_whoever_is_in_the_backlog_with_a_request_is_answered() {
 }
 
 #[test]
-fn r3_whoever_is_in_the_backlog_and_silent_gets_an_end() {
+fn r03_a_peer_in_the_backlog_and_silent_gets_an_end() {
     for filter in [true, false] {
         let mut lab = filtered(filter);
         lab.until(1_000);

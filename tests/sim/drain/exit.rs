@@ -171,7 +171,7 @@ fn a_peer_that_only_owes_the_acknowledgement_of_a_fin_does_not_hold_the_drain() 
 }
 
 #[test]
-fn r5_lingering_idles_do_not_delay_the_end_beyond_their_bound() {
+fn r05_lingering_idles_do_not_delay_the_end_beyond_their_bound() {
     for linger in [20, 250, 900] {
         let mut lab = Lab::draining_by(Drain::new().linger(ms(linger)));
         let peer = lab.connect_as(silent());

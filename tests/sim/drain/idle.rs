@@ -16,7 +16,7 @@ const HESITANT: Manner = Manner {
 };
 
 #[test]
-fn r1_a_request_that_waits_unread_with_the_signal_is_answered() {
+fn r01_a_request_that_waits_unread_with_the_signal_is_answered() {
     let mut lab = Lab::new();
     let peer = lab.idle();
     lab.until(1_000);
@@ -30,7 +30,7 @@ fn r1_a_request_that_waits_unread_with_the_signal_is_answered() {
 }
 
 #[test]
-fn r1_a_request_that_no_event_has_told_of_is_found_by_the_last_look() {
+fn r01_a_request_that_no_event_has_told_of_is_found_by_the_last_look() {
     let setup = Setup {
         batch: 1,
         ..Setup::default()
@@ -74,7 +74,7 @@ fn r25_sockets_come_before_the_signal_of_the_same_batch() {
 }
 
 #[test]
-fn r2_a_request_that_crosses_the_fin_of_a_long_idle_connection() {
+fn r02_a_request_that_crosses_the_fin_of_a_long_idle_connection() {
     for d in 0..=40 {
         let mut lab = Lab::new();
         let peer = lab.connect_as(HESITANT);
@@ -100,7 +100,7 @@ fn r2_a_request_that_crosses_the_fin_of_a_long_idle_connection() {
 }
 
 #[test]
-fn r2_a_request_within_the_grace_of_one_that_was_answered_a_moment_ago() {
+fn r02_a_request_within_the_grace_of_one_that_was_answered_a_moment_ago() {
     for d in 1..=40 {
         let mut lab = Lab::new();
         // The grace of 25 ms is waited out in full: moments are cut to the millisecond.
@@ -126,7 +126,7 @@ fn r2_a_request_within_the_grace_of_one_that_was_answered_a_moment_ago() {
 }
 
 #[test]
-fn r2_the_grace_counts_from_the_answer_also_in_a_turn_that_was_held_up() {
+fn r02_the_grace_counts_from_the_answer_also_in_a_turn_that_was_held_up() {
     let faults = Faults {
         held_up: 1,
         ..Faults::default()
@@ -150,7 +150,7 @@ fn r2_the_grace_counts_from_the_answer_also_in_a_turn_that_was_held_up() {
 }
 
 #[test]
-fn r4_a_connection_that_has_sent_nothing_leaves_at_once() {
+fn r04_a_connection_that_has_sent_nothing_leaves_at_once() {
     let mut lab = Lab::new();
     let peer = lab.connect();
     lab.until(500);
@@ -162,7 +162,7 @@ fn r4_a_connection_that_has_sent_nothing_leaves_at_once() {
 }
 
 #[test]
-fn r4_one_that_has_just_connected_may_send_what_it_connected_for() {
+fn r04_one_that_has_just_connected_may_send_what_it_connected_for() {
     let mut lab = Lab::new();
     lab.until(490);
     let (prompt, silent) = (lab.connect(), lab.connect());

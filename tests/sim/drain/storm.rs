@@ -31,7 +31,7 @@ fn whole(lab: &mut Lab, peer: PeerId) -> Vec<Answer> {
 }
 
 #[test]
-fn r7_every_handler_that_ran_was_heard() {
+fn r07_every_handler_that_ran_was_heard() {
     for seed in 0..20 {
         let mut dice = Dice::new(seed);
         let mut lab = lab(&mut dice);
@@ -80,7 +80,7 @@ fn r7_every_handler_that_ran_was_heard() {
 }
 
 #[test]
-fn r19_whoever_gets_in_is_answered() {
+fn r19_each_that_gets_in_is_answered() {
     for seed in 0..40 {
         let mut dice = Dice::new(seed);
         let mut lab = lab(&mut dice);

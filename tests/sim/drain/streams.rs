@@ -11,7 +11,7 @@ use ebbtide_lab::wire::{
 use ebbtide_lab::{EVERYTHING, Lab, SIGTERM, ms, reluctant};
 
 #[test]
-fn r9_a_stream_goes_on_and_its_connection_ends_with_it() {
+fn r09_a_stream_goes_on_and_its_connection_ends_with_it() {
     let mut lab = Lab::new();
     let feed = lab.app().feed("/feed/x");
     feed.push("one ");
@@ -31,7 +31,7 @@ fn r9_a_stream_goes_on_and_its_connection_ends_with_it() {
 }
 
 #[test]
-fn r9_a_request_right_behind_a_stream_that_did_not_say_close_is_answered() {
+fn r09_a_request_right_behind_a_stream_that_did_not_say_close_is_answered() {
     for after in 0..=PARTING_GRACE {
         let mut lab = Lab::new();
         let feed = lab.app().feed("/feed/x");
@@ -64,7 +64,7 @@ fn a_stream_that_ends_in_the_drain_has_a_grace_that_someone_chose() {
 }
 
 #[test]
-fn r9_a_request_behind_a_stream_that_was_read_before_is_answered_or_gets_a_clean_end() {
+fn r09_a_request_behind_a_stream_that_was_read_before_is_answered_or_gets_a_clean_end() {
     let mut lab = Lab::new();
     let feed = lab.app().feed("/feed/x");
     let peer = lab.ask(get("/feed/x") + GET);

@@ -1,4 +1,4 @@
-//! Connections that were upgraded, when the signal comes: R28 and what follows from it.
+//! Connections that were upgraded, when the signal comes: r28 and what follows from it.
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::PeerId;
