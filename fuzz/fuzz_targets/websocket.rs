@@ -22,7 +22,7 @@ struct Script {
 
 #[derive(Arbitrary, Debug)]
 enum Step {
-    /// A frame as a client should send it, but for its first byte.
+    /// A frame as a client should send it, with this first byte.
     Frame(u8, Vec<u8>),
     /// A long message, in one frame.
     Long(u16),

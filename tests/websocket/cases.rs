@@ -1,8 +1,8 @@
 //! The rules of RFC 6455 case by case, in the order of the Autobahn test suite's chapters (1 to 7):
-//! what a raw client sends, and every frame that it must get.
+//! what a raw client sends, and every frame that the client must get.
 //!
-//! Each case runs whole, cut at every offset, and byte by byte. The suite itself needs Python 2; how
-//! to run it says `tests/websocket/autobahn`.
+//! Each case runs whole, cut at every offset, and byte by byte. The suite itself needs Python 2, and
+//! runs with `cli/tests/websocket/autobahn`.
 
 use super::frames::{
     BINARY, CLOSE, CONTINUE, Frame, LAST, MORE, PING, PONG, TEXT, close, closing, frame, text,
@@ -12,20 +12,22 @@ use super::room::Room;
 /// How the server ends a case.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// It does not: the client closes with 1000 and is answered so.
+    /// The server does not end: the client closes with 1000, and gets 1000 back.
     Open,
-    /// It fails the connection with this code, after the frames.
+    /// The server fails the connection with this code, after the frames.
     Fails(u16),
-    /// It answers the client's Close with its code, or with none.
+    /// The server answers the client's Close with this code, or with none.
     Answers(Option<u16>),
 }
 use End::{Answers, Fails, Open};
 
-/// What a client sends, what it gets, and how it ends.
+/// The bytes of a client, the frames that the client gets, and the end.
 type Case = (Vec<u8>, Vec<Frame>, End);
 
-/// Longer cases are cut at every offset of their beginning, and at so many behind it.
+/// The longest case, in bytes, that is cut at every offset. A longer one is cut at each of its first
+/// [`BEGINNING`], and at [`SOME`] behind them.
 const EVERY_OFFSET: usize = 300;
+const BEGINNING: usize = 20;
 const SOME: usize = 10;
 
 #[track_caller]
@@ -34,7 +36,7 @@ fn check(name: &str, case: &Case) {
     let every = if bytes.len() <= EVERY_OFFSET {
         bytes.len()
     } else {
-        20
+        BEGINNING
     };
     let some = (every..=bytes.len()).step_by(bytes.len() / SOME + 1);
     for cut in (0..every).chain(some) {
@@ -61,7 +63,7 @@ fn run(name: &str, pieces: &[&[u8]], expected: &[Frame], end: End) {
         }
     }
     if let Open = end {
-        assert!(room.lab.seen(peer).open(), "{name}: it is ended");
+        assert!(room.lab.seen(peer).open(), "{name}: the server ended");
         assert_eq!(room.frames(peer), expected, "{name}");
         room.lab.send(peer, close(1000, ""));
     }
@@ -150,7 +152,7 @@ fn reserved_bits_end_the_connection_behind_what_came_before() {
     }
 }
 
-/// 4: opcodes that mean nothing.
+/// 4: reserved opcodes.
 #[test]
 fn reserved_opcodes_end_the_connection() {
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
@@ -179,7 +181,7 @@ fn fragments_are_one_message_and_control_frames_may_stand_between() {
     check_all(
         "5",
         [
-            // Control frames are never fragmented.
+            // A fragmented control frame.
             (
                 [frame(MORE | PING, "a"), last("b")].concat(),
                 vec![],
@@ -230,7 +232,7 @@ fn fragments_are_one_message_and_control_frames_may_stand_between() {
                 vec![pong(), pong(), Frame::text("f1f2f3")],
                 Open,
             ),
-            // A Close between fragments ends it.
+            // A Close between fragments.
             (
                 [first("a"), close(1000, "")].concat(),
                 vec![],
@@ -301,7 +303,7 @@ fn text_that_is_bad_ends_with_1007_as_soon_as_it_is_known() {
     ];
     for bad in BAD {
         let whole = (frame(LAST | TEXT, bad), vec![], Fails(1007));
-        // The rest of the message never comes, and need not.
+        // The rest of the message never arrives, and is not needed.
         let begun = (frame(MORE | TEXT, bad), vec![], Fails(1007));
         let binary = (
             frame(LAST | BINARY, bad),
@@ -310,7 +312,7 @@ fn text_that_is_bad_ends_with_1007_as_soon_as_it_is_known() {
         );
         check_all("6", [whole, begun, binary]);
     }
-    // Characters that are cut off.
+    // Incomplete characters.
     for bad in [&b"\xc3"[..], b"\xe2\x82", b"\xf0\x9f\x98"] {
         let fragments = [frame(MORE | TEXT, bad), frame(LAST | CONTINUE, "")].concat();
         let cases = [
@@ -331,12 +333,12 @@ fn a_close_is_answered_and_ends_it() {
         "7",
         [
             (behind(vec![]), echo(), Answers(Some(1000))),
-            // Whatever comes behind a Close is not looked at.
+            // The server ignores all bytes behind a Close.
             (behind(close(1000, "")), echo(), Answers(Some(1000))),
             (behind(frame(LAST | PING, "p")), echo(), Answers(Some(1000))),
             (behind(text("late")), echo(), Answers(Some(1000))),
             (behind(vec![0xff; 20]), echo(), Answers(Some(1000))),
-            // What a Close may carry.
+            // Payloads of a Close.
             (frame(LAST | CLOSE, ""), vec![], Answers(None)),
             (frame(LAST | CLOSE, "a"), vec![], Fails(1002)),
             (close(1000, "Hello World!"), vec![], Answers(Some(1000))),
@@ -363,7 +365,7 @@ fn a_close_is_answered_and_ends_it() {
     }
 }
 
-/// RFC 6455 §5.1: a client masks.
+/// RFC 6455 §5.1: a client masks its frames.
 #[test]
 fn a_frame_that_is_not_masked_ends_the_connection() {
     let bare = vec![LAST | TEXT, 1, b'x'];
