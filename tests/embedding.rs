@@ -366,10 +366,6 @@ fn settings_that_cannot_work_are_refused_with_their_reason() {
             "a limit of 0 connections serves nobody",
         ),
         (
-            server().table_signal(10),
-            "the table signal 10 is none that the builder was given",
-        ),
-        (
             late(Response::new(503).source(Never)),
             "a body from a source can be sent once, and not to all late requests",
         ),

@@ -612,13 +612,19 @@ mod tests {
         let heard = serve(
             "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
              --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
-             --idle-grace 2ms --close-spread 3ms --linger 4ms --drain-farewell 16ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
+             --idle-grace 2ms --close-spread 3ms --linger 4ms --tunnel-grace 16ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
              --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --min-progress 15KiB --idle-timeout 8ms \
              --handler-timeout 9ms --admin unix:/a --admin-token-file /b \
              --root /c --symlinks any --dot-files --max-head 1KiB --max-headers 11 --max-body 12 \
              --max-connections 13 --log-connections 14s --report json",
         );
         assert_eq!(heard, expected);
+    }
+
+    #[test]
+    fn a_flag_is_known_by_its_earlier_name() {
+        let limit = |line| serve(line).farewell.limit;
+        assert_eq!(limit("--drain-farewell 5s"), limit("--tunnel-grace 5s"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `--drain-farewell`: how long an upgraded connection has to say goodbye.
+//! `--tunnel-grace`: how long an upgraded connection has to say goodbye.
 //!
 //! Knows no protocol that one upgrades to.
 
@@ -13,7 +13,8 @@ pub(crate) struct Farewell {
     /// For an upgraded connection (a WebSocket) to end once it was told of the drain; one that has
     /// not is ended and counts as cut. A WebSocket waits 3s for its peer's Close by itself
     #[arg(
-        long = "drain-farewell",
+        long = "tunnel-grace",
+        alias = "drain-farewell", // the flag's earlier name
         value_name = "DURATION",
         allow_hyphen_values = true,
         default_value = "10s",

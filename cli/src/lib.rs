@@ -5,6 +5,7 @@
 mod activation;
 mod admin;
 mod args;
+mod connections;
 mod ctl;
 mod demo;
 mod exit;

@@ -145,7 +145,7 @@ const FILTER: &str = "RUST_LOG";
 const DEFAULT: &str = "info";
 
 /// The crates of this program that log.
-const CRATES: [&str; 3] = ["ebbtide", "mio", "rustls"];
+const CRATES: [&str; 4] = ["ebbtide", "ebbtide_cli", "mio", "rustls"];
 
 #[cfg(test)]
 mod tests {

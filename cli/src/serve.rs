@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
-use signal_hook::consts::SIGUSR1;
 
 use super::admin::{self, Admin};
 use super::args::{DEFAULT_LISTEN, LatePolicy, Report, Serve};
+use super::connections::ConnectionLog;
 use super::demo::Demo;
 use super::exit::Ears;
 use super::files::Files;
@@ -36,6 +36,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     let files = Files::from_flags(&args.files)?;
     let tls = args.tls.load().map_err(at("--tls-cert, --tls-key"))?;
     let mut server = bind(args, inherited).map_err(at("--listen"))?;
+    let connections = ConnectionLog::new(args.log_connections, &args.signals)?;
     if let Some(certificates) = &tls {
         server = server.tls(certificates.config());
     }
@@ -88,9 +89,11 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         if let Some(live) = &live {
             live.running(handle.clone());
         }
-        if let Some(admin) = admin {
-            answering = Some(spawn_deaf(|| admin.start(handle))?);
-        }
+        spawn_deaf(|| {
+            connections.start(handle)?;
+            answering = admin.map(|admin| admin.start(handle)).transpose()?;
+            Ok(())
+        })?;
         Ok(demo)
     })?;
     ears.ending(&outcome);
@@ -122,14 +125,12 @@ fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, ebbtide::Error
         reuse_port: args.reuse_port,
         ..ListenOptions::default()
     };
-    // SIGUSR1 shows what the server is doing, unless it was chosen to stop it.
-    let shows = (!args.signals.contains(&SIGUSR1)).then_some(SIGUSR1);
     let listen = match &args.listen[..] {
         [] if inherited.is_empty() => &[DEFAULT_LISTEN],
         listen => listen,
     };
     let builder = Server::builder()
-        .signals(args.signals.iter().copied().chain(shows))
+        .signals(args.signals.iter().copied())
         .options(options);
     let server = inherited
         .into_iter()
@@ -166,17 +167,11 @@ fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, ebbtide::Error
         }
     };
     let server = server.health(&args.health_path);
-    let mut server = server
+    let server = server
         .limits(limits)
         .timeouts(times)
         .drain(drain)
         .late_requests(late);
-    if let Some(every) = args.log_connections {
-        server = server.log_connections(every);
-    }
-    if let Some(signal) = shows {
-        server = server.table_signal(signal);
-    }
     Ok(if args.dev { server.no_drain() } else { server })
 }
 

@@ -26,7 +26,7 @@ const FLAGS: &[&str] = &[
     "--drain-quiet",
     "--health-path",
     "--drain-head-timeout",
-    "--drain-farewell",
+    "--tunnel-grace",
     "--late-requests",
     "--idle-grace",
     "--close-spread",

@@ -293,10 +293,6 @@ pub struct Config {
     pub hooks: Hooks,
     /// The path of the readiness check that the server answers itself.
     pub health: Option<String>,
-    /// The signal that logs a table of the oldest connections, and is no reason to stop.
-    pub table_signal: Option<i32>,
-    /// How often to log the counts of every phase, in milliseconds.
-    pub log_connections: Option<u32>,
 }
 
 impl Config {

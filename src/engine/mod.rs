@@ -65,7 +65,6 @@ pub struct Engine<S: Sys, H> {
     again: VecDeque<ConnId>,
     accepting: Accepting,
     stage: Stage,
-    started: bool,
     /// When the first reason to stop came.
     stopped_at: Option<Tick>,
     /// Answers that had been broken off before.
@@ -147,7 +146,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             ready: Vec::new(),
             again: VecDeque::new(),
             stage: Stage::Serving,
-            started: false,
             stopped_at: None,
             aborted_before: 0,
             closed_before: 0,
@@ -214,10 +212,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let all = self.core.sys.wait(timeout, &mut ready)?;
         let now = self.core.sys.now();
         self.turned = now;
-        if !self.started {
-            self.started = true;
-            self.start_lines(now);
-        }
         if ready.iter().any(|event| event.who == Who::Signal) {
             self.hear_signals();
         }

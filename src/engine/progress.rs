@@ -16,11 +16,6 @@ pub(super) struct Progress {
 }
 
 impl<S: Sys, H: Handler> Engine<S, H> {
-    /// Starts the regular lines.
-    pub(super) fn start_lines(&mut self, now: Tick) {
-        self.progress.next = self.core.config.log_connections.map(|ms| now.after(ms));
-    }
-
     /// Says that there is a reason to stop, and what it means.
     pub(super) fn log_trigger(&mut self, trigger: &Trigger, now: Tick) {
         let counts = Phases::from(self.tracker.counts());
@@ -57,10 +52,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         let counts = Phases::from(self.tracker.counts());
         self.progress.next = match self.stage {
-            Stage::Serving => {
-                log::info!("connections: {counts}");
-                self.core.config.log_connections.map(|ms| now.after(ms))
-            }
             Stage::Delaying { since } | Stage::Draining { since, .. } => {
                 let left = seconds(time_left(&self.core.config.drain.0, since, now));
                 let waiting = self.waiting();
@@ -68,7 +59,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 // In step with the signal, however late a turn was.
                 Some(now.after(SECOND - now.since(since) % SECOND))
             }
-            Stage::Cutting => None,
+            Stage::Serving | Stage::Cutting => None,
         };
     }
 
@@ -83,20 +74,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
     fn held(&self) -> String {
         held_by(&self.handle().guards().names())
-    }
-
-    /// Logs where the server stands and the oldest connections: what the table signal asks for.
-    pub(super) fn log_table(&self) {
-        let (counts, held) = (Phases::from(self.tracker.counts()), self.held());
-        match self.stage.since() {
-            None => log::info!("connections: {counts}{held}"),
-            Some(since) => {
-                let now = self.core.sys.now();
-                let left = seconds(time_left(&self.core.config.drain.0, since, now));
-                log::info!("draining: {counts}; {left} s left{held}");
-            }
-        }
-        self.log_blockers(LISTED);
     }
 
     /// Says what the deadline found. Those who had nothing to lose are not worth a warning.

@@ -32,12 +32,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     /// Hears the signals of a batch: from now on answers say close.
     pub(super) fn hear_signals(&mut self) {
         self.core.sys.signals(&mut self.signals);
-        let table = self.core.config.table_signal;
-        let before = self.signals.len();
-        self.signals.retain(|number| Some(*number) != table);
-        if self.signals.len() < before {
-            self.log_table();
-        }
         if !self.signals.is_empty() {
             self.announce();
         }

@@ -4,7 +4,9 @@
 //! needed fails the test.
 
 mod contract;
+mod documents;
 mod imports;
+mod pages;
 mod prose;
 mod sizes;
 mod source;
