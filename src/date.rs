@@ -7,10 +7,10 @@ use crate::tick::Tick;
 
 /// The line `Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n`, kept.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Date(Option<Kept>);
+pub(crate) struct Date(Option<Cached>);
 
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct Cached {
     line: [u8; 37],
     since: Tick,
 }
@@ -23,13 +23,13 @@ impl Date {
         if !self.since().is_some_and(|since| Self::is_good(since, now)) {
             self.renew(now, unix_time());
         }
-        self.0.as_ref().map_or(&EPOCH, |kept| &kept.line)
+        self.0.as_ref().map_or(&EPOCH, |cached| &cached.line)
     }
 
     /// The moment of the line that was given out last.
     #[inline]
     pub(crate) fn since(&self) -> Option<Tick> {
-        self.0.as_ref().map(|kept| kept.since)
+        self.0.as_ref().map(|cached| cached.since)
     }
 
     /// Whether the line of one moment is good at another, which is not earlier.
@@ -41,7 +41,7 @@ impl Date {
 
     #[cold]
     fn renew(&mut self, now: Tick, unix_time: u64) {
-        self.0 = Some(Kept {
+        self.0 = Some(Cached {
             line: format(unix_time),
             since: now,
         });

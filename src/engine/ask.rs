@@ -239,7 +239,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             && response.fields.is_empty()
             && !response.close
             && self.core.keep_alive
-            && self.hot.codec.is_plain()
+            && self.hot.codec.is_head_cacheable()
             && self.hot.sink.is_none();
         if usual && let Some(body) = small(&response.body) {
             let like = Like {
@@ -280,7 +280,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             date,
         };
         self.hot.drop_sink();
-        let plain = self.hot.codec.is_plain();
+        let plain = self.hot.codec.is_head_cacheable();
         let begin = self.hot.out.buffer.len();
         let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
         if let Body::Source(..) = response.body {

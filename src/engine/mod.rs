@@ -205,7 +205,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: nothing more can be heard of any connection.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        let before = self.core.sys.look();
+        let before = self.core.sys.update_clock();
         self.count_from_the_end(before);
         let timeout = self.timeout(before);
         let mut ready = mem::take(&mut self.ready);

@@ -329,7 +329,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             many = [EMPTY_HEADER; 16]; // browsers send up to fifteen
             &mut many
         };
-        let received = self.hot.codec.receive_plain(bytes, fields, limits);
+        let received = self.hot.codec.receive_fast(bytes, fields, limits);
         let Some((used, head)) = &received else {
             return None;
         };

@@ -170,7 +170,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 // Where new handshakes cannot be held off, a moment's wait only lets more of them
                 // in. The moment counts from here: this turn may have been a long one.
                 let held_off = self.core.sys.stop_handshakes();
-                self.last_call = Some(self.core.sys.look());
+                self.last_call = Some(self.core.sys.update_clock());
                 !held_off
             }
         };

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, error};
-use mio::event::Event;
 use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::low_level;
@@ -148,7 +147,7 @@ impl Sys for Real {
         self.now
     }
 
-    fn look(&mut self) -> Tick {
+    fn update_clock(&mut self) -> Tick {
         let since = clock().duration_since(self.start);
         self.now = Tick::from_millis(since.as_millis() as u32); // ticks wrap
         self.now
@@ -164,7 +163,7 @@ impl Sys for Real {
     fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<bool> {
         let timeout = timeout.map(|millis| Duration::from_millis(millis.into()));
         let waited = self.poll.poll(&mut self.events, timeout);
-        self.look();
+        self.update_clock();
         let all = match waited {
             Ok(()) => {
                 let before = events.len();
@@ -318,7 +317,7 @@ const SIGNALLED: Ready = Ready {
     gone: false,
 };
 
-fn ready(event: &Event) -> Ready {
+fn ready(event: &mio::event::Event) -> Ready {
     Ready {
         who: who(event.token()),
         readable: event.is_readable(),
@@ -944,12 +943,12 @@ mod tests {
     #[test]
     fn the_clock_moves_only_when_it_is_looked_at() {
         let mut world = World::new();
-        let now = world.real.look();
+        let now = world.real.update_clock();
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(3) {
             assert_eq!(world.real.now(), now);
         }
-        assert!(world.real.look().since(now) >= 2);
-        assert_eq!(world.real.look(), world.real.now());
+        assert!(world.real.update_clock().since(now) >= 2);
+        assert_eq!(world.real.update_clock(), world.real.now());
     }
 }
