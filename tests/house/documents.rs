@@ -103,15 +103,16 @@ fn files_of(folder: &str, name: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the names of the functions of a file, and of the module that it is.
+/// Returns the names of the functions of a file, and of the modules that hold them.
 fn tests_in(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).expect("a readable file");
     let functions = text.split("fn ").skip(1).filter_map(|rest| {
         let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_')?;
         Some(rest[..end].to_owned())
     });
-    let module = file.file_stem().expect("a name").to_string_lossy();
-    functions.chain([module.into_owned()]).collect()
+    let modules = file.iter();
+    let modules = modules.map(|part| part.to_string_lossy().replace(".rs", ""));
+    functions.chain(modules).collect()
 }
 
 #[test]

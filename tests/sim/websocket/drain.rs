@@ -1,8 +1,8 @@
 //! WebSockets at the signal: idle, amid a message, deaf to a Close, slow to read.
 
 use ebbtide::Drain;
-use ebbtide::config::Config;
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::tracker::Phase;
 use ebbtide::websocket::{Message, SendError, WebSocket, code};
 
 use super::frames::{Frame, LAST, MORE, TEXT, close, frame, text};
