@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use std::mem::MaybeUninit;
-//! use ebbtide::h1::{Codec, Event, Framing, Limits};
+//! use ebbtide::internals::h1::{Codec, Event, Framing, Limits};
 //!
 //! let bytes = b"PUT /a?b HTTP/1.1\r\nHost: c\r\nContent-Length: 5\r\n\r\nhello";
 //! let (mut codec, mut at) = (Codec::default(), 0);
@@ -33,7 +33,7 @@
 //!     }
 //! }
 //! assert_eq!(body, b"hello");
-//! # Ok::<(), ebbtide::h1::RequestError>(())
+//! # Ok::<(), ebbtide::internals::h1::RequestError>(())
 //! ```
 //!
 //! `examples/codec.rs` answers as well.

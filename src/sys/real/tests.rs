@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
 
 use super::*;
-use crate::sys::listen::Options;
+use crate::sys::listen::ListenOptions;
 use crate::tracker::{Phase, Tracker};
 
 /// A system that listens on loopback, and the names of its connections.
@@ -26,7 +26,7 @@ impl World {
 
     fn at(ip: &str, signals: Option<Signals>) -> Self {
         let any = format!("{ip}:0").parse().unwrap();
-        let listener = Listener::bind(any, &Options::default()).unwrap();
+        let listener = Listener::bind(any, &ListenOptions::default()).unwrap();
         Self {
             addr: listener.local_addr(),
             real: Real::new(vec![listener], signals).unwrap(),
@@ -223,7 +223,7 @@ fn a_listener_is_told_of_once_until_someone_new_comes() {
 #[test]
 fn several_listeners_are_told_apart() {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let bind = || Listener::bind(any, &Options::default()).unwrap();
+    let bind = || Listener::bind(any, &ListenOptions::default()).unwrap();
     let (first, second) = (bind(), bind());
     let addr = second.local_addr();
     let mut world = World {
@@ -419,7 +419,7 @@ fn beside_an_inherited_socket_our_own_has_its_last_call() {
     let outside = net::TcpListener::bind("127.0.0.1:0").unwrap();
     let inherited = Listener::from_std(outside.try_clone().unwrap()).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
-    let own = Listener::bind(any, &Options::default()).unwrap();
+    let own = Listener::bind(any, &ListenOptions::default()).unwrap();
     let mut real = Real::new(vec![inherited, own], None).unwrap();
     assert!(real.stop_handshakes());
     // Whoever comes to the inherited one still gets in.

@@ -11,11 +11,9 @@
 //! hand, time stands still.
 //!
 //! ```
-//! use ebbtide::config::Config;
-//! use ebbtide::engine::{Engine, Turn};
-//! use ebbtide::later::Inbox;
-//! use ebbtide::sys::Sys;
-//! use ebbtide::sys::sim::{Act, Sim};
+//! use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
+//! use ebbtide::internals::sys::Sys;
+//! use ebbtide::internals::sys::sim::{Act, Sim};
 //! use ebbtide::{Request, Response};
 //!
 //! let mut sim = Sim::default();
