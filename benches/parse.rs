@@ -10,7 +10,7 @@ mod timer;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 
-use ebbtide::h1::{Codec, EMPTY_HEADER, Event, Limits};
+use ebbtide::internals::h1::{Codec, EMPTY_HEADER, Event, Limits};
 use httparse::Status;
 
 /// What a figure is an average of.

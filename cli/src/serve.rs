@@ -20,8 +20,9 @@ use super::notify::Supervisor;
 use super::timer::Timer;
 use super::tls::Certificates;
 use super::{activation, exit, logger, names, say, screen};
-use ebbtide::sys::listen::{Listener, Options};
-use ebbtide::{Builder, Drain, LateRequests, Limits, Response, Server, Timeouts};
+use ebbtide::{
+    Builder, Drain, LateRequests, Limits, ListenOptions, Listener, Response, Server, Timeouts,
+};
 
 /// Serves until a signal, drains, and reports.
 ///
@@ -120,9 +121,9 @@ fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
 }
 
 fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, ebbtide::Error> {
-    let options = Options {
+    let options = ListenOptions {
         reuse_port: args.reuse_port,
-        ..Options::default()
+        ..ListenOptions::default()
     };
     let listen = match &args.listen[..] {
         [] if inherited.is_empty() => &[DEFAULT_LISTEN],

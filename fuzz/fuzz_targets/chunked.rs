@@ -8,7 +8,7 @@
 
 use std::mem::MaybeUninit;
 
-use ebbtide::h1::{RequestError, Codec, Event, Limits};
+use ebbtide::internals::h1::{RequestError, Codec, Event, Limits};
 use ebbtide_fuzz::chunked::{self, Verdict};
 use libfuzzer_sys::fuzz_target;
 

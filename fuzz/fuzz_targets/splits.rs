@@ -4,7 +4,7 @@
 
 use std::mem::MaybeUninit;
 
-use ebbtide::h1::{Codec, EMPTY_HEADER, Event, Limits, ResponseHead};
+use ebbtide::internals::h1::{Codec, EMPTY_HEADER, Event, Limits, ResponseHead};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits {

@@ -12,12 +12,11 @@ use super::hot::{Doing, Hot, How, NOTED, discard};
 use super::kept::Like;
 use super::output::small;
 use super::serve::Service;
-use crate::config::LateRequests;
+use crate::app::{
+    Admit, Body, BodyContext, Fill, Flow, Handler, LateRequests, Reply, Request, Response,
+    SharedBytes,
+};
 use crate::h1::{CONTINUE, Framed, Framing, Head, Header, MAX_FIELDS, ResponseHead};
-use crate::handler::{Admit, Handler, Reply};
-use crate::request::Request;
-use crate::response::{Body, Response};
-use crate::source::{BodyContext, Fill, Flow, SharedBytes};
 use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Service<'_, S, H> {

@@ -8,8 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use ebbtide::engine::PROGRESS_LINE;
-use ebbtide::{Drain, End, Running, Server, Ticket};
+use ebbtide::{Drain, End, PROGRESS_LINE, Running, Server, Ticket};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::{PATIENCE, ask, server, ticketed};

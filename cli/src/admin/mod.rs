@@ -22,10 +22,9 @@ use self::access::Access;
 pub(super) use self::access::INTENT;
 use self::args::{Flags, Place};
 use super::token::Token;
-use ebbtide::sys::listen::{Listener, Options};
 use ebbtide::{
-    Admit, Connection, Drain, Handle, Handler, Head, Limits, Reply, Request, Response, Running,
-    Server, Status, StatusQuery, Timeouts,
+    Admit, Connection, Drain, Handle, Handler, Head, Limits, ListenOptions, Listener, Reply,
+    Request, Response, Running, Server, Status, StatusQuery, Timeouts,
 };
 
 /// An admin listener that is bound, and answers nobody yet.
@@ -51,7 +50,7 @@ impl Admin {
         let (listener, open) = match &place {
             Place::Unix(path) => (Listener::unix(path)?, Access::Unix),
             Place::Tcp(addr) => (
-                Listener::bind(*addr, &Options::default())?,
+                Listener::bind(*addr, &ListenOptions::default())?,
                 Access::Loopback,
             ),
         };
