@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use ebbtide::sys::sim::Dice;
+use ebbtide_lab::Dice;
 use ebbtide_lab::response::Response;
 use support::client::Client;
 use support::served::Served;

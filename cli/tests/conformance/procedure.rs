@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::judge;
 use super::support::client::{Client, Seen};
 use super::support::{GET, HELLO, PATIENCE, get, post, post_head};
-use ebbtide::sys::sim::Dice;
+use ebbtide_lab::Dice;
 use ebbtide_lab::response::{Field, Framing, Response};
 
 /// How many threads play the clients of a crowd.

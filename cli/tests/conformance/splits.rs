@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use super::case::{Mode, Splits};
 use super::support::PATIENCE;
 use super::support::client::{Client, Seen};
-use ebbtide::sys::sim::Dice;
+use ebbtide_lab::Dice;
 use ebbtide_lab::response::{Field, Response, brief};
 
 /// How often a request is cut at random places, and in how many parts.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::support::client::Client;
 use super::support::{GET, HELLO, get, post, post_head};
 use super::{connect, counted, files_at_rest, memory, reset, serve, wait_for_files};
-use ebbtide::sys::sim::Dice;
+use ebbtide_lab::Dice;
 
 /// For how long, when nothing is said.
 const USUAL: Duration = Duration::from_secs(6);

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use super::support::client::Client;
 use super::support::{GET, HELLO, PATIENCE, get, post};
 use super::{PROMPT, assert_served, runs, serve};
-use ebbtide::sys::sim::Dice;
+use ebbtide_lab::Dice;
 use ebbtide_lab::response::{Conversation, End, Response};
 
 const R03_CLIENTS: usize = 50;

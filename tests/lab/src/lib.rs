@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
 use ebbtide::internals::sys::Sys;
+pub use ebbtide::internals::sys::sim::Dice;
 use ebbtide::internals::sys::sim::{
-    ALL, Act, Bytes, Dice, Faults, Manner, Pace, PeerId, Seen, Setup, Sim,
+    ALL, Act, Bytes, Faults, Manner, Pace, PeerId, Seen, Setup, Sim,
 };
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{Drain, End, Handler, Limits, Outcome, Report, Response, Timeouts};
