@@ -36,7 +36,7 @@ use self::open::{Found, Root};
 use self::path::{Names, Nowhere};
 use self::range::Selected;
 use self::validators::{Condition, Validators, single};
-use ebbtide::{Body, Request, Response};
+use ebbtide::{Request, Response};
 
 /// Answers with the files of one directory.
 #[derive(Debug)]
@@ -224,7 +224,7 @@ fn send(
             let length = (range.end - range.start) as usize; // at most `PIECE`
             let mut bytes = Vec::new();
             read_at(&file, range.start, length, &mut bytes)?;
-            Ok(response.body(Body::Bytes(bytes)))
+            Ok(response.body(bytes))
         }
         _ => {
             let body = FileBody::new(file, pieces);
