@@ -2,29 +2,18 @@
 //!
 //! Knows the library only from outside.
 
-mod activation;
 mod admin;
 mod args;
-mod connections;
 mod ctl;
-mod demo;
-mod exit;
-mod farewell;
 mod files;
 #[cfg(test)]
 mod held;
-mod live;
 mod logger;
-mod notify;
-mod pace;
 mod probe;
 mod screen;
 mod serve;
-mod timer;
-mod tls;
 mod token;
 mod values;
-mod websocket;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -44,7 +33,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(code) => code,
             Err(error) => {
                 say(&format!("ebbtide: {error}"));
-                screen::finish(exit::LAST_LINES);
+                screen::finish(serve::LAST_LINES);
                 ExitCode::from(CANNOT)
             }
         },

@@ -137,16 +137,16 @@ fn size_within(text: &str, most: u64, written: &str) -> Result<u64, String> {
 }
 
 /// The size of a head: the parser's offsets are 32 bits, and no head needs as many.
-pub(super) fn head_size(text: &str) -> Result<u64, String> {
-    match size_within(text, LONGEST_HEAD, "1GiB")? {
+pub(super) fn head_size(text: &str) -> Result<u32, String> {
+    match size_within(text, LONGEST_HEAD.into(), "1GiB")? {
         0 => Err(format!("{text:?} would refuse every request; write 64KiB")),
-        bytes => Ok(bytes),
+        bytes => Ok(bytes as u32), // at most `LONGEST_HEAD`
     }
 }
 
 /// How many fields a head may have.
-pub(super) fn field_count(text: &str) -> Result<u32, String> {
-    count(text, 1..=MAX_FIELDS as u32)
+pub(super) fn field_count(text: &str) -> Result<u16, String> {
+    count(text, 1..=MAX_FIELDS as u16)
 }
 
 /// How many connections there may be.
@@ -235,7 +235,7 @@ const SIGNALS: &[(&str, i32)] = &[
 ];
 
 const LONGEST: Duration = Duration::from_secs(5 * 24 * 60 * 60);
-const LONGEST_HEAD: u64 = 1 << 30;
+const LONGEST_HEAD: u32 = 1 << 30;
 const SERVICE_UNAVAILABLE: u16 = 503;
 
 // No duration that is taken here wraps the loop's clock.
@@ -351,7 +351,7 @@ mod tests {
     fn counts_are_within_bounds() {
         assert_eq!(
             (field_count("1"), field_count("1024")),
-            (Ok(1), Ok(MAX_FIELDS as u32))
+            (Ok(1), Ok(MAX_FIELDS as u16))
         );
         for text in ["0", "1025", "-1", "x", "", "1.0"] {
             let expected = format!("{text:?} is not a number from 1 to 1024");

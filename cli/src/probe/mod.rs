@@ -142,20 +142,20 @@ impl fmt::Display for Failure {
 }
 
 fn carry_out(args: &Probe) -> Result<Report, Failure> {
-    if let Some(path) = &args.timeline {
+    if let Some(path) = &args.output.timeline {
         // Before the work, since it would be in vain.
         write(path, "")?;
     }
     process::take_the_server_along().map_err(Failure::System)?;
     let report = investigate(args)?;
-    let text = match args.json {
+    let text = match args.output.json {
         true => report.to_json().map(|json| json + "\n"),
         false => Ok(table::table(&report)),
     };
     let text = text.map_err(|error| Failure::System(error.into()))?;
     // Piped into a pager that was closed: nothing is left to say.
     let _ = io::stdout().write_all(text.as_bytes());
-    if let Some(path) = &args.timeline {
+    if let Some(path) = &args.output.timeline {
         let html = path
             .extension()
             .is_some_and(|extension| extension == "html");
@@ -176,10 +176,10 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 /// Runs all that is to be run.
 fn investigate(args: &Probe) -> Result<Report, Failure> {
     let mut server = Server::new(args)?;
-    let together = args.together || args.pid.is_some();
-    let mut states = match args.states.is_empty() {
+    let together = args.course.together || args.server.pid.is_some();
+    let mut states = match args.course.states.is_empty() {
         true => State::all(),
-        false => args.states.clone(),
+        false => args.course.states.clone(),
     };
     states.sort_unstable();
     states.dedup();
@@ -188,17 +188,23 @@ fn investigate(args: &Probe) -> Result<Report, Failure> {
     }
     let bar = bar(states.len() + 1);
     bar.set_message("asks what it can do");
-    let mut first = server.start(args.start_timeout)?;
+    let mut first = server.start(args.course.start_timeout)?;
     let mut plan = plan(args, &server, first.1)?;
-    let patience = args.start_timeout;
-    let facts = preflight::ask(&plan.requests, &mut first.0, first.1, args.settle, patience)?;
+    let patience = args.course.start_timeout;
+    let facts = preflight::ask(
+        &plan.requests,
+        &mut first.0,
+        first.1,
+        args.course.settle,
+        patience,
+    )?;
     bar.inc(1);
     let mut first = Some(first);
     let mut probe = |states: &[State]| -> Result<Seen, Failure> {
         // Whoever answered the questions is a server like any other.
         let (mut process, addr) = match first.take() {
             Some(first) => first,
-            None => server.start(args.start_timeout)?,
+            None => server.start(args.course.start_timeout)?,
         };
         plan.requests.set_host(addr);
         run::run(&plan, &mut process, addr, states)
@@ -231,9 +237,9 @@ fn investigate(args: &Probe) -> Result<Report, Failure> {
     let worst = lines.iter().map(|line| line.level).max();
     Ok(Report {
         server: server.name(),
-        signal: names(&[args.signal]),
-        deadline_ms: args.deadline.as_secs_f64() * 1e3,
-        connections: args.connections,
+        signal: names(&[args.course.signal]),
+        deadline_ms: args.course.deadline.as_secs_f64() * 1e3,
+        connections: args.course.connections,
         together,
         ok: matches!(worst, Some(Level::Ok | Level::Note)),
         lost: lines.iter().map(|line| line.lost).sum(),
@@ -263,25 +269,26 @@ fn plan(args: &Probe, server: &Server, addr: SocketAddr) -> Result<Plan, Failure
         let ours = own.then(|| ours.to_owned());
         given.clone().or(ours)
     };
-    let body = match &args.upload_file {
+    let body = match &args.server.upload_file {
         None => vec![b'x'; BODY],
         Some(path) => fs::read(path)
             .map_err(|error| Failure::File(format!("--upload-file: {}", path.display()), error))?,
     };
-    let path = or_own(&args.path, "/plaintext").unwrap_or_else(|| "/".into());
-    let mut requests = Requests::new(addr, args.header.clone(), path, body);
-    requests.slow = or_own(&args.slow_path, "/delay/400");
-    requests.stream = or_own(&args.stream_path, "/stream/10/50");
-    requests.upload = or_own(&args.upload_path, "/echo");
+    let path = or_own(&args.server.path, "/plaintext").unwrap_or_else(|| "/".into());
+    let mut requests = Requests::new(addr, args.server.header.clone(), path, body);
+    requests.slow = or_own(&args.server.slow_path, "/delay/400");
+    requests.stream = or_own(&args.server.stream_path, "/stream/10/50");
+    requests.upload = or_own(&args.server.upload_path, "/echo");
     Ok(Plan {
         requests,
-        signal: Signal::try_from(args.signal).map_err(|error| Failure::Signal(error.into()))?,
-        group: args.group,
-        connections: args.connections,
-        settle: args.settle,
-        pause: args.pause,
-        deadline: args.deadline,
-        start_timeout: args.start_timeout,
+        signal: Signal::try_from(args.course.signal)
+            .map_err(|error| Failure::Signal(error.into()))?,
+        group: args.course.group,
+        connections: args.course.connections,
+        settle: args.course.settle,
+        pause: args.course.pause,
+        deadline: args.course.deadline,
+        start_timeout: args.course.start_timeout,
     })
 }
 
@@ -296,7 +303,7 @@ enum Server {
 
 impl Server {
     fn new(args: &Probe) -> Result<Self, Failure> {
-        Ok(match (args.pid, args.url) {
+        Ok(match (args.server.pid, args.server.url) {
             (Some(pid), Some(addr)) => Self::Running(pid, addr),
             (_, url) if !args.command.is_empty() => Self::Command(args.command.clone(), url),
             _ => {

@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::logger::one_line;
-use super::screen;
+use crate::logger::one_line;
+use crate::screen;
 use ebbtide::status::Progress;
 use ebbtide::{Handle, Status, StatusQuery, Trigger};
 
