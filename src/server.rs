@@ -8,21 +8,18 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread::{self, JoinHandle};
 
-use crate::config::{Config, Drain, LateRequests, Limits, Timeouts};
+use crate::app::{
+    Body, Config, Drain, Handle, Handler, Inbox, LateRequests, Limits, Outcome, Reply, Report,
+    Request, Timeouts, Trigger,
+};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::handler::{Handler, Reply};
-use crate::later::{Handle, Inbox};
-use crate::report::{Outcome, Report};
-use crate::request::Request;
-use crate::response::Body;
 use crate::sys::Sys;
-use crate::sys::listen::{Listener, Options, open_file_limit};
+use crate::sys::listen::{ListenOptions, Listener, open_file_limit};
 use crate::sys::real::Real;
 use crate::sys::signals::{STOP_SIGNALS, Signals};
 #[cfg(feature = "rustls")]
 use crate::sys::tls::{Tls, TlsConfig};
-use crate::trigger::Trigger;
 
 /// A bound server.
 ///
@@ -53,7 +50,7 @@ pub struct Server {
 #[must_use = "a builder opens nothing until it binds"]
 pub struct Builder {
     signals: Option<Vec<i32>>,
-    options: Options,
+    options: ListenOptions,
     listeners: Vec<Listener>,
 }
 
@@ -67,7 +64,7 @@ impl Builder {
     }
 
     /// How the sockets are opened.
-    pub const fn options(mut self, options: Options) -> Self {
+    pub const fn options(mut self, options: ListenOptions) -> Self {
         self.options = options;
         self
     }

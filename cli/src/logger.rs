@@ -16,7 +16,7 @@ use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter, Record};
 
 use super::screen;
-use ebbtide::engine::PROGRESS_LINE;
+use ebbtide::PROGRESS_LINE;
 
 /// Starts logging: `info` and above, unless the environment variable `RUST_LOG` says otherwise.
 /// `watched` is whether a line is rewritten below the log. If there is a logger already, it stays.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 
-use ebbtide::h1::MAX_FIELDS;
+use ebbtide::{Limits, Timeouts};
 
 /// An option for which no value is one of the values. Under its own name clap would take it for a
 /// flag that may be left out.
@@ -57,7 +57,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let Some(duration) = parsed else {
         return Err(format!("{text:?} is not a duration; write 250ms, 2s or 1m"));
     };
-    if duration > LONGEST {
+    if duration > Timeouts::LONGEST {
         return Err(format!("{text:?} is too long; at most 5days"));
     }
     Ok(duration)
@@ -146,7 +146,7 @@ pub(super) fn head_size(text: &str) -> Result<u32, String> {
 
 /// How many fields a head may have.
 pub(super) fn field_count(text: &str) -> Result<u16, String> {
-    count(text, 1..=MAX_FIELDS as u16)
+    count(text, 1..=Limits::MAX_FIELDS)
 }
 
 /// How many connections there may be.
@@ -234,12 +234,8 @@ const SIGNALS: &[(&str, i32)] = &[
     ("WINCH", SIGWINCH),
 ];
 
-const LONGEST: Duration = Duration::from_secs(5 * 24 * 60 * 60);
 const LONGEST_HEAD: u32 = 1 << 30;
 const SERVICE_UNAVAILABLE: u16 = 503;
-
-// No duration that is taken here wraps the loop's clock.
-const _: () = assert!(LONGEST.as_millis() <= ebbtide::tick::MAX_LIMIT as u128);
 
 #[cfg(test)]
 mod tests {
@@ -351,7 +347,7 @@ mod tests {
     fn counts_are_within_bounds() {
         assert_eq!(
             (field_count("1"), field_count("1024")),
-            (Ok(1), Ok(MAX_FIELDS as u16))
+            (Ok(1), Ok(Limits::MAX_FIELDS))
         );
         for text in ["0", "1025", "-1", "x", "", "1.0"] {
             let expected = format!("{text:?} is not a number from 1 to 1024");

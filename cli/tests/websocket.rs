@@ -6,7 +6,7 @@
 mod browser;
 #[path = "websocket/clients.rs"]
 mod clients;
-#[path = "../../tests/websocket/frames.rs"]
+#[path = "../../tests/sim/websocket/frames.rs"]
 mod frames;
 #[path = "websocket/memory.rs"]
 mod memory;

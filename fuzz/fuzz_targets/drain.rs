@@ -6,11 +6,11 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::drain::{
+use ebbtide::internals::drain::{
     FRESH_GRACE, NEVER, PhaseTimeouts, Plan, Policy, Stage, advance, due, plan, stop,
 };
-use ebbtide::tick::{MAX_LIMIT, Tick};
-use ebbtide::tracker::{Counts, Phase};
+use ebbtide::internals::tick::{MAX_LIMIT, Tick};
+use ebbtide::internals::tracker::{Counts, Phase};
 
 #[derive(Arbitrary, Debug)]
 struct Life {

@@ -6,8 +6,8 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Act, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Setup};
 use ebbtide::websocket::{Event, Outbox, WebSocket};
 use ebbtide::{Request, Response};
 

@@ -11,11 +11,9 @@ use std::panic;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::config::Config;
-use ebbtide::engine::HOOK_GRACE;
-use ebbtide::report::{End, Outcome};
-use ebbtide::sys::sim::{Act, Faults, Manner, Pace, ResetAt, Setup};
-use ebbtide::{Drain, Fill, Limits, Response, Timeouts};
+use ebbtide::internals::engine::{Config, HOOK_GRACE};
+use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, ResetAt, Setup};
+use ebbtide::{Drain, End, Fill, Limits, Outcome, Response, Timeouts};
 
 use ebbtide_lab::laws::{self, Conduct, Course, Expected};
 use ebbtide_lab::wire::{LAST_CHUNK, chunk, get, pattern, post, post_head};

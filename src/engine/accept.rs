@@ -6,7 +6,7 @@
 
 use super::Engine;
 use super::conn::Conn;
-use crate::handler::Handler;
+use crate::app::Handler;
 use crate::sys::{AcceptError, Sys};
 use crate::tick::Tick;
 use crate::tracker::Phase;

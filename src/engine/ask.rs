@@ -12,12 +12,11 @@ use super::hot::{Doing, Hot, How, NOTED, discard};
 use super::kept::Like;
 use super::output::small;
 use super::serve::Service;
-use crate::config::LateRequests;
+use crate::app::{
+    Admit, Body, BodyContext, Fill, Flow, Handler, LateRequests, Reply, Request, Response,
+    SharedBytes,
+};
 use crate::h1::{CONTINUE, Framed, Framing, Head, Header, MAX_FIELDS, ResponseHead};
-use crate::handler::{Admit, Handler, Reply};
-use crate::request::Request;
-use crate::response::{Body, Response};
-use crate::source::{BodyContext, Fill, Flow, SharedBytes};
 use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Service<'_, S, H> {
@@ -240,7 +239,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             && response.fields.is_empty()
             && !response.close
             && self.core.keep_alive
-            && self.hot.codec.is_plain()
+            && self.hot.codec.is_head_cacheable()
             && self.hot.sink.is_none();
         if usual && let Some(body) = small(&response.body) {
             let like = Like {
@@ -281,7 +280,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             date,
         };
         self.hot.drop_sink();
-        let plain = self.hot.codec.is_plain();
+        let plain = self.hot.codec.is_head_cacheable();
         let begin = self.hot.out.buffer.len();
         let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
         if let Body::Source(..) = response.body {

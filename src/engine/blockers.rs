@@ -5,9 +5,8 @@
 use std::cmp::Reverse;
 
 use super::Engine;
+use crate::app::{Connection, Handler, Progress, Status, StatusQuery};
 use crate::drain::Stage;
-use crate::handler::Handler;
-use crate::status::{Connection, Progress, Status, StatusQuery};
 use crate::sys::Sys;
 use crate::tracker::Phase;
 

@@ -5,7 +5,7 @@
 use super::Engine;
 use super::conn::Flag;
 use super::hot::NIL;
-use crate::handler::Handler;
+use crate::app::Handler;
 use crate::sys::Sys;
 use crate::tracker::Phase;
 

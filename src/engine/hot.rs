@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use slab::Slab;
 
 use super::output::Output;
+use crate::app::{Sink, Source};
 use crate::h1::Codec;
-use crate::source::{Sink, Source};
 use crate::tick::Tick;
 
 /// The working state of one connection.

@@ -5,8 +5,8 @@
 //! connection.
 
 use super::output::small;
+use crate::app::Body;
 use crate::date::Date;
-use crate::response::Body;
 use crate::tick::Tick;
 
 /// A head as it was written, and behind it the body, if that is one of the program's.

@@ -10,14 +10,11 @@ use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, NIL, discard};
 use super::serve::Service;
 use super::tunnel::Call;
+use crate::app::{Handler, Message, Response, Trigger};
 use crate::drain::Stage;
-use crate::handler::Handler;
-use crate::later::Message;
-use crate::response::Response;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::ConnId;
-use crate::trigger::Trigger;
 
 impl<S: Sys, H: Handler> Engine<S, H> {
     /// Hears what other threads say, so many messages a turn.

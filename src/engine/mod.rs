@@ -45,14 +45,10 @@ use self::serve::{Service, Verdict};
 use self::stop::Ending;
 pub use self::stop::HOOK_GRACE;
 use self::tunnels::Tunnels;
-use crate::config::Config;
+use crate::app::{Config, Handle, Handler, Inbox, Outcome, Report, Runner};
 use crate::date::Date;
 use crate::drain::{LAST_CALL, Stage};
 use crate::h1::Codec;
-use crate::handler::Handler;
-use crate::hooks::Runner;
-use crate::later::{Handle, Inbox};
-use crate::report::{Outcome, Report};
 use crate::sys::{Midway, Ready, Sys, Who};
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Counts, Phase, Tracker};
@@ -209,7 +205,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: nothing more can be heard of any connection.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        let before = self.core.sys.look();
+        let before = self.core.sys.update_clock();
         self.count_from_the_end(before);
         let timeout = self.timeout(before);
         let mut ready = mem::take(&mut self.ready);

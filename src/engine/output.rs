@@ -9,8 +9,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::hot::{KEEP_BYTES, trim};
-use crate::response::Body;
-use crate::source::SharedBytes;
+use crate::app::{Body, SharedBytes};
 use crate::sys::Sys;
 
 /// What a connection owes.

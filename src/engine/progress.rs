@@ -3,14 +3,11 @@
 //! By the `log` facade, at `info`, with the counts of every phase that has any. Knows no sockets.
 
 use super::Engine;
+use crate::app::{Handler, Phases, Trigger, held_by};
 use crate::drain::{Policy, Stage};
-use crate::guard::held_by;
-use crate::handler::Handler;
-use crate::status::Phases;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::Phase;
-use crate::trigger::Trigger;
 
 /// When the next line is due.
 #[derive(Debug, Default)]

@@ -11,8 +11,8 @@ use super::Core;
 use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, How};
 use super::output::{Flushed, RETRIES};
+use crate::app::Handler;
 use crate::h1::{EMPTY_HEADER, Event, Header, MAX_FIELDS};
-use crate::handler::Handler;
 use crate::sys::{Midway, Sys};
 use crate::tick::Tick;
 use crate::tracker::ConnId;
@@ -329,7 +329,7 @@ impl<'e, S: Sys, H: Handler> Service<'e, S, H> {
             many = [EMPTY_HEADER; 16]; // browsers send up to fifteen
             &mut many
         };
-        let received = self.hot.codec.receive_plain(bytes, fields, limits);
+        let received = self.hot.codec.receive_fast(bytes, fields, limits);
         let Some((used, head)) = &received else {
             return None;
         };

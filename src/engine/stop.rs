@@ -8,14 +8,11 @@ use std::mem;
 use super::Engine;
 use super::conn::Conn;
 use super::hot::Doing;
+use crate::app::{Handler, Job, Outcome, Station, Trigger};
 use crate::drain::{self, Doors, End, LAST_CALL, Stage};
-use crate::handler::Handler;
-use crate::hooks::Job;
-use crate::report::Outcome;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::Phase;
-use crate::trigger::{Station, Trigger};
 
 /// What is left to do once every connection is closed.
 #[derive(Debug)]
@@ -173,7 +170,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 // Where new handshakes cannot be held off, a moment's wait only lets more of them
                 // in. The moment counts from here: this turn may have been a long one.
                 let held_off = self.core.sys.stop_handshakes();
-                self.last_call = Some(self.core.sys.look());
+                self.last_call = Some(self.core.sys.update_clock());
                 !held_off
             }
         };

@@ -12,15 +12,12 @@ use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, How, NIL};
 use super::serve::{Service, Stopped, Verdict};
 use super::tunnels::Inbound;
+use crate::app::{Body, BodyContext, Handler, Response, Timer, Tunnel, TunnelAction, TunnelIo};
 use crate::drain::{self, Stage};
 use crate::h1::{Codec, ResponseHead};
-use crate::handler::Handler;
-use crate::response::{Body, Response};
-use crate::source::BodyContext;
 use crate::sys::{Midway, Sys};
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Phase};
-use crate::upgrade::{Timer, Tunnel, TunnelAction, TunnelIo};
 
 /// What a tunnel is told, besides what its peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +36,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     /// Writes the 101, and gives the connection to its tunnel.
     #[cold]
     pub(super) fn switch(&mut self, response: Response) {
-        let mine = |switch: &crate::upgrade::Switch| {
+        let mine = |switch: &crate::app::Switch| {
             switch.id == self.id && switch.nth == self.conn.served && self.hot.codec.request_done()
         };
         let switch = match response.body {

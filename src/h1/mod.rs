@@ -11,11 +11,11 @@
 //! once, where it was read, unless it comes in pieces; then its end is searched first, each byte
 //! looked at once, and it is parsed when it is whole. Either way the outcome is the same, and so
 //! it is for every other cut. Heads are httparse's to parse, but for those as nearly everybody
-//! sends them, for which [`receive_plain`](Codec::receive_plain) is a quicker way to the same.
+//! sends them, for which [`receive_fast`](Codec::receive_fast) is a quicker way to the same.
 //!
 //! ```
 //! use std::mem::MaybeUninit;
-//! use ebbtide::h1::{Codec, Event, Framing, Limits};
+//! use ebbtide::internals::h1::{Codec, Event, Framing, Limits};
 //!
 //! let bytes = b"PUT /a?b HTTP/1.1\r\nHost: c\r\nContent-Length: 5\r\n\r\nhello";
 //! let (mut codec, mut at) = (Codec::default(), 0);
@@ -33,30 +33,30 @@
 //!     }
 //! }
 //! assert_eq!(body, b"hello");
-//! # Ok::<(), ebbtide::h1::Bad>(())
+//! # Ok::<(), ebbtide::internals::h1::RequestError>(())
 //! ```
 //!
 //! `examples/codec.rs` answers as well.
 //!
 //! No sockets, no clock, no tracker.
 
-mod bad;
 mod chunked;
+mod error;
+mod fast_path;
 mod framing;
 mod grammar;
 mod head;
 mod limits;
-mod plain;
 mod scan;
+mod swar;
 mod target;
-mod word;
 mod write;
 
 use std::mem::MaybeUninit;
 
 pub use httparse::{EMPTY_HEADER, Header};
 
-pub use self::bad::Bad;
+pub use self::error::RequestError;
 pub use self::framing::Framing;
 pub use self::grammar::{is_field_name, is_field_value};
 pub use self::head::Head;
@@ -89,7 +89,7 @@ enum Inbound {
     Length(u64),
     Chunked(Chunked),
     Done,
-    Refused(Bad),
+    Refused(RequestError),
 }
 
 impl Default for Inbound {
@@ -164,7 +164,7 @@ impl Codec {
         bytes: &'b [u8],
         fields: &'h mut [MaybeUninit<Header<'b>>],
         limits: &Limits,
-    ) -> Result<(usize, Event<'h, 'b>), Bad> {
+    ) -> Result<(usize, Event<'h, 'b>), RequestError> {
         match &mut self.inbound {
             Inbound::Head(scan) => {
                 let room = fields.len().min(usize::from(limits.fields));
@@ -221,7 +221,7 @@ impl Codec {
     }
 
     #[cold]
-    fn refuse(&mut self, bad: Bad) -> Bad {
+    fn refuse(&mut self, bad: RequestError) -> RequestError {
         self.inbound = Inbound::Refused(bad);
         self.last = true;
         bad
@@ -260,12 +260,6 @@ impl Codec {
             http10: false,
             head_request: false,
         }
-    }
-
-    /// Whether bytes of a head were seen, but not all.
-    #[inline]
-    pub fn head_begun(&self) -> bool {
-        matches!(self.inbound, Inbound::Head(scan) if !scan.is_fresh())
     }
 
     /// Whether a head was received and its body was not, or not all.
@@ -383,7 +377,7 @@ impl Codec {
     /// same head, and one that was written before can be put out again, with all of its body; that
     /// is then to be told with [`answered`](Self::answered).
     #[inline]
-    pub fn is_plain(&self) -> bool {
+    pub fn is_head_cacheable(&self) -> bool {
         self.inbound == Inbound::Done
             && self.outbound == Outbound::Head
             && !(self.last | self.http10 | self.head_request)
@@ -392,7 +386,7 @@ impl Codec {
     /// The whole response was put out.
     #[inline]
     pub fn answered(&mut self) {
-        debug_assert!(self.is_plain());
+        debug_assert!(self.is_head_cacheable());
         self.outbound = Outbound::Done;
     }
 
@@ -515,7 +509,7 @@ mod tests {
             rd.extend_from_slice(piece);
             loop {
                 let mut plain = [EMPTY_HEADER; 16];
-                { codec }.receive_plain(&rd, &mut plain, &LIMITS); // compares
+                { codec }.receive_fast(&rd, &mut plain, &LIMITS); // compares
                 let mut fields = [const { MaybeUninit::uninit() }; 8];
                 let (n, event) = match codec.receive(&rd, &mut fields, &LIMITS) {
                     Ok(received) => received,
@@ -547,7 +541,6 @@ mod tests {
                     }
                     Event::NeedMore => {
                         rd.drain(..n);
-                        assert!(rd.is_empty() || codec.head_begun());
                         assert!(rd.is_empty() || !codec.is_blank());
                         break;
                     }
@@ -567,12 +560,10 @@ mod tests {
             }
         }
         log.extend(body);
-        if codec.head_begun() {
-            log.push(format!("{} of a head", rd.len()));
-        } else if codec.request_open() {
+        if codec.request_open() {
             log.push("open".to_owned());
-        } else {
-            assert!(codec.is_blank());
+        } else if !codec.is_blank() {
+            log.push(format!("{} of a head", rd.len()));
         }
         log
     }
@@ -700,96 +691,147 @@ mod tests {
 
     #[test]
     fn bad_heads_are_refused_the_same_however_they_are_cut() {
-        const CASES: &[(&[u8], Bad)] = &[
+        const CASES: &[(&[u8], RequestError)] = &[
             // Line ends.
-            (b"\n", Bad::BareLf),
-            (b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::BareLf),
-            (b"\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::BareLf),
-            (b"GET / HTTP/1.1\nHost: a\n\n", Bad::BareLf),
-            (b"GET / HTTP/1.1\nHost: a\r\n\r\n", Bad::BareLf),
-            (b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", Bad::BareLf),
-            (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\n\r\n", Bad::BareLf),
-            (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\n", Bad::BareLf),
-            (b"GET / HTTP/1.1\r\nHost: a\r\nX:\n\r\n", Bad::BareLf),
-            (b"GET / HTTP/1.1\r\n\n", Bad::BareLf),
-            (b"GET / HTTP/1.1\n\r\n", Bad::BareLf),
+            (b"\n", RequestError::BareLf),
+            (b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::BareLf),
+            (
+                b"\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                RequestError::BareLf,
+            ),
+            (b"GET / HTTP/1.1\nHost: a\n\n", RequestError::BareLf),
+            (b"GET / HTTP/1.1\nHost: a\r\n\r\n", RequestError::BareLf),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
+                RequestError::BareLf,
+            ),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nX: y\n\r\n",
+                RequestError::BareLf,
+            ),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\n",
+                RequestError::BareLf,
+            ),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nX:\n\r\n",
+                RequestError::BareLf,
+            ),
+            (b"GET / HTTP/1.1\r\n\n", RequestError::BareLf),
+            (b"GET / HTTP/1.1\n\r\n", RequestError::BareLf),
             // A bare LF counts before what is wrong with the head it is in.
             (
                 b"GET / HTTP/1.1\r\nContent-Length: x\r\nX: y\n\r\n",
-                Bad::BareLf,
+                RequestError::BareLf,
             ),
-            (b"GET\0/ HTTP/1.1\r\nX: y\n\r\n", Bad::BareLf),
+            (b"GET\0/ HTTP/1.1\r\nX: y\n\r\n", RequestError::BareLf),
             (
                 b"GET / HTTP/1.1\r\n1: \r\n2: \r\n3: \r\n4: \r\n5: \n\r\n",
-                Bad::BareLf,
+                RequestError::BareLf,
             ),
-            (b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"\r\n\r\n\r\n", Bad::Syntax),
+            (b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"\r\n\r\n\r\n", RequestError::Syntax),
             (
                 b"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-                Bad::Syntax,
+                RequestError::Syntax,
             ),
-            (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\rz\r\n\r\n", Bad::Syntax),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\r\n\r\n",
+                RequestError::Syntax,
+            ),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nX: y\rz\r\n\r\n",
+                RequestError::Syntax,
+            ),
             (
                 b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
-                Bad::Syntax,
+                RequestError::Syntax,
             ),
-            (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", Bad::Syntax),
+            (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", RequestError::Syntax),
             // The request line.
-            (b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"\x16\x03\x01\x02", Bad::Syntax),
-            (b"GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.1 x\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET /\r\n\r\n", Bad::Syntax),
-            (b"GET / \r\n\r\n", Bad::Syntax),
-            (b"GET\r\n\r\n", Bad::Syntax),
-            (b"GET / HTT\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/11.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/a.b\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET / http/1.1\r\nHost: a\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", Bad::Version),
-            (b"GET / HTTP/0.9\r\n\r\n", Bad::Version),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Bad::Version),
+            (b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"\x16\x03\x01\x02", RequestError::Syntax),
+            (b"GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET / HTTP/1.1 x\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (
+                b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+                RequestError::Syntax,
+            ),
+            (b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET /\r\n\r\n", RequestError::Syntax),
+            (b"GET / \r\n\r\n", RequestError::Syntax),
+            (b"GET\r\n\r\n", RequestError::Syntax),
+            (b"GET / HTT\r\n\r\n", RequestError::Syntax),
+            (b"GET / HTTP/1.\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET / HTTP/11.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET / HTTP/a.b\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET / http/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
+            (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", RequestError::Version),
+            (b"GET / HTTP/0.9\r\n\r\n", RequestError::Version),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", RequestError::Version),
             // Targets.
-            (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Target),
-            (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Target),
-            (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Target),
-            (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Syntax), // not UTF-8 either
-            (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", Bad::Connect),
+            (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Target),
+            (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Target),
+            (
+                b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
+                RequestError::Target,
+            ),
+            (
+                b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
+                RequestError::Syntax,
+            ), // not UTF-8 either
+            (
+                b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+                RequestError::Connect,
+            ),
             // Fields.
-            (b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", Bad::Syntax),
-            (b"GET / HTTP/1.1\r\n\r\n", Bad::Host),
-            (b"GET http://a/ HTTP/1.1\r\n\r\n", Bad::Host),
-            (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Bad::Host),
-            (b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", Bad::Host),
-            (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Bad::Host),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n",
+                RequestError::Syntax,
+            ),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n",
+                RequestError::Syntax,
+            ),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
+                RequestError::Syntax,
+            ),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+                RequestError::Syntax,
+            ),
+            (b"GET / HTTP/1.1\r\n\r\n", RequestError::Host),
+            (b"GET http://a/ HTTP/1.1\r\n\r\n", RequestError::Host),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+                RequestError::Host,
+            ),
+            (
+                b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
+                RequestError::Host,
+            ),
+            (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", RequestError::Host),
             (
                 b"GET / HTTP/1.1\r\nHost: a\r\n1:\r\n2:\r\n3:\r\n4:\r\n\r\n",
-                Bad::TooManyFields,
+                RequestError::TooManyFields,
             ),
             (
                 b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-                Bad::Length,
+                RequestError::Length,
             ),
             (
                 b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n",
-                Bad::Coding,
+                RequestError::Coding,
             ),
             (
                 b"GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
-                Bad::Expectation,
+                RequestError::Expectation,
             ),
         ];
         for (bytes, bad) in CASES {
@@ -851,7 +893,7 @@ mod tests {
             assert_eq!(event, Ok((0, Event::NeedMore)));
             // Only a fresh scan has httparse try the bytes; that each is then looked at once is
             // for `scan` to prove.
-            assert!(codec.head_begun());
+            assert!(!codec.is_blank());
         }
         let (n, event) = codec.receive(&head, &mut fields, &limits).unwrap();
         assert!(matches!(event, Event::Head(_)));
@@ -880,7 +922,7 @@ mod tests {
             let event = Codec::default().receive(bytes, &mut fields[..room], &LIMITS);
             assert_eq!(event.is_ok(), good, "{room}");
             if !good {
-                assert_eq!(event, Err(Bad::TooManyFields));
+                assert_eq!(event, Err(RequestError::TooManyFields));
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::options::Options;
 use super::ring::Ring;
 use super::subscribers::Subscribers;
-use crate::source::SharedBytes;
+use crate::app::SharedBytes;
 
 pub(super) struct Hub {
     pub(super) options: Options,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::source::SharedBytes;
+use crate::app::SharedBytes;
 
 /// The ring: the numbers of its events have no gap.
 #[derive(Default)]

@@ -4,8 +4,7 @@ use std::mem;
 
 use slab::Slab;
 
-use crate::later::Handle;
-use crate::request::Request;
+use crate::app::{Handle, Request};
 use crate::tracker::ConnId;
 
 #[derive(Default)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::hub::{Hub, State};
 use super::options::Slow;
-use crate::source::{BodyContext, Fill, Source};
+use crate::app::{BodyContext, Fill, Source};
 
 /// The events of a topic, from a number on.
 pub(super) struct Subscription {

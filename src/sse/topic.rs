@@ -14,9 +14,7 @@ use super::hub::{Hub, wake_waiting};
 use super::options::Options;
 use super::ring;
 use super::subscription::Subscription;
-use crate::request::Request;
-use crate::response::Response;
-use crate::source::SharedBytes;
+use crate::app::{Request, Response, SharedBytes};
 
 /// A stream of events that any thread publishes to. Clones share the topic.
 #[derive(Clone)]
@@ -169,11 +167,9 @@ mod tests {
     use std::sync::mpsc::Receiver;
 
     use super::*;
+    use crate::app::{Body, BodyContext, Fill, Inbox, Message, Source};
     use crate::h1::Head;
-    use crate::later::{Inbox, Message};
     use crate::peer::Peer;
-    use crate::response::Body;
-    use crate::source::{BodyContext, Fill, Source};
     use crate::tracker::ConnId;
 
     /// The longest wait for a thread, which fails the test.

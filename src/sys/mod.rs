@@ -95,12 +95,12 @@ pub trait Sys {
     /// `read_closed`.
     const SHORT_READ_DRAINS: bool;
 
-    /// The moment of the loop's clock when it was last looked at: in [`look`](Self::look), or as a
+    /// The moment of the loop's clock when it was last looked at: in [`update_clock`](Self::update_clock), or as a
     /// wait returned. It stands still meanwhile, and is cheap to ask for.
     fn now(&self) -> Tick;
 
     /// Looks at the clock.
-    fn look(&mut self) -> Tick;
+    fn update_clock(&mut self) -> Tick;
 
     /// Seconds since 1970, for the Date field.
     fn unix_time(&self) -> u64;

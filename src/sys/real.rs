@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, error};
-use mio::event::Event;
 use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::low_level;
@@ -148,7 +147,7 @@ impl Sys for Real {
         self.now
     }
 
-    fn look(&mut self) -> Tick {
+    fn update_clock(&mut self) -> Tick {
         let since = clock().duration_since(self.start);
         self.now = Tick::from_millis(since.as_millis() as u32); // ticks wrap
         self.now
@@ -164,7 +163,7 @@ impl Sys for Real {
     fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<bool> {
         let timeout = timeout.map(|millis| Duration::from_millis(millis.into()));
         let waited = self.poll.poll(&mut self.events, timeout);
-        self.look();
+        self.update_clock();
         let all = match waited {
             Ok(()) => {
                 let before = events.len();
@@ -318,7 +317,7 @@ const SIGNALLED: Ready = Ready {
     gone: false,
 };
 
-fn ready(event: &Event) -> Ready {
+fn ready(event: &mio::event::Event) -> Ready {
     Ready {
         who: who(event.token()),
         readable: event.is_readable(),
@@ -419,7 +418,7 @@ mod tests {
     use nix::unistd::Pid;
 
     use super::*;
-    use crate::sys::listen::Options;
+    use crate::sys::listen::ListenOptions;
     use crate::tracker::{Phase, Tracker};
 
     /// A system that listens on loopback, and the names of its connections.
@@ -436,7 +435,7 @@ mod tests {
 
         fn at(ip: &str, signals: Option<Signals>) -> Self {
             let any = format!("{ip}:0").parse().unwrap();
-            let listener = Listener::bind(any, &Options::default()).unwrap();
+            let listener = Listener::bind(any, &ListenOptions::default()).unwrap();
             Self {
                 addr: listener.local_addr(),
                 real: Real::new(vec![listener], signals).unwrap(),
@@ -633,7 +632,7 @@ mod tests {
     #[test]
     fn several_listeners_are_told_apart() {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let bind = || Listener::bind(any, &Options::default()).unwrap();
+        let bind = || Listener::bind(any, &ListenOptions::default()).unwrap();
         let (first, second) = (bind(), bind());
         let addr = second.local_addr();
         let mut world = World {
@@ -829,7 +828,7 @@ mod tests {
         let outside = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let inherited = Listener::from_std(outside.try_clone().unwrap()).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
-        let own = Listener::bind(any, &Options::default()).unwrap();
+        let own = Listener::bind(any, &ListenOptions::default()).unwrap();
         let mut real = Real::new(vec![inherited, own], None).unwrap();
         assert!(real.stop_handshakes());
         // Whoever comes to the inherited one still gets in.
@@ -944,12 +943,12 @@ mod tests {
     #[test]
     fn the_clock_moves_only_when_it_is_looked_at() {
         let mut world = World::new();
-        let now = world.real.look();
+        let now = world.real.update_clock();
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(3) {
             assert_eq!(world.real.now(), now);
         }
-        assert!(world.real.look().since(now) >= 2);
-        assert_eq!(world.real.look(), world.real.now());
+        assert!(world.real.update_clock().since(now) >= 2);
+        assert_eq!(world.real.update_clock(), world.real.now());
     }
 }

@@ -9,8 +9,7 @@ use super::handshake::Handshake;
 use super::outbox::Outbox;
 use super::settings::Settings;
 use super::socket::Socket;
-use crate::request::Request;
-use crate::response::Response;
+use crate::app::{Request, Response};
 
 /// Accepts WebSockets, any number of them with the same settings.
 #[derive(Clone)]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::header::{self, LONGEST_CONTROL, LONGEST_WRITTEN, OpCode};
-use crate::upgrade::TunnelIo;
+use crate::app::TunnelIo;
 
 /// An encoded message, for any number of peers. Clones share its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,9 +5,7 @@
 use sha1_smol::Sha1;
 
 use super::settings::Settings;
-use crate::request::Request;
-use crate::response::Response;
-use crate::upgrade::{Tunnel, Upgrade};
+use crate::app::{Request, Response, Tunnel, Upgrade};
 
 /// A request that may become a WebSocket.
 pub(super) struct Handshake {

@@ -6,7 +6,7 @@ use super::code;
 use super::frame::{self, Message};
 use super::header::OpCode;
 use super::sender::{Queue, Sender};
-use crate::upgrade::TunnelIo;
+use crate::app::TunnelIo;
 
 /// Sends on a WebSocket, for the time of one event.
 #[derive(Debug)]

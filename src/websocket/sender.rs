@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::code;
 use super::frame::Message;
-use crate::pipe::{Pipe, PipeError, PipeWriter};
+use crate::app::{Pipe, PipeError, PipeWriter};
 
 /// Sends to one WebSocket from any thread. Cheap to clone.
 ///

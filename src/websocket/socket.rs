@@ -14,8 +14,7 @@ use super::header::OpCode;
 use super::outbox::Outbox;
 use super::sender::Queue;
 use super::settings::Settings;
-use crate::source::Fill;
-use crate::upgrade::{Tunnel, TunnelAction, TunnelIo};
+use crate::app::{Fill, Tunnel, TunnelAction, TunnelIo};
 
 /// A WebSocket and the program's handler.
 pub(super) struct Socket<F>

@@ -16,16 +16,14 @@ use std::time::Duration;
 use allocation_counter::{AllocationInfo, measure};
 use nix::time::{ClockId, clock_gettime};
 
-use ebbtide::config::Config;
-use ebbtide::engine::Engine;
-use ebbtide::handler::Handler;
-use ebbtide::later::Inbox;
+use ebbtide::internals::engine::{Config, Engine, Inbox};
+use ebbtide::internals::sys::Sys;
+use ebbtide::internals::sys::real::Real;
+use ebbtide::internals::sys::sim::{PeerId, Setup, Sim};
 use ebbtide::sse::{Event, Topic};
-use ebbtide::sys::Sys;
-use ebbtide::sys::listen::{Listener, Options};
-use ebbtide::sys::real::Real;
-use ebbtide::sys::sim::{PeerId, Setup, Sim};
-use ebbtide::{Reply, Request, Response, Tunnel, TunnelAction, TunnelIo};
+use ebbtide::{
+    Handler, ListenOptions, Listener, Reply, Request, Response, Tunnel, TunnelAction, TunnelIo,
+};
 
 /// Requests by name, in the pieces in which they arrive, and how many answers they have.
 const REQUESTS: &[(&str, &[&str], u64)] = &[
@@ -275,7 +273,7 @@ fn subscribed(topic: &Topic) -> Engine<Sim, impl Handler> {
 
 /// Lets so many peers ask for what takes time, and says what that costs.
 fn waiting<H: Handler>(engine: &mut Engine<Sim, H>, connections: u32) -> i64 {
-    let handler = ebbtide::tracker::Phase::Handler as usize;
+    let handler = ebbtide::internals::tracker::Phase::Handler as usize;
     let mut bytes = 0;
     for n in 1..=connections {
         let peer = engine.sys().connect(0);
@@ -370,7 +368,7 @@ fn each_tunnel<R: Into<Reply>>(
             let turn = measure(|| turn_until(&mut engine, |e| e.report().bytes_out > before));
             bytes += turn.bytes_current;
         }
-        let tunnels = engine.counts()[ebbtide::tracker::Phase::Tunnel as usize];
+        let tunnels = engine.counts()[ebbtide::internals::tracker::Phase::Tunnel as usize];
         assert_eq!(tunnels, connections);
         bytes
     };
@@ -427,7 +425,7 @@ fn simulated(peers: usize) -> (Engine<Sim, impl Handler>, Vec<PeerId>) {
 /// An engine on sockets that answers everything, and where it listens.
 fn listening() -> (Engine<Real, impl Handler>, SocketAddr) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(any, &Options::default()).unwrap();
+    let listener = Listener::bind(any, &ListenOptions::default()).unwrap();
     let addr = listener.local_addr();
     (engine(Real::new(vec![listener], None).unwrap()), addr)
 }
@@ -476,7 +474,7 @@ fn turn_answers<S: Sys, H: Handler>(engine: &mut Engine<S, H>) -> bool {
 }
 
 fn idle<S: Sys, H: Handler>(engine: &Engine<S, H>) -> u32 {
-    engine.counts()[ebbtide::tracker::Phase::Idle as usize]
+    engine.counts()[ebbtide::internals::tracker::Phase::Idle as usize]
 }
 
 /// A good head of that many bytes.

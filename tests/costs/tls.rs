@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use allocation_counter::measure;
 use ebbtide::TlsConfig;
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Setup, Sim};
-use ebbtide::sys::tls::{Io, Tls};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Setup, Sim};
+use ebbtide::internals::sys::tls::{Io, Tls};
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};

@@ -3,6 +3,7 @@
 //! `cargo test --doc` compiles the Rust blocks, `.ci/docs` runs the `sh` blocks, and a test of the
 //! command checks the flags.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -102,27 +103,87 @@ fn files_of(folder: &str, name: &str) -> Vec<PathBuf> {
     files
 }
 
-/// What the tests of a file are named: functions, and the module that the file is.
+/// Returns the names of the functions of a file, and of the modules that hold them.
 fn tests_in(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).expect("a readable file");
     let functions = text.split("fn ").skip(1).filter_map(|rest| {
         let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_')?;
         Some(rest[..end].to_owned())
     });
-    let module = file.file_stem().expect("a name").to_string_lossy();
-    functions.chain([module.into_owned()]).collect()
+    let modules = file.iter();
+    let modules = modules.map(|part| part.to_string_lossy().replace(".rs", ""));
+    functions.chain(modules).collect()
 }
 
 #[test]
-fn every_rust_block_is_compiled() {
+fn every_rust_block_is_compiled_or_quoted() {
     let crate_root = fs::read_to_string(root().join("src/lib.rs")).expect("the crate's root");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     for page in pages() {
-        let is_documentation = page.name() == "README.md" || page.name().starts_with("docs/");
-        if is_documentation && page.fences().any(|(mark, _)| mark.starts_with("rust")) {
-            let include = format!("include_str!(\"../{}\")", page.name());
-            assert!(crate_root.contains(&include), "no doctest {include}");
+        let is_tested = crate_root.contains(&format!("include_str!(\"../{}\")", page.name()));
+        for (mark, block) in page.fences() {
+            if mark.starts_with("rust") && !is_tested {
+                let mut files = Vec::new();
+                walk(&page.path.with_file_name(""), "rs", &mut files);
+                let mut texts = files
+                    .iter()
+                    .map(|file| fs::read_to_string(file).expect("code"));
+                let is_quoted = |text: String| words(&text).contains(&words(block));
+                assert!(texts.any(is_quoted), "{}: {block}", page.name());
+            }
         }
     }
+}
+
+#[test]
+fn every_public_name_in_the_documents_exists() {
+    let mut files = Vec::new();
+    walk(&root().join("src"), "rs", &mut files);
+    let texts = files
+        .iter()
+        .map(|file| fs::read_to_string(file).expect("code"));
+    let code = texts.collect::<Vec<_>>().concat();
+    let declared = declared(&code);
+    let mut unknown = Vec::new();
+    for mut page in pages() {
+        if page.name() == "CHANGELOG.md" {
+            continue; // it has the earlier names
+        }
+        if page.name() == "docs/coming-from.md" {
+            // The first column has the names of others.
+            let second = |line: &str| line.splitn(3, '|').last().unwrap_or_default().to_owned();
+            page.text = page.text.lines().map(|line| second(line) + "\n").collect();
+        }
+        for name in page.commands() {
+            let path = name.split(['(', '?']).next().unwrap_or_default();
+            let parts: Vec<_> = path.split("::").collect();
+            let is_word = |part: &str| part.chars().all(|c| c.is_alphanumeric() || c == '_');
+            let &[.., of, member] = &parts[..] else {
+                continue;
+            };
+            if of.starts_with(char::is_uppercase)
+                && parts.iter().all(|part| is_word(part))
+                && !(declared.contains(of) && declared.contains(member))
+            {
+                unknown.push(format!("{}: `{name}`", page.name()));
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "not in src:\n{}", unknown.join("\n"));
+}
+
+/// Returns the names of types, functions and variants.
+fn declared(code: &str) -> BTreeSet<&str> {
+    let is_other = |letter: char| !letter.is_alphanumeric() && letter != '_';
+    let words: Vec<_> = code
+        .split(is_other)
+        .filter(|word| !word.is_empty())
+        .collect();
+    let declares = |word: &str| ["struct", "enum", "trait", "type", "fn"].contains(&word);
+    let after = words.windows(2).filter(|pair| declares(pair[0]));
+    let lines = code.lines().filter_map(|line| line.strip_prefix("    "));
+    let variants = lines.filter_map(|line| line.split(is_other).next());
+    after.map(|pair| pair[1]).chain(variants).collect()
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! Server-sent events on the simulated world: fan-out, slow subscribers, those who come back, and
 //! the drain.
 
-use ebbtide::config::Config;
-use ebbtide::drain::PARTING_GRACE;
-use ebbtide::handler::Handler;
+use ebbtide::internals::drain::PARTING_GRACE;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Faults, PeerId, Setup};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::sse::{Event, Options, Slow, Topic};
-use ebbtide::sys::sim::{Act, Faults, PeerId, Setup};
-use ebbtide::tracker::Phase;
-use ebbtide::{Drain, Request, Timeouts};
+use ebbtide::{Drain, Handler, Request, Timeouts};
 
 use ebbtide_lab::wire::{LAST_CHUNK, get};
 use ebbtide_lab::{EVERYTHING, Lab, SIGTERM, ms, reluctant};

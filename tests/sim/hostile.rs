@@ -3,9 +3,9 @@
 //!
 //! The same on real sockets, where the kernel has its say, is in `hostile.rs`.
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{Drain, Limits};
 
 use ebbtide_lab::wire::{GET, answers, get, ok, post, post_head, timed_out};

@@ -8,4 +8,6 @@ mod million;
 mod storms;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
 mod world;

@@ -2,12 +2,10 @@
 
 use std::time::Instant;
 
-use ebbtide::Response;
-use ebbtide::config::Config;
-use ebbtide::report::{End, Outcome};
-use ebbtide::request::Request;
-use ebbtide::sys::sim::{Act, Bytes, Manner, PeerId, Setup};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Bytes, Manner, PeerId, Setup};
+use ebbtide::internals::tracker::Phase;
+use ebbtide::{End, Outcome, Request, Response};
 
 use ebbtide_lab::wire::{GET, ok};
 use ebbtide_lab::{Lab, SIGTERM};

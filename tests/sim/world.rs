@@ -5,10 +5,12 @@
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset, Interrupted, NotConnected, WouldBlock};
 use std::io::{ErrorKind, IoSlice};
 
-use ebbtide::sys::sim::{ALL, Act, Bytes, Faults, Manner, Pace, PeerId, ResetAt, Setup, Sim};
-use ebbtide::sys::{AcceptError, Ready, Sys, Who};
-use ebbtide::tick::Tick;
-use ebbtide::tracker::ConnId;
+use ebbtide::internals::sys::sim::{
+    ALL, Act, Bytes, Faults, Manner, Pace, PeerId, ResetAt, Setup, Sim,
+};
+use ebbtide::internals::sys::{AcceptError, Ready, Sys, Who};
+use ebbtide::internals::tick::Tick;
+use ebbtide::internals::tracker::ConnId;
 
 // What our end does.
 

@@ -21,10 +21,9 @@ use self::access::Access;
 pub(super) use self::access::INTENT;
 use self::args::{Flags, Place};
 use crate::token::Token;
-use ebbtide::sys::listen::{Listener, Options};
 use ebbtide::{
-    Admit, Connection, Drain, Handle, Handler, Head, Limits, Reply, Request, Response, Running,
-    Server, Status, StatusQuery, Timeouts,
+    Admit, Connection, Drain, Handle, Handler, Head, Limits, ListenOptions, Listener, Reply,
+    Request, Response, Running, Server, Status, StatusQuery, Timeouts,
 };
 
 /// An admin listener that is bound, and answers nobody yet.
@@ -56,7 +55,7 @@ impl Admin {
         let (listener, open) = match &place {
             Place::Unix(path) => (Listener::unix(path)?, Access::Unix),
             Place::Tcp(addr) => (
-                Listener::bind(*addr, &Options::default())?,
+                Listener::bind(*addr, &ListenOptions::default())?,
                 Access::Loopback,
             ),
         };

@@ -15,7 +15,7 @@ use std::process;
 use listenfd::ListenFd;
 use socket2::SockRef;
 
-use ebbtide::sys::listen::Listener;
+use ebbtide::Listener;
 
 /// Takes the sockets that were passed to this process; none if there are none, or if they were
 /// meant for another.

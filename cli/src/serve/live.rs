@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::logger::one_line;
 use crate::screen;
-use ebbtide::status::Progress;
-use ebbtide::{Handle, Status, StatusQuery, Trigger};
+use ebbtide::{Handle, Progress, Status, StatusQuery, Trigger};
 
 /// The line, drawn from the moment the drain begins until this is dropped.
 #[derive(Debug)]
@@ -176,7 +175,7 @@ const CUT: &str = "...";
 mod tests {
     use super::*;
     use crate::held::Held;
-    use ebbtide::status::Phases;
+    use ebbtide::Phases;
 
     fn status() -> Status {
         let mut status = Status::default();

@@ -25,8 +25,10 @@ use crate::admin::Admin;
 use crate::files::Files;
 use crate::values::LatePolicy;
 use crate::{logger, names, say, screen};
-use ebbtide::sys::listen::{Listener, Options};
-use ebbtide::{Builder, Drain, LateRequests, Limits, Outcome, Response, Server, Timeouts};
+use ebbtide::{
+    Builder, Drain, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server,
+    Timeouts,
+};
 
 /// Serves until a signal, drains, and reports.
 ///
@@ -66,9 +68,9 @@ fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
 }
 
 fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, ebbtide::Error> {
-    let options = Options {
+    let options = ListenOptions {
         reuse_port: args.listening.reuse_port,
-        ..Options::default()
+        ..ListenOptions::default()
     };
     let listen = match &args.listening.listen[..] {
         [] if inherited.is_empty() => &[DEFAULT_LISTEN],

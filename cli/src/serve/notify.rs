@@ -20,8 +20,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ebbtide::status::Phases;
-use ebbtide::{Handle, Outcome, Status, StatusQuery, Trigger};
+use ebbtide::{Handle, Outcome, Phases, Status, StatusQuery, Trigger};
 
 /// The supervisor, as long as the command runs.
 #[derive(Debug)]

@@ -121,15 +121,20 @@ impl Client {
         self.wait(time, |seen| seen.end);
     }
 
-    /// The final response number `n`, from 0.
-    #[track_caller]
-    pub(crate) fn response(&self, n: usize) -> Response {
+    /// The final response number `n`, from 0; none if the connection ends without it.
+    pub(crate) fn try_response(&self, n: usize) -> Option<Response> {
         let found = self.wait(PATIENCE, |seen| {
             let response = seen.conversation.finals().nth(n).cloned();
             let over = seen.end.is_some() || seen.conversation.broken.is_some();
             (response.is_some() || over).then_some(response)
         });
-        match found.flatten() {
+        found.flatten()
+    }
+
+    /// The final response number `n`, from 0.
+    #[track_caller]
+    pub(crate) fn response(&self, n: usize) -> Response {
+        match self.try_response(n) {
             Some(response) => response,
             None => panic!("no response {n}: {}", self.look(Seen::describe)),
         }

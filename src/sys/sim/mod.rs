@@ -11,11 +11,9 @@
 //! hand, time stands still.
 //!
 //! ```
-//! use ebbtide::config::Config;
-//! use ebbtide::engine::{Engine, Turn};
-//! use ebbtide::later::Inbox;
-//! use ebbtide::sys::Sys;
-//! use ebbtide::sys::sim::{Act, Sim};
+//! use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
+//! use ebbtide::internals::sys::Sys;
+//! use ebbtide::internals::sys::sim::{Act, Sim};
 //! use ebbtide::{Request, Response};
 //!
 //! let mut sim = Sim::default();
@@ -194,7 +192,7 @@ pub struct Sim {
     script: BTreeMap<(u32, u64), Step>,
     seq: u64,
     rows: Vec<Row>,
-    door: Door,
+    listening: Listening,
     listeners: Vec<Listener>,
     held: Vec<PeerId>,
     ready: VecDeque<Source>,
@@ -236,14 +234,14 @@ struct Listener {
     queued: bool,
 }
 
-/// What becomes of a connect.
+/// How the listeners answer a connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+enum Listening {
     Open,
-    /// Handshakes are stopped: it knocks again later.
-    Held,
-    /// It is refused.
-    Shut,
+    /// Handshakes are stopped: the peer tries again later.
+    Filtered,
+    /// Connects are refused.
+    Closed,
 }
 
 impl Default for Sim {
@@ -263,7 +261,7 @@ impl Sim {
             script: BTreeMap::new(),
             seq: 0,
             rows: Vec::new(),
-            door: Door::Open,
+            listening: Listening::Open,
             listeners: (0..setup.listeners).map(|_| Listener::default()).collect(),
             held: Vec::new(),
             ready: VecDeque::new(),

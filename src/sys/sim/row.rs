@@ -83,20 +83,12 @@ pub(super) enum Theirs {
 
 /// What we have heard from the peer, after its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    Nothing,
+pub(super) enum StreamEnd {
+    Open,
     Fin,
     /// A reset, which the next read or write reports.
     Reset,
-    /// A reset that was reported.
-    Reported,
-}
-
-/// What we have told the peer, after our bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    Nothing,
-    Fin,
+    ResetReported,
 }
 
 #[derive(Debug)]
@@ -116,8 +108,9 @@ pub(super) struct Row {
     pub(super) listener: u16,
     pub(super) ours: Ours,
     pub(super) theirs: Theirs,
-    pub(super) heard: Heard,
-    pub(super) told: Told,
+    pub(super) stream_end: StreamEnd,
+    /// We have sent our FIN.
+    pub(super) finished: bool,
     /// A write met a full window: room is worth an event.
     pub(super) starved: bool,
     /// Is on the ready list.
@@ -139,8 +132,8 @@ impl Row {
             listener: listener as u16,
             ours: Ours::Planned,
             theirs: Theirs::Up,
-            heard: Heard::Nothing,
-            told: Told::Nothing,
+            stream_end: StreamEnd::Open,
+            finished: false,
             starved: false,
             queued: false,
         }
@@ -151,13 +144,13 @@ impl Row {
     }
 
     pub(super) const fn is_reset(&self) -> bool {
-        matches!(self.heard, Heard::Reset | Heard::Reported)
+        matches!(self.stream_end, StreamEnd::Reset | StreamEnd::ResetReported)
     }
 
     /// Whether the peer can still send bytes or a FIN.
     pub(super) fn can_send(&self) -> bool {
         let trying = !matches!(self.ours, Ours::Planned | Ours::Never);
-        trying && self.theirs == Theirs::Up && self.heard == Heard::Nothing
+        trying && self.theirs == Theirs::Up && self.stream_end == StreamEnd::Open
     }
 
     /// How many bytes can be written now.
@@ -167,7 +160,7 @@ impl Row {
 
     /// Bytes that were written and not taken; a FIN that was not counts as one.
     pub(super) fn unacknowledged(&self) -> u64 {
-        let fin = self.told == Told::Fin && self.fin.is_none();
+        let fin = self.finished && self.fin.is_none();
         self.written - self.taken + u64::from(fin)
     }
 
@@ -175,9 +168,9 @@ impl Row {
     /// full window, as a poll in the kernel is.
     pub(super) fn poll(&mut self) -> Option<Ready> {
         let gone = self.is_reset();
-        let read_closed = gone || self.heard == Heard::Fin;
+        let read_closed = gone || self.stream_end == StreamEnd::Fin;
         let readable = read_closed || self.inbox.len() > 0;
-        let writable = gone || self.told == Told::Fin || self.room() > 0;
+        let writable = gone || self.finished || self.room() > 0;
         self.starved |= !writable;
         (readable || writable).then_some(Ready {
             who: Who::Conn(self.id),

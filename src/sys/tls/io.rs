@@ -25,13 +25,13 @@ pub(super) enum State {
     /// It speaks TLS, or is about to.
     Open(Box<Session>),
     /// It speaks HTTP, is told so, and heard no further.
-    Plain,
+    NotTls,
     /// We have written our last record, or given up. What comes is no longer decrypted.
-    Over(Box<Over>),
+    Closing(Box<Closing>),
 }
 
 #[derive(Default)]
-pub(super) struct Over {
+pub(super) struct Closing {
     /// Records that the socket had no room for: our FIN comes behind them.
     pub(super) rest: Vec<u8>,
     /// Our FIN is sent.
@@ -42,9 +42,9 @@ pub(super) struct Over {
     pub(super) failed: bool,
 }
 
-impl Over {
+impl Closing {
     /// Writes what is left, and then the FIN.
-    pub(super) fn go_on<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> io::Result<()> {
+    pub(super) fn advance<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> io::Result<()> {
         if !self.rest.is_empty() {
             match send(sys, io, &self.rest) {
                 Ok(sent) => drop(self.rest.drain(..sent)),
@@ -63,11 +63,11 @@ impl Over {
 
 impl<I> Io<I> {
     /// Whether its handshake is not complete, or not begun.
-    pub(super) fn is_shaking(&self) -> bool {
+    pub(super) fn is_handshaking(&self) -> bool {
         match &self.state {
             State::New => true,
-            State::Open(session) => session.is_shaking(),
-            State::Plain | State::Over(_) => false,
+            State::Open(session) => session.is_handshaking(),
+            State::NotTls | State::Closing(_) => false,
         }
     }
 }
@@ -108,10 +108,10 @@ impl<I: fmt::Debug> fmt::Debug for Io<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::New => "new",
-            State::Open(session) if session.is_shaking() => "shaking",
+            State::Open(session) if session.is_handshaking() => "handshaking",
             State::Open(_) => "open",
-            State::Plain => "plain",
-            State::Over(_) => "over",
+            State::NotTls => "not TLS",
+            State::Closing(_) => "closing",
         };
         f.debug_struct("Io")
             .field("inner", &self.inner)

@@ -30,7 +30,7 @@ pub use io::Io;
 pub use pem::Pem;
 
 use self::handshakes::Handshakes;
-use self::io::{Over, State, flush, is_passing, send};
+use self::io::{Closing, State, flush, is_passing, send};
 use self::session::{MAX_PARTIAL, Session};
 use crate::peer::Peer;
 use crate::sys::{AcceptError, Midway, Ready, Sys, Who, retry};
@@ -44,7 +44,7 @@ pub struct Tls<S> {
     /// What is read from a socket, behind the part of a record that was kept.
     cipher: Box<[u8]>,
     /// What several slices are gathered in, so that they make as few records as they can.
-    plain: Vec<u8>,
+    plaintext: Vec<u8>,
     /// Records on their way to a socket.
     wire: Vec<u8>,
     handshakes: Handshakes,
@@ -59,7 +59,7 @@ impl<S: Sys> Tls<S> {
             inner,
             config,
             cipher: vec![0; CIPHER].into_boxed_slice(),
-            plain: Vec::new(),
+            plaintext: Vec::new(),
             wire: Vec::new(),
             handshakes: Handshakes::default(),
             more: Vec::new(),
@@ -89,7 +89,7 @@ impl<S: Sys> Tls<S> {
         let records = &mut self.cipher[..start + n];
         if let State::New = io.state {
             if speaks_http(records) {
-                io.state = State::Plain;
+                io.state = State::NotTls;
                 return Err(Error::new(ErrorKind::InvalidData, WRONG_PORT));
             }
             let session = Session::new(self.config.current()).map_err(Error::other)?;
@@ -98,8 +98,8 @@ impl<S: Sys> Tls<S> {
         let State::Open(session) = &mut io.state else {
             return Ok(Received::End);
         };
-        if session.is_shaking() {
-            self.handshakes.went_on();
+        if session.is_handshaking() {
+            self.handshakes.advanced();
         }
         self.wire.clear();
         match session.receive(records, buf, &mut self.wire) {
@@ -116,14 +116,14 @@ impl<S: Sys> Tls<S> {
                 log::debug!("TLS: {error}");
                 session.queue(&self.wire); // the alert
                 let rest = session.take_queue();
-                let mut over = Over {
+                let mut closing = Closing {
                     rest,
                     failed: true,
-                    ..Over::default()
+                    ..Closing::default()
                 };
                 // Who is gone, or takes nothing, goes without.
-                let _ = over.go_on(&mut self.inner, &mut io.inner);
-                io.state = State::Over(Box::new(over));
+                let _ = closing.advance(&mut self.inner, &mut io.inner);
+                io.state = State::Closing(Box::new(closing));
                 Err(Error::new(ErrorKind::ConnectionAborted, error))
             }
         }
@@ -142,12 +142,13 @@ impl<S: Sys> Tls<S> {
             let taken = &buf[..buf.len().min(WRITE)];
             return session.encrypt(taken, &mut self.wire);
         }
-        self.plain.clear();
+        self.plaintext.clear();
         for buf in bufs {
-            let room = WRITE - self.plain.len();
-            self.plain.extend_from_slice(&buf[..buf.len().min(room)]);
+            let room = WRITE - self.plaintext.len();
+            self.plaintext
+                .extend_from_slice(&buf[..buf.len().min(room)]);
         }
-        session.encrypt(&self.plain, &mut self.wire)
+        session.encrypt(&self.plaintext, &mut self.wire)
     }
 }
 
@@ -170,8 +171,8 @@ impl<S: Sys> Sys for Tls<S> {
         self.inner.now()
     }
 
-    fn look(&mut self) -> Tick {
-        self.inner.look()
+    fn update_clock(&mut self) -> Tick {
+        self.inner.update_clock()
     }
 
     fn unix_time(&self) -> u64 {
@@ -221,9 +222,9 @@ impl<S: Sys> Sys for Tls<S> {
     /// been sent an alert; `InvalidInput` for a buffer of less than 64 KiB.
     fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> Result<usize> {
         match &mut io.state {
-            State::Plain => return self.inner.read(&mut io.inner, buf),
-            State::Over(over) => {
-                over.go_on(&mut self.inner, &mut io.inner)?;
+            State::NotTls => return self.inner.read(&mut io.inner, buf),
+            State::Closing(closing) => {
+                closing.advance(&mut self.inner, &mut io.inner)?;
                 return self.inner.read(&mut io.inner, buf);
             }
             State::Open(session) => {
@@ -240,7 +241,7 @@ impl<S: Sys> Sys for Tls<S> {
         if buf.len() < 2 * MAX_PARTIAL {
             return Err(ErrorKind::InvalidInput.into());
         }
-        if io.is_shaking() && !self.handshakes.may_go_on(io.id, &mut io.ticket) {
+        if io.is_handshaking() && !self.handshakes.may_advance(io.id, &mut io.ticket) {
             return Err(ErrorKind::WouldBlock.into());
         }
         for _ in 0..READS {
@@ -266,9 +267,9 @@ impl<S: Sys> Sys for Tls<S> {
     fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> Result<usize> {
         // Taken out, for the buffers of the loop are borrowed too.
         let mut session = match mem::replace(&mut io.state, State::New) {
-            State::Open(session) if !session.is_shaking() => session,
-            State::Plain => {
-                io.state = State::Plain;
+            State::Open(session) if !session.is_handshaking() => session,
+            State::NotTls => {
+                io.state = State::NotTls;
                 return self.inner.write(&mut io.inner, bufs);
             }
             other => {
@@ -286,7 +287,7 @@ impl<S: Sys> Sys for Tls<S> {
     fn midway(&self, io: &Self::Io) -> Midway {
         match &io.state {
             State::New if io.ticket.is_some() => Midway::Handshake,
-            State::Open(session) if session.is_shaking() => Midway::Handshake,
+            State::Open(session) if session.is_handshaking() => Midway::Handshake,
             State::Open(session) if !session.partial().is_empty() => Midway::Record,
             _ => Midway::Nothing,
         }
@@ -296,41 +297,41 @@ impl<S: Sys> Sys for Tls<S> {
     fn finish(&mut self, io: &mut Self::Io) -> Result<()> {
         self.handshakes.forget(&mut io.ticket);
         match &mut io.state {
-            State::New | State::Plain => self.inner.finish(&mut io.inner),
+            State::New | State::NotTls => self.inner.finish(&mut io.inner),
             State::Open(session) => {
                 self.wire.clear();
                 session.notify(&mut self.wire);
                 session.queue(&self.wire);
-                let mut over = Over {
+                let mut closing = Closing {
                     rest: session.take_queue(),
                     notify: self.wire.len() as u32, // an alert, of about 24 bytes
-                    ..Over::default()
+                    ..Closing::default()
                 };
-                let gone_on = over.go_on(&mut self.inner, &mut io.inner);
-                io.state = State::Over(Box::new(over));
-                gone_on
+                let advanced = closing.advance(&mut self.inner, &mut io.inner);
+                io.state = State::Closing(Box::new(closing));
+                advanced
             }
-            State::Over(over) => over.go_on(&mut self.inner, &mut io.inner),
+            State::Closing(closing) => closing.advance(&mut self.inner, &mut io.inner),
         }
     }
 
     fn unacknowledged(&mut self, io: &Self::Io) -> Option<u32> {
         let owed = self.inner.unacknowledged(&io.inner)?;
         Some(match &io.state {
-            State::New | State::Plain => owed,
+            State::New | State::NotTls => owed,
             State::Open(session) => owed.saturating_add(session.queued() as u32),
-            State::Over(over) => {
-                let unsent = over.rest.len() as u32 + u32::from(!over.finished);
+            State::Closing(closing) => {
+                let unsent = closing.rest.len() as u32 + u32::from(!closing.finished);
                 let owed = owed.saturating_add(unsent);
                 // Of the last bytes, close_notify and FIN, the FIN stands for both.
-                owed.saturating_sub(over.notify).max(owed.min(1))
+                owed.saturating_sub(closing.notify).max(owed.min(1))
             }
         })
     }
 
     fn close(&mut self, mut io: Self::Io) {
         self.handshakes.forget(&mut io.ticket);
-        if matches!(&io.state, State::Over(over) if over.failed) {
+        if matches!(&io.state, State::Closing(closing) if closing.failed) {
             // What is unread would turn the close into a reset, and that would destroy the alert.
             for _ in 0..READS {
                 if !matches!(self.inner.read(&mut io.inner, &mut self.cipher), Ok(1..)) {
@@ -379,7 +380,7 @@ impl<S: Sys> Tls<S> {
         if session.queued() > 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        if let Some(taken) = session.take_owed() {
+        if let Some(taken) = session.take_unreported() {
             return Ok(taken); // they were encrypted when they were first asked for
         }
         let taken = self.encrypt(session, bufs)?;
@@ -392,7 +393,7 @@ impl<S: Sys> Tls<S> {
                     Err(error) => return Err(error),
                 };
                 session.queue(&self.wire[sent..]);
-                session.owe(taken);
+                session.set_unreported(taken);
                 Err(error)
             }
         }

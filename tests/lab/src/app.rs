@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use ebbtide::h1::Head;
+use ebbtide::internals::h1::Head;
 use ebbtide::{
     Admit, BodyContext, BodyWaker, Fill, Flow, Handler, Pending, Reply, Request, Response, Sink,
     Source, Ticket, Upgrade,

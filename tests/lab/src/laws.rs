@@ -1,6 +1,6 @@
 //! The laws that hold for each peer of any world, whether chance or a fuzzer wrote its script.
 
-use ebbtide::sys::sim::{Pace, PeerId, Sim};
+use ebbtide::internals::sys::sim::{Pace, PeerId, Sim};
 
 use crate::wire::{Answer, answers};
 

@@ -12,15 +12,13 @@ pub mod wire;
 
 use std::time::Duration;
 
-use ebbtide::config::Config;
-use ebbtide::engine::{Engine, Turn};
-use ebbtide::handler::Handler;
-use ebbtide::later::Inbox;
-use ebbtide::report::{End, Outcome, Report};
-use ebbtide::sys::Sys;
-use ebbtide::sys::sim::{ALL, Act, Bytes, Dice, Faults, Manner, Pace, PeerId, Seen, Setup, Sim};
-use ebbtide::tracker::Phase;
-use ebbtide::{Drain, Limits, Response, Timeouts};
+use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
+use ebbtide::internals::sys::Sys;
+use ebbtide::internals::sys::sim::{
+    ALL, Act, Bytes, Dice, Faults, Manner, Pace, PeerId, Seen, Setup, Sim,
+};
+use ebbtide::internals::tracker::Phase;
+use ebbtide::{Drain, End, Handler, Limits, Outcome, Report, Response, Timeouts};
 
 use self::app::App;
 

@@ -4,9 +4,9 @@
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, LazyLock};
 
-use ebbtide::handler::Handler;
-use ebbtide::sys::Sys;
-use ebbtide::sys::sim::{Manner, PeerId, Sim};
+use ebbtide::Handler;
+use ebbtide::internals::sys::Sys;
+use ebbtide::internals::sys::sim::{Manner, PeerId, Sim};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::crypto::ring::default_provider;

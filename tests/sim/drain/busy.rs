@@ -1,8 +1,8 @@
 //! Requests under way: half a head, half a body, a pipeline, an answer that is awaited.
 
 use ebbtide::Response;
-use ebbtide::sys::sim::{Act, PeerId};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::sys::sim::{Act, PeerId};
+use ebbtide::internals::tracker::Phase;
 
 use ebbtide_lab::Lab;
 use ebbtide_lab::wire::{GET, get, ok, ok_close, post, post_head, text_close, timed_out};

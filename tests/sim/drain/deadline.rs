@@ -1,10 +1,9 @@
 //! The one deadline over everything, and the honest force at it.
 
-use ebbtide::config::Config;
-use ebbtide::report::End;
-use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
-use ebbtide::tracker::Phase;
-use ebbtide::{Drain, Report};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
+use ebbtide::internals::tracker::Phase;
+use ebbtide::{Drain, End, Report};
 
 use ebbtide_lab::wire::{GET, get, ok, ok_close, post_head, unavailable};
 use ebbtide_lab::{EVERYTHING, Lab, SIGTERM, ms, reluctant, silent};

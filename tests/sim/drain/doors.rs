@@ -1,7 +1,7 @@
 //! The listener: who is still let in, who is refused, and the notice before it closes.
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Act, Faults, PeerId, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Faults, PeerId, Setup};
 use ebbtide::{Drain, Fill, LateRequests, Response};
 
 use ebbtide_lab::wire::{CHUNKED, GET, LAST_CHUNK, get, ok_close, post, text_close};

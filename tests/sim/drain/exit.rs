@@ -1,8 +1,8 @@
 //! The end of a drain: not before the last byte is delivered, and not a moment after.
 
-use ebbtide::drain::PARTING_GRACE;
-use ebbtide::sys::sim::{Act, Manner, Pace};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::drain::PARTING_GRACE;
+use ebbtide::internals::sys::sim::{Act, Manner, Pace};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{Drain, Fill, Limits, Response};
 
 use ebbtide_lab::wire::{GET, get, ok, ok_close, pattern};

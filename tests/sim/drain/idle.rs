@@ -1,9 +1,9 @@
 //! Connections between requests, and those that have sent nothing yet.
 
 use ebbtide::Drain;
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
+use ebbtide::internals::tracker::Phase;
 
 use ebbtide_lab::wire::{GET, ok_close, post, timed_out};
 use ebbtide_lab::{Lab, SIGTERM, ms};

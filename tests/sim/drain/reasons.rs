@@ -2,9 +2,8 @@
 
 use std::thread;
 
-use ebbtide::config::Config;
-use ebbtide::report::End;
-use ebbtide::{Drain, Response};
+use ebbtide::internals::engine::Config;
+use ebbtide::{Drain, End, Response};
 
 use ebbtide_lab::wire::{get, ok, ok_close, post_head, unavailable};
 use ebbtide_lab::{Lab, SIGTERM, ms, reluctant};

@@ -1,11 +1,10 @@
 //! Many peers at random around the signal: nothing lost, nothing mixed up, nothing leaked.
 
-use ebbtide::Response;
-use ebbtide::config::Config;
-use ebbtide::report::End;
-use ebbtide::sys::sim::{Act, PeerId, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, PeerId, Setup};
+use ebbtide::{End, Response};
 
-use ebbtide::sys::sim::Dice;
+use ebbtide::internals::sys::sim::Dice;
 use ebbtide_lab::wire::{Answer, answers, get, post};
 use ebbtide_lab::{Lab, SIGTERM};
 

@@ -1,8 +1,8 @@
 //! Answers that are made as their peer takes them, when the signal comes.
 
-use ebbtide::drain::PARTING_GRACE;
-use ebbtide::sys::sim::Act;
-use ebbtide::tracker::Phase;
+use ebbtide::internals::drain::PARTING_GRACE;
+use ebbtide::internals::sys::sim::Act;
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{Drain, Fill, Response};
 
 use ebbtide_lab::wire::{

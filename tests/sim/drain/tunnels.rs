@@ -1,10 +1,9 @@
 //! Connections that were upgraded, when the signal comes: r28 and what follows from it.
 
-use ebbtide::config::Config;
-use ebbtide::drain::End;
-use ebbtide::sys::sim::PeerId;
-use ebbtide::tracker::Phase;
-use ebbtide::{Drain, LateRequests, Response, TunnelAction};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::PeerId;
+use ebbtide::internals::tracker::Phase;
+use ebbtide::{Drain, End, LateRequests, Response, TunnelAction};
 
 use ebbtide_lab::tube::Tube;
 use ebbtide_lab::wire::{SWITCHED, pattern, text_close, upgrade};

@@ -1,7 +1,7 @@
 //! Bodies in both directions: limits, back-pressure, large ones, and what breaks in the middle.
 
-use ebbtide::sys::sim::{Manner, Pace};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::sys::sim::{Manner, Pace};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{Fill, Limits};
 
 use ebbtide_lab::wire::{

@@ -2,8 +2,8 @@
 //! goes on by itself.
 
 use ebbtide::Limits;
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Faults, PeerId, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Faults, PeerId, Setup};
 
 use ebbtide_lab::Lab;
 use ebbtide_lab::wire::{GET, get, ok, ok_close};

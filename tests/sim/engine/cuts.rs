@@ -1,8 +1,8 @@
 //! A peer that breaks off at any byte of an exchange, and bytes that come in any pieces.
 
-use ebbtide::sys::sim::{Faults, ResetAt};
+use ebbtide::internals::sys::sim::{Faults, ResetAt};
 
-use ebbtide::sys::sim::Dice;
+use ebbtide::internals::sys::sim::Dice;
 use ebbtide_lab::Lab;
 use ebbtide_lab::wire::{self, CHUNKED, GET, LAST_CHUNK, chunk, get, ok, pattern, post, undated};
 

@@ -4,8 +4,8 @@
 use std::thread;
 
 use ebbtide::Response;
-use ebbtide::config::Config;
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::tracker::Phase;
 
 use ebbtide_lab::Lab;
 use ebbtide_lab::wire::{

@@ -1,7 +1,7 @@
 //! Nobody starves: what one connection may do in a turn is bounded.
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Manner, PeerId, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Manner, PeerId, Setup};
 
 use ebbtide_lab::Lab;
 use ebbtide_lab::wire::{GET, get, ok, pattern, post_head};

@@ -2,8 +2,8 @@
 //! same.
 
 use ebbtide::Limits;
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Faults, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Faults, Setup};
 
 use ebbtide_lab::Lab;
 use ebbtide_lab::wire::{

@@ -5,12 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ebbtide::config::Config;
-use ebbtide::report::End;
-use ebbtide::sys::sim::Setup;
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::Setup;
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{
-    Admit, BodyContext, BodyWaker, Drain, Fill, Flow, Handler, Head, Reply, Request, Response,
+    Admit, BodyContext, BodyWaker, Drain, End, Fill, Flow, Handler, Head, Reply, Request, Response,
     Sink, Source, Timeouts,
 };
 

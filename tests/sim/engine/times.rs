@@ -1,7 +1,7 @@
 //! Every phase has its limit, to the millisecond, and its clock starts anew only when it should.
 
-use ebbtide::sys::sim::{Act, PeerId};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::sys::sim::{Act, PeerId};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{Limits, Response, Timeouts};
 
 use ebbtide_lab::wire::{

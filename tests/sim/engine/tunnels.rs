@@ -1,11 +1,11 @@
 //! Connections that are upgraded: what becomes of every byte, wake, time and mistake.
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Faults, PeerId, ResetAt, Setup};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Faults, PeerId, ResetAt, Setup};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{Pipe, PipeError, Timeouts, TunnelAction};
 
-use ebbtide::sys::sim::Dice;
+use ebbtide::internals::sys::sim::Dice;
 use ebbtide_lab::wire::{GET, SWITCHED, get, mistake_close, ok, pattern, post, undated, upgrade};
 use ebbtide_lab::{EVERYTHING, Lab, ms, reluctant};
 

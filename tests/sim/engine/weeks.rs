@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{PeerId, Setup};
-use ebbtide::tick::{MAX_LIMIT, Tick};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{PeerId, Setup};
+use ebbtide::internals::tick::{MAX_LIMIT, Tick};
 use ebbtide::{Fill, Response, Timeouts};
 
 use ebbtide_lab::wire::{CHUNKED, GET, LAST_CHUNK, chunk, get, ok, unavailable};

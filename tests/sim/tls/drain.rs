@@ -1,8 +1,8 @@
 //! The drain, row by row, for connections that speak TLS.
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{ALL, Manner, Pace, Setup};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{ALL, Manner, Pace, Setup};
+use ebbtide::internals::tracker::Phase;
 use ebbtide::{Drain, End};
 
 use ebbtide_lab::tls::{Client, IDENTITY, TLS12, TLS13, VERSIONS};

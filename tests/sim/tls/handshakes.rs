@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ebbtide::TlsConfig;
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Manner, Setup};
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Manner, Setup};
+use ebbtide::internals::tracker::Phase;
 use rustls::server::ResolvesServerCertUsingSni;
 use rustls::sign::CertifiedKey;
 use rustls::{HandshakeKind, ServerConfig};

@@ -7,9 +7,9 @@ mod pieces;
 mod strangers;
 
 use ebbtide::TlsConfig;
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Setup, Sim};
-use ebbtide::sys::tls::Tls;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Setup, Sim};
+use ebbtide::internals::sys::tls::Tls;
 use ebbtide_lab::app::App;
 use ebbtide_lab::tls::IDENTITY;
 

@@ -1,7 +1,7 @@
 //! The records in any pieces, in both directions.
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Faults, Manner, Pace, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Faults, Manner, Pace, Setup};
 use rustls::SupportedProtocolVersion;
 
 use ebbtide_lab::tls::{Client, IDENTITY, TLS13, VERSIONS};

@@ -1,7 +1,7 @@
 //! Peers that speak something else, or TLS as it is not meant.
 
-use ebbtide::sys::sim::PeerId;
-use ebbtide::tracker::Phase;
+use ebbtide::internals::sys::sim::PeerId;
+use ebbtide::internals::tracker::Phase;
 use rustls::AlertDescription;
 
 use ebbtide_lab::tls::{Client, IDENTITY, TLS13, VERSIONS};

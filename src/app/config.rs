@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
+use crate::app::hooks::Hooks;
+use crate::app::response::Response;
 use crate::drain::{IDLE_GRACE, NEVER, PhaseTimeouts, Policy};
 use crate::h1;
-use crate::hooks::Hooks;
-use crate::response::Response;
-use crate::tick::millis;
+use crate::tick::{MAX_LIMIT, millis};
 
 /// Limits on what peers may send and how many there may be.
 #[derive(Clone, Debug)]
@@ -21,6 +21,9 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The most that [`Limits::fields`] can be: 1,024.
+    pub const MAX_FIELDS: u16 = h1::MAX_FIELDS as u16;
+
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
@@ -34,10 +37,10 @@ impl Limits {
         self
     }
 
-    /// The most header fields of a request: 100. At most [`h1::MAX_FIELDS`]. Beyond it: 431.
+    /// The most header fields of a request: 100. At most [`Limits::MAX_FIELDS`]. Beyond it: 431.
     #[must_use]
     pub fn fields(mut self, count: u16) -> Self {
-        self.h1.fields = count.min(h1::MAX_FIELDS as u16);
+        self.h1.fields = count.min(Self::MAX_FIELDS);
         self
     }
 
@@ -95,6 +98,10 @@ impl Default for Limits {
 pub struct Timeouts(pub(crate) PhaseTimeouts);
 
 impl Timeouts {
+    /// The longest duration that is kept, here and in [`Drain`]: five days. The loop counts
+    /// milliseconds in 32 bits, and a longer one is cut to this.
+    pub const LONGEST: Duration = Duration::from_millis(MAX_LIMIT as u64);
+
     /// The defaults.
     pub fn new() -> Self {
         Self::default()

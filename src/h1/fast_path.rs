@@ -10,7 +10,7 @@
 use httparse::Header;
 
 use super::framing::{Conclusion, Gathered};
-use super::word::{self, HIGH, below, equal, from_del_on, load, place};
+use super::swar::{self, HIGH, below, equal, from_del_on, load, place};
 use super::{Codec, Head, Inbound, Limits, grammar};
 
 impl Codec {
@@ -18,7 +18,7 @@ impl Codec {
     /// is what [`receive`](Self::receive) would say of it. `None` says nothing, and changes
     /// nothing: `receive` is then to be asked.
     #[inline]
-    pub fn receive_plain<'h, 'b>(
+    pub fn receive_fast<'h, 'b>(
         &mut self,
         bytes: &'b [u8],
         fields: &'h mut [Header<'b>],
@@ -218,7 +218,7 @@ fn text(bytes: &[u8], begin: usize, end: usize) -> Option<&str> {
 #[inline(always)]
 fn find(bytes: &[u8], ends: impl Fn(u64) -> u64) -> Option<usize> {
     let (words, rest) = bytes.as_chunks();
-    if let Some(at) = word::find(words, &ends) {
+    if let Some(at) = swar::find(words, &ends) {
         return Some(at);
     }
     // The last few, with zeros behind them, which end everything.

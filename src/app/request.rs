@@ -5,8 +5,8 @@
 
 use std::net::SocketAddr;
 
+use crate::app::later::{Handle, Pending, Ticket};
 use crate::h1::{Head, Header};
-use crate::later::{Handle, Pending, Ticket};
 use crate::peer::Peer;
 use crate::tracker::ConnId;
 

@@ -1,6 +1,6 @@
 //! What a peer can do wrong, and the status that answers it.
 //!
-//! Bytes never panic, and misuse of this crate never gets a 4xx: a [`Bad`] is always the peer's.
+//! Bytes never panic, and misuse of this crate never gets a 4xx: a [`RequestError`] is always the peer's.
 //!
 //! Knows nothing of how an answer is written.
 
@@ -11,7 +11,7 @@ use std::fmt;
 /// framing is in doubt, the next byte may be anybody's (RFC 9112, section 11.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Bad {
+pub enum RequestError {
     /// A line of the head, or an empty line before it, ends in LF without CR. RFC 9112 (section
     /// 2.2) lets a recipient take it as a line end; two recipients that differ in this can be
     /// played against each other, so it is refused.
@@ -54,7 +54,7 @@ pub enum Bad {
     ChunkExtras,
 }
 
-impl Bad {
+impl RequestError {
     /// The status that answers it.
     pub const fn status(self) -> u16 {
         match self {
@@ -76,7 +76,7 @@ impl Bad {
     }
 }
 
-impl fmt::Display for Bad {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BareLf => "a line ends in LF without CR",
@@ -99,4 +99,4 @@ impl fmt::Display for Bad {
     }
 }
 
-impl Error for Bad {}
+impl Error for RequestError {}

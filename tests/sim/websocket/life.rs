@@ -1,8 +1,8 @@
 //! A WebSocket from its opening to its end: pings, silence, pushes, limits, mistakes.
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::Pace;
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::Pace;
+use ebbtide::internals::tracker::Phase;
 use ebbtide::websocket::{Message, SendError, WebSocket, code};
 use ebbtide::{Limits, Timeouts};
 
@@ -280,7 +280,7 @@ fn a_flood_of_pings_holds_nobody_up() {
 #[test]
 fn a_peer_that_never_closes_its_side_is_closed_after_the_linger() {
     let mut room = Room::new();
-    let manner = ebbtide::sys::sim::Manner {
+    let manner = ebbtide::internals::sys::sim::Manner {
         takes: Pace::AtOnce,
         answers: Pace::Never,
         window: 256 << 10,

@@ -3,16 +3,14 @@
 //! This test program is its own child: Cargo promises no path to the program of an example, so the
 //! example is a module here, and a test that is otherwise ignored runs it.
 
-#![cfg(target_os = "linux")]
-
-#[path = "../examples/database.rs"]
+#[path = "../../examples/database.rs"]
 #[expect(dead_code, reason = "its `main`")]
 mod example;
-#[path = "../cli/tests/support/mod.rs"]
+#[path = "../../cli/tests/support/mod.rs"]
 mod support;
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,12 +20,14 @@ use std::{env, fs, process, thread};
 use nix::sys::signal::Signal;
 use rusqlite::Connection;
 
+use super::wait_until;
 use support::PATIENCE;
+use support::client::Client;
 use support::served::Served;
 
 const CLIENTS: usize = 8;
 
-/// So many notes have been acknowledged when the signal comes.
+/// How many notes are acknowledged when the signal comes, at least.
 const BEFORE: usize = 200;
 
 #[test]
@@ -40,7 +40,12 @@ fn the_example() {
 
 fn start(path: &Path) -> Served {
     let mut child = Command::new(env::current_exe().expect("this program"));
-    child.args(["--exact", "the_example", "--ignored", "--nocapture"]);
+    child.args([
+        "--exact",
+        "database::the_example",
+        "--ignored",
+        "--nocapture",
+    ]);
     child.env(PATH, path);
     Served::launch_and_wait(child, 1)
 }
@@ -57,10 +62,10 @@ fn every_note_that_was_acknowledged_is_in_the_database() {
             scope.spawn(move || write_and_read(addr, n, acknowledged))
         };
         let clients: Vec<_> = (0..CLIENTS).map(client).collect();
-        while acknowledged.load(Ordering::Relaxed) < BEFORE {
+        wait_until(|| {
             assert!(served.is_running(), "{:?}", served.log());
-            thread::yield_now();
-        }
+            acknowledged.load(Ordering::Relaxed) >= BEFORE
+        });
         served.terminate();
         let clients = clients.into_iter();
         clients
@@ -117,20 +122,19 @@ fn a_database_that_is_locked_holds_up_neither_the_truth_nor_the_exit() {
     let directory = Directory::new("locked");
     let path = directory.0.join("notes.db");
     let served = start(&path);
-    let mut client = BufReader::new(TcpStream::connect(served.addr()).expect("connect"));
+    let client = Asker::connect(&served);
     for (what, body, expected) in [
         ("POST /notes", "kept", (201, "1\n".into())),
         ("GET /notes/1", "", (200, "kept\n".into())),
     ] {
-        send(&mut client, what, body).expect("sent");
-        assert_eq!(answer(&mut client).expect("an answer"), expected);
+        assert_eq!(client.ask(what, body), Some(expected));
     }
     let other = Connection::open(&path).expect("it opens");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    send(&mut client, "POST /notes", "in vain").expect("sent");
+    client.send("POST /notes", "in vain");
     served.terminate();
-    let (status, body) = answer(&mut client).expect("an answer");
-    assert_eq!((status, &*body), (503, "the database is busy\n"));
+    let busy = "the database is busy\n".to_owned();
+    assert_eq!(client.answer(), Some((503, busy)));
     drop(client);
     // That the note was read cannot be written either: a hook that failed.
     assert_eq!(
@@ -149,14 +153,11 @@ fn what_was_acknowledged_survives_a_kill() {
     let directory = Directory::new("killed");
     let path = directory.0.join("notes.db");
     let served = start(&path);
-    let mut client = BufReader::new(TcpStream::connect(served.addr()).expect("connect"));
-    send(&mut client, "POST /notes", "kept").expect("sent");
-    assert_eq!(answer(&mut client).expect("an answer"), (201, "1\n".into()));
-    send(&mut client, "GET /notes/1", "").expect("sent");
-    assert_eq!(
-        answer(&mut client).expect("an answer"),
-        (200, "kept\n".into())
-    );
+    let client = Asker::connect(&served);
+    let kept = client.ask("POST /notes", "kept");
+    assert_eq!(kept, Some((201, "1\n".into())));
+    let read = client.ask("GET /notes/1", "");
+    assert_eq!(read, Some((200, "kept\n".into())));
     served.signal(Signal::SIGKILL);
     assert_eq!(served.wait_exit(PATIENCE).code, None);
     let database = Connection::open(&path).expect("it opens");
@@ -167,69 +168,72 @@ fn what_was_acknowledged_survives_a_kill() {
 }
 
 /// What a client was told.
+#[derive(Default)]
 struct Seen {
     notes: Vec<(i64, String)>,
     reads: u32,
 }
 
-/// Writes a note and reads it, again and again, until it is let in no more.
+/// Writes a note and reads it, again and again, until the server refuses it.
 fn write_and_read(addr: SocketAddr, client: usize, acknowledged: &AtomicUsize) -> Seen {
-    let mut seen = Seen {
-        notes: Vec::new(),
-        reads: 0,
-    };
+    let mut seen = Seen::default();
     while let Ok(stream) = TcpStream::connect(addr) {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let mut stream = BufReader::new(stream);
+        let asker = Asker::over(stream);
         // To the end of the connection, which may come at any moment.
-        while write_one(&mut stream, client, &mut seen, acknowledged).is_ok() {}
+        while write_one(&asker, client, &mut seen, acknowledged).is_some() {}
     }
     seen
 }
 
 fn write_one(
-    stream: &mut BufReader<TcpStream>,
+    asker: &Asker,
     client: usize,
     seen: &mut Seen,
     acknowledged: &AtomicUsize,
-) -> io::Result<()> {
+) -> Option<()> {
     let text = format!("{client}: {}", seen.notes.len());
-    send(stream, "POST /notes", &text)?;
-    let (status, body) = answer(stream)?;
+    let (status, body) = asker.ask("POST /notes", &text)?;
     assert_eq!(status, 201, "{body}");
     let id = body.trim_end().parse().expect("a number");
     seen.notes.push((id, text.clone()));
     acknowledged.fetch_add(1, Ordering::Relaxed);
-    send(stream, &format!("GET /notes/{id}"), "")?;
-    let (status, body) = answer(stream)?;
-    assert_eq!((status, body), (200, text + "\n"));
+    let answer = asker.ask(&format!("GET /notes/{id}"), "")?;
+    assert_eq!(answer, (200, text + "\n"));
     seen.reads += 1;
-    Ok(())
+    Some(())
 }
 
-fn send(stream: &mut BufReader<TcpStream>, what: &str, body: &str) -> io::Result<()> {
-    let length = body.len();
-    let head = format!("{what} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
-    stream.get_mut().write_all((head + body).as_bytes())
-}
+/// A connection, and how many requests it has sent.
+struct Asker(Client, Cell<usize>);
 
-/// The status and the body.
-fn answer(stream: &mut BufReader<TcpStream>) -> io::Result<(u16, String)> {
-    let (mut status, mut length) = (0, 0);
-    loop {
-        let mut line = String::new();
-        stream.read_line(&mut line)?;
-        match line.trim_end().split_once(' ') {
-            Some(("HTTP/1.1", rest)) => status = rest[..3].parse().expect("a status"),
-            Some(("Content-Length:", number)) => length = number.parse().expect("a length"),
-            Some(_) => {}
-            None if line == "\r\n" => break,
-            None => return Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+impl Asker {
+    fn over(stream: TcpStream) -> Self {
+        Self(Client::over(stream), Cell::new(0))
     }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
-    Ok((status, String::from_utf8(body).expect("text")))
+
+    fn connect(served: &Served) -> Self {
+        Self::over(TcpStream::connect(served.addr()).expect("connect"))
+    }
+
+    fn send(&self, what: &str, body: &str) {
+        let length = body.len();
+        let head = format!("{what} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        self.0.try_send((head + body).as_bytes());
+    }
+
+    /// The status and the body of the next response; none if the connection ends without it.
+    fn answer(&self) -> Option<(u16, String)> {
+        let response = self.0.try_response(self.1.replace(self.1.get() + 1))?;
+        Some((
+            response.status,
+            String::from_utf8(response.body).expect("text"),
+        ))
+    }
+
+    fn ask(&self, what: &str, body: &str) -> Option<(u16, String)> {
+        self.send(what, body);
+        self.answer()
+    }
 }
 
 /// A directory of one test alone, removed at its end.

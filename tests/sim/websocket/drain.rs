@@ -1,8 +1,8 @@
 //! WebSockets when the signal comes: idle, amid a message, ignoring a Close, reading slowly.
 
 use ebbtide::Drain;
-use ebbtide::config::Config;
-use ebbtide::tracker::Phase;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::tracker::Phase;
 use ebbtide::websocket::{Message, SendError, WebSocket, code};
 
 use super::frames::{Frame, LAST, MORE, TEXT, close, frame, text};

@@ -1,48 +1,35 @@
 //! The examples do what they say when they are told to stop. The one with a database has tests of
 //! its own, and `embedded_test` is one.
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use ebbtide::{Handler, Running, Server};
+use ebbtide::{Handler, Running};
+
+use super::{ask, connect, read_all, read_to, server};
 
 #[cfg(feature = "websocket")]
-#[path = "../examples/websocket.rs"]
+#[path = "../../examples/websocket.rs"]
 #[expect(dead_code, reason = "its `main`")]
 mod chat;
-#[path = "../examples/events.rs"]
+#[path = "../../examples/events.rs"]
 #[expect(dead_code, reason = "its `main`")]
 mod events;
-#[path = "../examples/threads.rs"]
+#[path = "../../examples/threads.rs"]
 #[expect(dead_code, reason = "its `main`")]
 mod threads;
-#[path = "../examples/tokio.rs"]
+#[path = "../../examples/tokio.rs"]
 #[expect(dead_code, reason = "its `main`")]
 mod with_tokio;
 
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 fn start(app: impl Handler + Send + 'static) -> Running {
-    Server::bind("127.0.0.1:0").unwrap().spawn(app).unwrap()
-}
-
-fn ask(running: &Running, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(running.local_addr()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    stream
+    server().spawn(app).unwrap()
 }
 
 /// Tells it to stop, and reads what comes on each connection until its end.
 fn stopped(running: Running, asked: Vec<TcpStream>) -> Vec<String> {
     running.handle().shutdown();
-    let read = |mut stream: TcpStream| {
-        let mut text = String::new();
-        stream.read_to_string(&mut text).map(|_| text).unwrap()
-    };
+    let read = |mut stream: TcpStream| read_all(&mut stream);
     let answers = asked.into_iter().map(read).collect();
     assert_eq!(running.wait().unwrap().code(), 0);
     answers
@@ -51,7 +38,8 @@ fn stopped(running: Running, asked: Vec<TcpStream>) -> Vec<String> {
 #[test]
 fn worker_threads_answer_what_they_have_begun() {
     let running = start(threads::app());
-    let asked = ["/fib/24", "/fib/24", "/fib/20", "/count"].map(|path| ask(&running, path));
+    let asked =
+        ["/fib/24", "/fib/24", "/fib/20", "/count"].map(|path| ask(running.local_addr(), path));
     for (answer, expected) in stopped(running, asked.into())
         .iter()
         .zip(["46368", "46368", "6765"])
@@ -71,7 +59,7 @@ fn tasks_of_a_runtime_answer_what_they_have_begun() {
     let runtime = runtime.unwrap();
     let running = start(with_tokio::app(runtime.handle()));
     let asked = (0..50)
-        .map(|n| ask(&running, &format!("/sleep/{}", 100 + n)))
+        .map(|n| ask(running.local_addr(), &format!("/sleep/{}", 100 + n)))
         .collect();
     for (n, answer) in stopped(running, asked).iter().enumerate() {
         assert!(
@@ -87,14 +75,9 @@ fn events_say_when_to_come_back_when_the_drain_begins() {
     let mut delays = Vec::new();
     for _ in 0..5 {
         let running = start(events::app());
-        let mut subscribers: Vec<_> = (0..3).map(|_| ask(&running, "/")).collect();
+        let mut subscribers: Vec<_> = (0..3).map(|_| ask(running.local_addr(), "/")).collect();
         for stream in &mut subscribers {
-            let mut text = Vec::new();
-            while !text.ends_with(b"\r\nretry: ") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).unwrap();
-                text.push(byte[0]);
-            }
+            read_to(stream, "\r\nretry: ");
         }
         let start = Instant::now();
         let rest = stopped(running, subscribers);
@@ -120,8 +103,7 @@ fn a_chat_is_heard_by_all_and_says_goodbye() {
     let running = start(chat::app());
     let url = format!("ws://{}/chat", running.local_addr());
     let mut clients = [(); 2].map(|()| {
-        let stream = TcpStream::connect(running.local_addr()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stream = connect(running.local_addr());
         tungstenite::client(&url, stream).unwrap().0
     });
     clients[0].send(Message::text("hello")).unwrap();

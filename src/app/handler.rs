@@ -4,11 +4,11 @@
 //! and needs no lock. It returns its answer; the type system sees to it that there is one. Knows
 //! no sockets.
 
+use crate::app::later::Pending;
+use crate::app::request::Request;
+use crate::app::response::Response;
+use crate::app::source::Sink;
 use crate::h1::Head;
-use crate::later::Pending;
-use crate::request::Request;
-use crate::response::Response;
-use crate::source::Sink;
 
 /// Answers requests. Closures from a request to anything that is a [`Reply`] are handlers.
 ///

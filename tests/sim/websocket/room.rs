@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ebbtide::config::Config;
-use ebbtide::handler::{Handler, Reply};
-use ebbtide::sys::sim::{Manner, PeerId, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Manner, PeerId, Setup};
 use ebbtide::websocket::{Event, Outbox, Sender, WebSocket};
-use ebbtide::{Request, Response};
+use ebbtide::{Handler, Reply, Request, Response};
 
 pub(crate) use super::frames::HANDSHAKE;
 use super::frames::{Frame, frames};

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::guard::held_by;
-use crate::report::Report;
+use crate::app::guard::held_by;
+use crate::app::report::Report;
 use crate::tracker::{Counts, Phase};
 
 /// Which connections to list, oldest in their phase first.

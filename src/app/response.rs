@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::app::source::Source;
+use crate::app::upgrade::Switch;
 use crate::h1;
-use crate::source::Source;
-use crate::upgrade::Switch;
 
 /// An answer to a request.
 ///

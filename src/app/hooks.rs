@@ -11,9 +11,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use crate::later::Handle;
-use crate::report::{Outcome, Report};
-use crate::trigger::{Station, Trigger};
+use crate::app::later::Handle;
+use crate::app::report::{Outcome, Report};
+use crate::app::trigger::{Station, Trigger};
 
 /// The hooks of a server.
 #[derive(Default)]

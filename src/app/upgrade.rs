@@ -11,11 +11,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::app::later::BodyWaker;
+use crate::app::request::Request;
+use crate::app::response::{Body, Mistake, Response};
+use crate::app::source::{BodyContext, Fill, Source};
 use crate::h1;
-use crate::later::BodyWaker;
-use crate::request::Request;
-use crate::response::{Body, Mistake, Response};
-use crate::source::{BodyContext, Fill, Source};
 use crate::tick::millis;
 use crate::tracker::ConnId;
 
@@ -306,8 +306,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::app::later::Inbox;
     use crate::h1::{Head, Header};
-    use crate::later::Inbox;
     use crate::peer::Peer;
 
     struct Nothing;

@@ -3,18 +3,15 @@
 //! Embedded, with a logger that keeps every record. Tests run side by side, so each knows its
 //! records by a name that only it uses.
 
-use std::io::Write;
 use std::net::TcpStream;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use ebbtide::engine::PROGRESS_LINE;
-use ebbtide::{Drain, End, Reply, Request, Running, Server, Ticket};
+use ebbtide::{Drain, End, PROGRESS_LINE, Running, Server, Ticket};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::{PATIENCE, ask, server, ticketed};
 
 /// A record: its level, its target and its text.
 type Line = (Level, String, String);
@@ -65,42 +62,29 @@ impl Kept {
     }
 }
 
-fn server() -> Server {
+fn logged() -> Server {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         log::set_logger(&KEPT).expect("there is no other");
         log::set_max_level(LevelFilter::Debug);
     });
-    Server::bind("127.0.0.1:0").unwrap()
-}
-
-/// A server that keeps whoever asks waiting.
-fn waiting(server: Server) -> (Running, Receiver<Ticket>) {
-    let (sender, tickets) = channel();
-    let running = server.spawn(move |request: &Request<'_>| {
-        let (later, ticket) = request.later();
-        sender.send(ticket).unwrap();
-        Reply::from(later)
-    });
-    (running.unwrap(), tickets)
+    server()
 }
 
 /// Asks for the path, and returns when the server has it.
-fn ask(running: &Running, tickets: &Receiver<Ticket>, path: &str) -> (TcpStream, Ticket) {
-    let mut stream = TcpStream::connect(running.local_addr()).unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
+fn asked(running: &Running, tickets: &Receiver<Ticket>, path: &str) -> (TcpStream, Ticket) {
+    let stream = ask(running.local_addr(), path);
     (stream, tickets.recv_timeout(PATIENCE).unwrap())
 }
 
 #[test]
 fn the_oldest_and_the_guards_are_named_from_the_first_line_to_the_last() {
     let limit = Duration::from_millis(1_300);
-    let (running, tickets) = waiting(server().drain(Drain::new().timeout(limit)));
-    let asked = ask(&running, &tickets, "/first?a=b");
-    let _second = ask(&running, &tickets, "/second");
+    let (running, tickets) = ticketed(logged().drain(Drain::new().timeout(limit)));
+    let first = asked(&running, &tickets, "/first?a=b");
+    let _second = asked(&running, &tickets, "/second");
     let _guards = ["flush one", "flush one", "mail"].map(|name| running.handle().guard(name));
-    let peer = asked.0.local_addr().unwrap();
+    let peer = first.0.local_addr().unwrap();
     let outcome = running.shutdown().unwrap();
     assert_eq!(outcome.end, End::Deadline);
 
@@ -127,7 +111,7 @@ fn the_oldest_and_the_guards_are_named_from_the_first_line_to_the_last() {
 #[test]
 fn a_guard_alone_is_named_too() {
     let (running, _tickets) =
-        waiting(server().drain(Drain::new().timeout(Duration::from_millis(50))));
+        ticketed(logged().drain(Drain::new().timeout(Duration::from_millis(50))));
     let _guard = running.handle().guard("alone");
     assert_eq!(running.shutdown().unwrap().end, End::Deadline);
     KEPT.wait(&[r#"shutdown: draining: no connections; at most 0.1 s; held by "alone""#]);
@@ -135,20 +119,20 @@ fn a_guard_alone_is_named_too() {
 }
 
 #[test]
-fn a_notice_is_announced_with_its_time() {
+fn a_delay_is_announced_with_its_time() {
     let drain = Drain::new()
         .delay(Duration::from_millis(70))
         .timeout(Duration::from_secs(7));
-    let (running, _tickets) = waiting(server().drain(drain));
+    let (running, _tickets) = ticketed(logged().drain(drain));
     assert_eq!(running.shutdown().unwrap().end, End::Drained);
     let text = "shutdown: draining in 0.1 s, still accepting: no connections; at most 7 s in all";
     assert_eq!(KEPT.wait(&[text]).2, text);
 }
 
 #[test]
-fn a_hook_that_holds_the_sockets_is_no_notice() {
+fn a_hook_that_holds_the_sockets_is_no_delay() {
     let drain = Drain::new().timeout(Duration::from_millis(8_300));
-    let (running, _tickets) = waiting(server().drain(drain).on_trigger(|_| ()));
+    let (running, _tickets) = ticketed(logged().drain(drain).on_trigger(|_| ()));
     assert_eq!(running.shutdown().unwrap().end, End::Drained);
     let text = "shutdown: draining: no connections; at most 8.3 s";
     assert_eq!(KEPT.wait(&[text]).2, text);
@@ -156,8 +140,8 @@ fn a_hook_that_holds_the_sockets_is_no_notice() {
 
 #[test]
 fn the_stations_are_there_for_who_looks_for_them() {
-    let hooks = server().on_drained(|_| panic!("a panic that the test wants"));
-    let (running, _tickets) = waiting(hooks);
+    let hooks = logged().on_drained(|_| panic!("a panic that the test wants"));
+    let (running, _tickets) = ticketed(hooks);
     assert_eq!(running.shutdown().unwrap().end, End::HookFailed);
     for text in [
         "the listeners are closed",

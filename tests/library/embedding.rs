@@ -1,68 +1,30 @@
 //! The library embedded in a program: spawned on a thread, stopped by its handle, with hooks and
 //! guards at the stations of the drain.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ebbtide::{
-    BodyContext, Drain, End, Fill, Handle, Handler, LateRequests, Limits, Reply, Request, Response,
-    Running, Server, Source, StatusQuery, Ticket, Trigger,
+    BodyContext, Drain, End, Fill, Handle, Handler, LateRequests, Limits, Request, Response,
+    Running, Server, Source, StatusQuery, Trigger,
 };
 
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-fn server() -> Server {
-    Server::bind("127.0.0.1:0").unwrap()
-}
-
-fn hello(_: &Request<'_>) -> Response {
-    Response::text(200, "hello\n")
-}
-
-fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-fn ask(stream: &mut TcpStream, path: &str) {
-    let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-}
-
-/// Everything up to the server's FIN.
-fn read_all(stream: &mut TcpStream) -> String {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
-}
-
-/// A handler that keeps the ticket of every request for the test.
-fn ticketed() -> (impl FnMut(&Request<'_>) -> Reply + Send, Receiver<Ticket>) {
-    let (sender, tickets) = channel();
-    let handler = move |request: &Request<'_>| {
-        let (later, ticket) = request.later();
-        sender.send(ticket).unwrap();
-        Reply::from(later)
-    };
-    (handler, tickets)
-}
+use super::{
+    PATIENCE, ask, ask_again, connect, hello, read_all, read_to, server, ticketed, wait_until,
+};
 
 /// Runs the server with a request in flight that is answered once the drain has begun.
 fn drain_with_one_in_flight(server: Server) -> ebbtide::Outcome {
-    let (handler, tickets) = ticketed();
-    let running = server.spawn(handler).unwrap();
-    let mut client = connect(running.local_addr());
-    ask(&mut client, "/");
+    let (running, tickets) = ticketed(server);
+    let mut client = ask(running.local_addr(), "/");
     let ticket = tickets.recv_timeout(PATIENCE).unwrap();
     running.handle().shutdown();
     let waiter = thread::spawn(move || {
-        spin_until(|| ticket.draining());
+        wait_until(|| ticket.draining());
         ticket.send(Response::text(200, "late but whole\n"));
     });
     let text = read_all(&mut client);
@@ -73,22 +35,11 @@ fn drain_with_one_in_flight(server: Server) -> ebbtide::Outcome {
     running.wait().unwrap()
 }
 
-fn spin_until(mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "it never came");
-        thread::yield_now();
-    }
-}
-
 #[test]
 fn a_spawned_server_serves_and_returns_its_outcome() {
     let running = server().spawn(hello).unwrap();
-    let mut client = connect(running.local_addr());
-    ask(&mut client, "/");
-    let mut first = [0; 15];
-    client.read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    let mut client = ask(running.local_addr(), "/");
+    read_to(&mut client, "HTTP/1.1 200 OK");
     let closer = thread::spawn(move || read_all(&mut client));
     let outcome = running.shutdown().unwrap();
     assert!(closer.join().unwrap().ends_with("hello\n"));
@@ -107,8 +58,7 @@ fn shutdown_from_a_handler_and_from_many_threads_is_one_drain() {
         })
         .unwrap();
     let handles: Vec<Handle> = (0..8).map(|_| running.handle().clone()).collect();
-    let mut client = connect(running.local_addr());
-    ask(&mut client, "/");
+    let mut client = ask(running.local_addr(), "/");
     assert!(read_all(&mut client).ends_with("stopping\n"));
     drop(client);
     for handle in handles {
@@ -119,11 +69,9 @@ fn shutdown_from_a_handler_and_from_many_threads_is_one_drain() {
 
 #[test]
 fn a_dropped_server_is_cut_and_leaves_nothing_behind() {
-    let (handler, tickets) = ticketed();
-    let running = server().spawn(handler).unwrap();
+    let (running, tickets) = ticketed(server());
     let addr = running.local_addr();
-    let mut client = connect(addr);
-    ask(&mut client, "/");
+    let mut client = ask(addr, "/");
     let _ticket = tickets.recv_timeout(PATIENCE).unwrap();
     drop(running);
     assert!(read_all(&mut client).starts_with("HTTP/1.1 503 "));
@@ -166,20 +114,17 @@ fn until_the_first_hook_returns_every_socket_is_as_it_was() {
         .spawn(hello)
         .unwrap();
     let addr = running.local_addr();
-    let mut idle = connect(addr);
-    ask(&mut idle, "/");
-    let mut first = [0; 15];
-    idle.read_exact(&mut first).unwrap();
+    let mut idle = ask(addr, "/");
+    read_to(&mut idle, "HTTP/1.1 200 OK");
     running.handle().shutdown();
-    spin_until(|| running.handle().draining());
+    wait_until(|| running.handle().draining());
     // The listener accepts, and answers say close.
-    let mut fresh = connect(addr);
-    ask(&mut fresh, "/");
+    let mut fresh = ask(addr, "/");
     let text = read_all(&mut fresh);
     assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("Connection: close"));
     drop(fresh);
     // The idle connection is served too.
-    ask(&mut idle, "/");
+    ask_again(&mut idle, "/");
     go.send(()).unwrap();
     assert_eq!(read_all(&mut idle).matches("hello\n").count(), 2);
     drop(idle);
@@ -213,7 +158,7 @@ fn a_guard_holds_the_drain_until_it_is_dropped() {
     let (running, guard) = guarded(server().on_drained(move |_| *seen.lock().unwrap() = true));
     let addr = running.local_addr();
     running.handle().shutdown();
-    spin_until(|| TcpStream::connect(addr).is_err()); // the listener is closed
+    wait_until(|| TcpStream::connect(addr).is_err()); // the listener is closed
     assert!(!*drained.lock().unwrap(), "drained with a guard held");
     drop(guard);
     let outcome = running.wait().unwrap();
@@ -234,14 +179,9 @@ fn a_guard_does_not_hold_the_deadline_and_is_named() {
 
 #[test]
 fn the_deadline_covers_a_request_that_is_never_answered() {
-    let (handler, tickets) = ticketed();
     let limit = Duration::from_millis(200);
-    let running = server()
-        .drain(Drain::new().timeout(limit))
-        .spawn(handler)
-        .unwrap();
-    let mut client = connect(running.local_addr());
-    ask(&mut client, "/slow");
+    let (running, tickets) = ticketed(server().drain(Drain::new().timeout(limit)));
+    let mut client = ask(running.local_addr(), "/slow");
     let ticket = tickets.recv_timeout(PATIENCE).unwrap();
     let outcome = running.shutdown().unwrap();
     assert_eq!((outcome.end, outcome.code()), (End::Deadline, 1));
@@ -256,10 +196,8 @@ fn the_deadline_covers_a_request_that_is_never_answered() {
 
 #[test]
 fn the_loop_says_where_it_stands() {
-    let (handler, tickets) = ticketed();
-    let running = server().spawn(handler).unwrap();
-    let mut client = connect(running.local_addr());
-    ask(&mut client, "/slow?now");
+    let (running, tickets) = ticketed(server());
+    let mut client = ask(running.local_addr(), "/slow?now");
     let ticket = tickets.recv_timeout(PATIENCE).unwrap();
     let _fresh = connect(running.local_addr());
     let status = |query| running.handle().status(query, PATIENCE).unwrap();
@@ -267,7 +205,7 @@ fn the_loop_says_where_it_stands() {
         take: 10,
         ..StatusQuery::default()
     };
-    spin_until(|| status(page).phases.fresh == 1);
+    wait_until(|| status(page).phases.fresh == 1);
     let serving = status(page);
     assert_eq!((serving.stage, serving.left_millis), ("serving", None));
     assert_eq!((serving.phases.handler, serving.report.requests), (1, 1));
@@ -322,7 +260,7 @@ fn readiness_is_answered_without_the_handler() {
     check("\r\n\r\nok");
     let start = Instant::now();
     running.handle().shutdown();
-    spin_until(|| running.handle().draining());
+    wait_until(|| running.handle().draining());
     check("\r\n\r\ndraining");
     // The notice would be ten seconds; it is quiet after 50 ms.
     let outcome = running.wait().unwrap();
@@ -396,8 +334,7 @@ fn a_handler_may_be_chosen_at_run_time_and_may_fail_with_an_answer() {
     ];
     for (handler, expected) in handlers {
         let running = server().spawn(handler).unwrap();
-        let mut client = connect(running.local_addr());
-        ask(&mut client, "/?x");
+        let mut client = ask(running.local_addr(), "/?x");
         running.handle().shutdown();
         assert!(read_all(&mut client).ends_with(expected));
         assert_eq!(running.wait().unwrap().code(), 0);

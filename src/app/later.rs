@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
-use crate::guard::Guards;
-use crate::response::Response;
-use crate::status::{Status, StatusQuery};
+use crate::app::guard::Guards;
+use crate::app::response::Response;
+use crate::app::status::{Status, StatusQuery};
+use crate::app::trigger::Station;
 use crate::tracker::ConnId;
-use crate::trigger::Station;
 
 /// What ends a wait of the loop.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;

@@ -2,19 +2,20 @@
 //! connection that would live for ever is told: r28.
 //!
 //! Embedded, since the hooks and guards are the application's. How long after the deadline `run`
-//! returns is printed: `cargo test --test overshoot -- --nocapture`. Of some tries the best is held
+//! returns is printed: `cargo test --test library overshoot -- --nocapture`. Of some tries the best is held
 //! against the contract, for a machine that is busy only ever adds.
 
 use std::any::Any;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ebbtide::{
-    BodyContext, Drain, End, Fill, Reply, Request, Response, Running, Server, Source, StatusQuery,
+    BodyContext, Drain, End, Fill, Request, Response, Running, Server, Source, StatusQuery,
 };
+
+use super::{PATIENCE, connect, hello, read_all, read_to, server, ticketed, wait_until};
 
 const LIMIT: Duration = Duration::from_millis(200);
 
@@ -22,9 +23,6 @@ const LIMIT: Duration = Duration::from_millis(200);
 const OVERSHOOT: Duration = Duration::from_millis(50);
 
 const TRIES: usize = 5;
-
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server that is waiting for something that does not happen, and what must be kept so that it
 /// does not.
@@ -82,7 +80,7 @@ fn r17_the_deadline_holds_whatever_hangs() {
                 .timeout(LIMIT)
                 .head_timeout(PATIENCE)
                 .linger(PATIENCE);
-            let server = Server::bind("127.0.0.1:0").unwrap().drain(drain);
+            let server = server().drain(drain);
             let (running, held) = hang(server);
             let start = Instant::now();
             let outcome = running.shutdown().unwrap();
@@ -108,23 +106,17 @@ fn r17_the_deadline_holds_whatever_hangs() {
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-fn hello(_: &Request<'_>) -> Response {
-    Response::text(200, "hello\n")
-}
-
-/// Whoever asks waits for ever.
+/// Every request waits for ever.
 fn asked(server: Server, request: &str) -> Hung {
-    let (tickets, kept) = channel();
-    let running = server
-        .spawn(move |request: &Request<'_>| {
-            let (later, ticket) = request.later();
-            tickets.send(ticket).unwrap();
-            Reply::from(later)
-        })
-        .unwrap();
+    let (running, tickets) = ticketed(server);
     let stream = send(&running, request);
-    let stream = seen(&running, stream);
-    (running, Box::new((stream, kept)))
+    // The server has what was sent to it.
+    wait_until(|| {
+        let status = running.handle().status(StatusQuery::default(), PATIENCE);
+        let phases = status.expect("it runs").phases;
+        phases.head + phases.body + phases.handler > 0
+    });
+    (running, Box::new((stream, tickets)))
 }
 
 fn streaming(server: Server, source: impl Source + Clone + Sync + 'static) -> Hung {
@@ -157,24 +149,9 @@ fn hook(set: impl FnOnce(Box<dyn FnOnce() + Send>) -> Server) -> Hung {
 }
 
 fn send(running: &Running, request: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(running.local_addr()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut stream = connect(running.local_addr());
     stream.write_all(request.as_bytes()).unwrap();
     stream
-}
-
-/// Waits until the server has what was sent to it.
-fn seen<T>(running: &Running, sent: T) -> T {
-    let start = Instant::now();
-    let phases = || {
-        let status = running.handle().status(StatusQuery::default(), PATIENCE);
-        status.expect("it runs").phases
-    };
-    while phases().head + phases().body + phases().handler == 0 {
-        assert!(start.elapsed() < PATIENCE, "it never came");
-        thread::yield_now();
-    }
-    sent
 }
 
 /// As fast as its peer takes it.
@@ -227,8 +204,7 @@ impl Source for LongLived {
 
 fn long_lived(farewell: bool) -> (Running, TcpStream, Receiver<Instant>) {
     let (sender, told) = channel();
-    let server = Server::bind("127.0.0.1:0").unwrap();
-    let running = server
+    let running = server()
         .drain(Drain::new().timeout(LIMIT))
         .spawn(move |_: &Request<'_>| {
             Response::new(200).source(LongLived {
@@ -239,12 +215,7 @@ fn long_lived(farewell: bool) -> (Running, TcpStream, Receiver<Instant>) {
         })
         .unwrap();
     let mut stream = send(&running, GET);
-    let mut text = Vec::new();
-    while !text.ends_with(b"hello\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        text.push(byte[0]);
-    }
+    read_to(&mut stream, "hello\n\r\n");
     (running, stream, told)
 }
 
@@ -256,8 +227,7 @@ fn r28_a_connection_that_lives_for_ever_is_told_at_once_and_says_goodbye() {
         let signalled = Instant::now();
         running.handle().shutdown();
         let told = told.recv_timeout(PATIENCE).unwrap();
-        let mut rest = String::new();
-        stream.read_to_string(&mut rest).unwrap();
+        let rest = read_all(&mut stream);
         assert_eq!(rest, "8\r\ngoodbye\n\r\n0\r\n\r\n");
         drop(stream);
         assert_eq!(running.wait().unwrap().end, End::Drained);

@@ -9,8 +9,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::later::BodyWaker;
-use crate::source::{BodyContext, Fill, Source};
+use crate::app::later::BodyWaker;
+use crate::app::source::{BodyContext, Fill, Source};
 
 /// The reading end of a pipe: the body of an answer.
 ///
@@ -260,7 +260,7 @@ const FILL: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::later::Inbox;
+    use crate::app::later::Inbox;
     use crate::tracker::ConnId;
 
     fn fill(pipe: &mut Pipe, inbox: &Inbox) -> (Vec<u8>, Fill) {

@@ -8,11 +8,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::app::handler::Reply;
+use crate::app::later::{BodyWaker, Handle};
+use crate::app::request::Request;
+use crate::app::response::Response;
 use crate::h1;
-use crate::handler::Reply;
-use crate::later::{BodyWaker, Handle};
-use crate::request::Request;
-use crate::response::Response;
 use crate::tracker::ConnId;
 
 /// Makes the body of an answer, a piece at a time.

@@ -33,7 +33,7 @@ impl fmt::Display for Trigger {
 
 /// A station of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Station {
+pub(crate) enum Station {
     /// The server was told to stop; every socket is still as it was, and the listener accepts.
     Trigger,
     /// The listener is closed.
@@ -46,7 +46,7 @@ pub enum Station {
 
 impl Station {
     /// The name of its hook.
-    pub const fn hook(self) -> &'static str {
+    pub(crate) const fn hook(self) -> &'static str {
         match self {
             Self::Trigger => "on_trigger",
             Self::ListenerClosed => "on_listener_closed",
