@@ -19,9 +19,8 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use signal_hook::low_level;
-
 use self::args::{Command, Exit};
+use self::screen::say;
 
 /// Exit code: bad usage, or the server could not start.
 const CANNOT: u8 = 2;
@@ -49,19 +48,4 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::from(CANNOT)
         }
     }
-}
-
-/// Writes a line to stderr. Where nobody reads it any more, the exit code still tells.
-fn say(line: &str) {
-    screen::say(format!("{line}\n").as_bytes());
-}
-
-/// Signals by their names.
-fn names(signals: &[i32]) -> String {
-    let name = |signal: &i32| match low_level::signal_name(*signal) {
-        Some(name) => name.to_owned(),
-        None => format!("signal {signal}"),
-    };
-    let names: Vec<_> = signals.iter().map(name).collect();
-    names.join(" or ")
 }

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use signal_hook::low_level;
 
 use ebbtide::{Limits, Timeouts};
 
@@ -200,6 +201,16 @@ pub(super) fn signal(text: &str) -> Result<i32, String> {
             )
         }
     })
+}
+
+/// Returns signals by their names: `SIGINT or SIGTERM`.
+pub(super) fn signal_names(signals: &[i32]) -> String {
+    let name = |signal: &i32| match low_level::signal_name(*signal) {
+        Some(name) => name.to_owned(),
+        None => format!("signal {signal}"),
+    };
+    let names: Vec<_> = signals.iter().map(name).collect();
+    names.join(" or ")
 }
 
 /// What becomes of late requests.

@@ -23,8 +23,9 @@ use self::demo::Demo;
 pub(super) use self::signals::LAST_LINES;
 use crate::admin::Admin;
 use crate::files::Files;
-use crate::values::LatePolicy;
-use crate::{logger, names, say, screen};
+use crate::screen::say;
+use crate::values::{LatePolicy, signal_names};
+use crate::{logger, screen};
 use ebbtide::{
     Builder, Drain, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server,
     Timeouts,
@@ -151,7 +152,7 @@ fn log_start(args: &Serve, server: &Server, companions: &Companions) {
     for addr in server.local_addrs() {
         log::info!("listening on {scheme}://{addr}");
     }
-    let (pid, signals) = (std::process::id(), names(&args.stopping.signals));
+    let (pid, signals) = (std::process::id(), signal_names(&args.stopping.signals));
     if args.stopping.dev {
         log::info!("pid {pid}; {signals} cuts at once, without a drain");
     } else {

@@ -13,7 +13,8 @@ use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
 use super::args::Stopping;
-use crate::{names, say, screen};
+use crate::screen::{self, say};
+use crate::values::signal_names;
 use ebbtide::{End, Handle, Outcome, StatusQuery};
 
 /// Hears the signals that stop the server, besides the loop.
@@ -100,7 +101,10 @@ fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
             && let Some(code) = stuck(life)
         {
             screen::close();
-            say(&format!("ebbtide: {}: exits at once", names(&numbers)));
+            say(&format!(
+                "ebbtide: {}: exits at once",
+                signal_names(&numbers)
+            ));
             screen::finish(LAST_LINE);
             low_level::exit(code);
         }
