@@ -4,10 +4,11 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::certificates::{Folder, TLS13, VERSIONS};
+use super::certificates::Folder;
 use super::client::{Answer, Client, End};
 use super::support::{GET, HELLO, PATIENCE, get, post, post_head};
 use super::{IDENTITY, serve};
+use ebbtide_lab::tls::{TLS13, VERSIONS};
 
 #[track_caller]
 fn assert_last(answer: &Answer, body: &[u8]) {

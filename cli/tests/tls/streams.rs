@@ -14,10 +14,11 @@ use tungstenite::{
     },
 };
 
-use super::certificates::{Folder, TLS13, VERSIONS, flag};
+use super::certificates::{Folder, flag};
 use super::client::{Client, End};
 use super::support::get;
 use super::{IDENTITY, serve};
+use ebbtide_lab::tls::{TLS13, VERSIONS};
 
 /// A client of tungstenite's over one of rustls's.
 fn websocket(client: Client) -> WebSocket<Client> {
