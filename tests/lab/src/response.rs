@@ -5,6 +5,7 @@
 //! after HEAD, 1xx, 204 and 304. Knows nothing of what the response should have been.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::time::Instant;
 
 /// No head of ours is longer; without a limit a missing empty line would show as a timeout.
@@ -112,6 +113,29 @@ impl Conversation {
         self.responses
             .last()
             .is_some_and(|response| response.status == 101)
+    }
+}
+
+/// Reads one final response from a stream. `ahead` has what was read behind the last response.
+pub fn receive(stream: &mut impl Read, ahead: &mut Vec<u8>) -> io::Result<Response> {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let progress = match ahead.is_empty() {
+            true => Progress::Partial(Partial { status: None }),
+            false => read(ahead, "GET", None, Instant::now())
+                .map_err(|broken| io::Error::other(broken.why))?,
+        };
+        if let Progress::Whole(response, length) = progress {
+            ahead.drain(..length);
+            if response.is_final() {
+                return Ok(response);
+            }
+            continue;
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => ahead.extend_from_slice(&buffer[..n]),
+        }
     }
 }
 
