@@ -4,7 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
+use ebbtide_lab::command as support;
 
 use std::env::temp_dir;
 use std::fs;
@@ -21,7 +21,7 @@ use ebbtide::{Outcome, Request, Response, Running, Server};
 use support::served::Served;
 use support::{PATIENCE, get};
 
-/// A subscriber that reads line by line what it is sent, the framing included.
+/// A subscriber that reads its stream line by line, framing included.
 struct Subscriber(BufReader<TcpStream>);
 
 impl Subscriber {
@@ -32,7 +32,7 @@ impl Subscriber {
         Self(BufReader::new(stream))
     }
 
-    /// The next line that begins like that, without its beginning.
+    /// Returns the rest of the next line that begins with `begin`.
     fn line(&mut self, begin: &str) -> String {
         loop {
             let mut line = String::new();
@@ -44,7 +44,7 @@ impl Subscriber {
         }
     }
 
-    /// The id and the number of the next tick.
+    /// Returns the id and the number of the next tick.
     fn tick(&mut self) -> (String, u64) {
         let id = self.line("id: ");
         let data = self.line("data: {\"tick\":");
@@ -67,7 +67,7 @@ fn a_tick_a_second_and_who_comes_back_misses_none() {
     for n in 1..4 {
         assert_eq!(again.tick().1, number + n);
     }
-    // An old client gets the same without chunks.
+    // An HTTP/1.0 client gets the same without chunks.
     let old = b"GET /events HTTP/1.0\r\n\r\n";
     let mut old = Subscriber::ask(served.addr(), old);
     old.tick();
@@ -102,7 +102,7 @@ events.onmessage = show;
 events.addEventListener('news', show);
 </script>"#;
 
-/// A server with the page, the events, and an ear for what the page says.
+/// Starts a server with the page and the events, which passes on the page's reports.
 fn site(addr: &str, topic: &Topic, reports: &Sender<String>) -> Running {
     let (topic, reports) = (topic.clone(), reports.clone());
     let handler = move |request: &Request<'_>| match request.path() {
@@ -121,11 +121,11 @@ fn site(addr: &str, topic: &Topic, reports: &Sender<String>) -> Running {
         .expect("a thread")
 }
 
-/// A browser, killed and forgotten when dropped.
+/// A browser. Dropping it kills the process and removes the profile.
 struct Browser(Child, PathBuf);
 
 impl Browser {
-    /// Opens a page; `None` where there is no browser.
+    /// Opens a page; returns `None` without a browser.
     fn open(url: &str) -> Option<Self> {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let is_there = |name: &&str| {
@@ -141,14 +141,14 @@ impl Browser {
         let child = Command::new(name)
             .args([
                 "--headless",
-                "--no-sandbox", // root has no other way
+                "--no-sandbox", // the sandbox fails for root
                 "--disable-gpu",
                 "--disable-quic",
                 "--no-first-run",
                 "--disable-background-networking",
                 "--disable-component-update",
                 "--disable-sync",
-                "--remote-debugging-port=0", // or it would leave when the page is loaded
+                "--remote-debugging-port=0", // keeps the browser open after the page has loaded
             ])
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg(url)
@@ -165,15 +165,15 @@ impl Drop for Browser {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-        let _ = fs::remove_dir_all(&self.1); // what stays is in a directory for temporary things
+        let _ = fs::remove_dir_all(&self.1); // a rest stays in the directory for temporary files
     }
 }
 
-/// Waits for what the page says next; to start a browser takes its time on a busy machine.
+/// Waits for the page's next report. A browser starts slowly on a busy machine.
 fn hear(reports: &Receiver<String>) -> String {
     reports
         .recv_timeout(6 * PATIENCE)
-        .expect("the page says nothing")
+        .expect("the page reports nothing")
 }
 
 #[test]
@@ -193,14 +193,14 @@ fn a_browser_follows_from_one_server_to_the_next() {
     topic.publish(&Event::new("ünï").id("n-2"));
     assert_eq!(hear(&reports), r#"message n-2 "ünï""#);
 
-    // The stream ends as a whole one does; nothing of the browser's is cut.
+    // The stream ends whole, and no request of the browser is cut.
     let outcome: Outcome = first.shutdown().expect("a drain");
     assert_eq!(outcome.code(), 0, "{outcome}");
     assert_eq!(outcome.report.aborted, 0, "{outcome}");
     topic.publish(&Event::new("meanwhile").id("n-3"));
     topic.publish(&Event::new("").id("n-4"));
     let next = site(&addr, &topic, &sender);
-    // It asks for what comes after the last that it was sent.
+    // The browser asks for the events after the last one that it got.
     for expected in ["open", r#"message n-3 "meanwhile""#, r#"message n-4 """#] {
         assert_eq!(hear(&reports), expected);
     }

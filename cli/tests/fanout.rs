@@ -1,12 +1,12 @@
-//! What very many streams of events cost the command as the kernel sees it, and requests that wait
-//! for their answer: memory each, and the time and the CPU of one event for all.
+//! The cost of very many event streams and waiting requests, as the kernel counts it: memory for
+//! each, and time and CPU of one event for all.
 //!
-//! The client is this process and the server another. Figures are printed; those of a release build
-//! are the ones that count.
+//! The client is this process and the server another. The tests print figures; those of a release
+//! build count.
 
 #![cfg(target_os = "linux")]
 
-mod support;
+use ebbtide_lab::command as support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,18 +23,18 @@ use support::{GET, HELLO, PATIENCE, get};
 /// Subscribers of one event.
 const MANY: usize = 15_000;
 
-/// Connections before the counting, and those that are counted.
+/// Connections before the count, and counted ones.
 const FEW: usize = 2_000;
 const COUNTED: usize = 10_000;
 
-/// See `tests/memory.rs`.
+/// As in `memory.rs`.
 const LISTENERS: usize = 8;
 
-/// What a stream between two events, or a request that waits, may add to the anonymous memory of
-/// the process, in bytes; `tests/sizes.rs` counts what is asked of the allocator.
+/// The most anonymous memory of a stream between two events, or of a waiting request, in bytes. The
+/// library's `tests/costs` counts its allocations.
 const MOST: f64 = 800.0;
 
-/// How many events are timed.
+/// The number of events that are timed.
 const EVENTS: usize = 5;
 
 #[test]
@@ -65,7 +65,7 @@ fn fifteen_thousand_streams_cost_little_and_end_together() {
     ));
     assert!(each <= MOST, "{each} bytes");
 
-    // Between two ticks that the client is in step with there is one event, and what it costs.
+    // A client in step with the ticks sees the cost of one event between two of them.
     let (mut tick, mut in_step) = (1, false);
     let (mut times, mut used, mut before) = (Vec::new(), Duration::ZERO, Duration::ZERO);
     for _ in 0..PATIENCE.as_secs() * 6 {
@@ -136,11 +136,11 @@ fn ten_thousand_slow_handlers_cost_little() {
             let mut socket = connect(addr);
             socket.write_all(GET).unwrap();
             let n = socket.read(&mut [0; 1024]).unwrap();
-            assert!(n > HELLO.len()); // it is accepted
+            assert!(n > HELLO.len()); // the connection is accepted
             socket.write_all(&get("/delay/3600000")).unwrap();
             waiting.push(socket);
         }
-        served.settle(); // they have arrived
+        served.settle(); // the requests have arrived
         memory.push(anonymous(served.pid()));
     }
     let each = (memory[1] as f64 - memory[0] as f64) / (more - FEW) as f64;
@@ -150,12 +150,12 @@ fn ten_thousand_slow_handlers_cost_little() {
     assert!(each <= MOST, "{each} bytes");
 }
 
-/// A stream of events as its client reads it.
+/// A client that reads a stream of events.
 struct Stream {
     socket: TcpStream,
-    /// What came after the last whole event.
+    /// The bytes behind the last whole event.
     rest: Vec<u8>,
-    /// The latest tick, and when it was published, in microseconds since 1970.
+    /// The latest tick, and its time of publication, in microseconds since 1970.
     seen: u64,
     sent: u64,
 }
@@ -170,7 +170,7 @@ impl Stream {
         }
     }
 
-    /// Reads until a tick of that number or a later one came.
+    /// Reads up to the tick of this number, or a later one.
     fn read_until(&mut self, tick: u64) {
         let mut buffer = [0; 4096];
         while self.seen < tick {
@@ -188,11 +188,11 @@ impl Stream {
             }
             self.rest.drain(..end + 2);
         }
-        // A client holds nothing between two events.
+        // The client keeps no buffer between two events.
         self.rest = Vec::new();
     }
 
-    /// Reads the end of a stream: when to come back, the last chunk, a FIN.
+    /// Reads the end of a stream: the delay for a reconnect, the last chunk, a FIN.
     fn read_to_end(&mut self) {
         let mut rest = String::new();
         self.socket.read_to_string(&mut rest).expect("a clean end");
@@ -201,7 +201,7 @@ impl Stream {
     }
 }
 
-/// One test at a time: each needs the descriptors, and the machine to itself.
+/// Serialises the tests: each needs the descriptors and the machine for itself.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -218,7 +218,7 @@ fn connect(addr: SocketAddr) -> TcpStream {
     socket
 }
 
-/// The CPU time that a process has used.
+/// Returns the CPU time that a process has used.
 fn cpu(pid: i32) -> Duration {
     let clock = clock_getcpuclockid(Pid::from_raw(pid)).unwrap();
     clock_gettime(clock).unwrap().into()

@@ -9,9 +9,12 @@
 
 use httparse::Header;
 
+use super::codec::{Codec, Inbound};
 use super::framing::{Conclusion, Gathered};
+use super::grammar;
+use super::head::Head;
+use super::limits::Limits;
 use super::swar::{self, HIGH, below, equal, from_del_on, load, place};
-use super::{Codec, Head, Inbound, Limits, grammar};
 
 impl Codec {
     /// The quick way for the usual request: if `bytes` begin with a whole head of a plain form, it

@@ -262,18 +262,12 @@ mod tests {
 
     /// Returns a client's frame with this first byte.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![first];
-        match payload.len() {
-            length @ 0..126 => frame.push(0x80 | length as u8),
-            length @ 126..65_536 => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&(length as u16).to_be_bytes());
-            }
-            length => {
-                frame.push(0x80 | 127);
-                frame.extend_from_slice(&(length as u64).to_be_bytes());
-            }
-        }
+        let mut frame = Vec::new();
+        header::write(OpCode::Text, payload.len(), |header| {
+            frame.extend_from_slice(header);
+        });
+        frame[0] = first;
+        frame[1] |= 0x80; // masked
         frame.extend_from_slice(&MASK);
         frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(a, b)| a ^ b));
         frame

@@ -1,5 +1,4 @@
-//! Server-sent events on the simulated world: fan-out, slow subscribers, those who come back, and
-//! the drain.
+//! Server-sent events in the simulated world: fan-out, slow subscribers, reconnects, the drain.
 
 use ebbtide::internals::drain::PARTING_GRACE;
 use ebbtide::internals::engine::Config;
@@ -11,7 +10,7 @@ use ebbtide::{Drain, Handler, Request, Timeouts};
 use ebbtide_lab::wire::{LAST_CHUNK, get};
 use ebbtide_lab::{EVERYTHING, Lab, SIGTERM, ms, reluctant};
 
-/// A laboratory in which every request subscribes.
+/// Returns a laboratory in which every request subscribes.
 fn lab(topic: &Topic, setup: Setup, config: Config) -> Lab<impl Handler> {
     let topic = topic.clone();
     let mut lab = Lab::run(setup, config, move |request: &Request<'_>| {
@@ -25,12 +24,12 @@ fn plain(topic: &Topic) -> Lab<impl Handler> {
     lab(topic, Setup::default(), Config::default())
 }
 
-/// A request that comes back after the event with that id.
+/// Returns the request of a client that reconnects after the event with this id.
 fn after(id: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {id}\r\n\r\n")
 }
 
-/// What a subscriber was sent: the stream without head and framing, and whether it has ended.
+/// Returns a subscriber's stream without head and framing, and whether the stream has ended.
 #[track_caller]
 fn stream<H: Handler>(lab: &mut Lab<H>, peer: PeerId) -> (String, bool) {
     let all = lab.got(peer);
@@ -58,7 +57,7 @@ fn stream<H: Handler>(lab: &mut Lab<H>, peer: PeerId) -> (String, bool) {
     }
 }
 
-/// The data of the events of a stream, and the hints when to come back, in milliseconds.
+/// Returns the data of the events of a stream, and the delays for a reconnect, in milliseconds.
 fn read(text: &str) -> (Vec<String>, Vec<u64>) {
     let (mut events, mut hints) = (Vec::new(), Vec::new());
     for block in text.split_terminator("\n\n") {
@@ -73,13 +72,13 @@ fn read(text: &str) -> (Vec<String>, Vec<u64>) {
     (events, hints)
 }
 
-/// The data of the events that a subscriber was sent.
+/// Returns the data of the events in a subscriber's stream.
 #[track_caller]
 fn events<H: Handler>(lab: &mut Lab<H>, peer: PeerId) -> Vec<String> {
     read(&stream(lab, peer).0).0
 }
 
-/// The id of the event with that data.
+/// Returns the id of the event with this data.
 fn id_of(text: &str, data: &str) -> String {
     let end = format!("\ndata: {data}\n");
     let before = text.split_once(&end).expect("that event").0;
@@ -97,7 +96,7 @@ fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
 }
 
-/// A peer takes what there is for it, as often as there is more.
+/// Lets a peer take bytes until the server has no more.
 fn take_all<H: Handler>(lab: &mut Lab<H>, peer: PeerId) {
     let mut before = u64::MAX;
     while lab.report().bytes_out != before {
@@ -129,7 +128,7 @@ fn an_event_reaches_fifteen_thousand_subscribers_at_once() {
     let before = (lab.turns, lab.report().bytes_out);
     assert_eq!(topic.publish(&event), COUNT as usize);
     lab.now();
-    // A turn wakes some thousands, so that nobody else waits for all of them.
+    // A turn wakes some thousands, so that other connections do not wait for all of them.
     assert!(lab.turns - before.0 < 20, "{} turns", lab.turns - before.0);
     let length = "id: 7\nevent: big\ndata: \n\n".len() + 1_000;
     let chunk = length + format!("{length:x}\r\n\r\n").len();
@@ -141,7 +140,7 @@ fn an_event_reaches_fifteen_thousand_subscribers_at_once() {
         assert_eq!(events, ["x".repeat(1_000)]);
         hints.extend(hint);
     }
-    // No herd: in no fiftieth of the spread come back twice as many as should.
+    // No fiftieth of the spread has twice its share of the clients.
     let mut buckets = [0; 50];
     for hint in hints {
         assert!((1_000..=6_000).contains(&hint));
@@ -166,10 +165,10 @@ fn who_comes_back_is_sent_what_it_missed() {
     for (missed, id) in [
         (numbers(3..5), id_of(&text, "2")),
         (vec![], id_of(&text, "4")),
-        // Of another process, or another topic: all that there is.
+        // An id of another process or topic gets all events in the ring.
         (numbers(0..5), "00000000-2".into()),
         (numbers(0..5), "garbage".into()),
-        // None that a client has been sent: it has everything.
+        // A number that no event has yet gets nothing.
         (
             vec![],
             id_of(&text, "4").replace("-4", "-18446744073709551615"),
@@ -179,10 +178,10 @@ fn who_comes_back_is_sent_what_it_missed() {
         assert_eq!(events(&mut lab, peer), missed, "{id}");
     }
     publish(&topic, 5..8);
-    // The ring has gone on: what is left of it.
+    // The ring has dropped some: the client gets the rest.
     let peer = lab.ask(after(&id_of(&text, "0")));
     assert_eq!(events(&mut lab, peer), numbers(3..8));
-    // Without an id, what comes from now on.
+    // A client without an id gets the events from now on.
     let new = lab.ask(get("/"));
     publish(&topic, 8..9);
     lab.now();
@@ -221,7 +220,7 @@ fn a_slow_subscriber_loses_events_and_holds_up_nobody() {
     let skipped = 1_000 - got.len();
     assert_eq!(topic.numbers().skipped, skipped as u64);
     assert!(skipped > 500, "{skipped}");
-    // In order, with one gap, and all that is kept behind it.
+    // The events are in order, with one gap, and behind it all that the ring holds.
     let expected = [numbers(0..got.len() as u32 - 16), numbers(984..1_000)].concat();
     assert_eq!(got, expected);
     assert_eq!(topic.numbers().closed, 0);
@@ -239,7 +238,7 @@ fn or_its_stream_ends_and_it_comes_back_for_the_rest() {
     }
     take_all(&mut lab, slow);
     let (text, ended) = stream(&mut lab, slow);
-    assert!(ended, "it goes on");
+    assert!(ended, "the stream continues");
     let (got, hints) = read(&text);
     assert_eq!(got, numbers(0..got.len() as u32));
     assert_eq!(hints.len(), 2, "one at the beginning, one at the end");
@@ -248,7 +247,7 @@ fn or_its_stream_ends_and_it_comes_back_for_the_rest() {
         (1, 0)
     );
     let last = id_of(&text, got.last().expect("some came"));
-    lab.still_open(slow); // and asks again on the same connection
+    lab.still_open(slow); // the next request may use the connection
     let again = lab.ask(after(&last));
     assert_eq!(events(&mut lab, again), numbers(984..1_000));
 }
@@ -286,7 +285,7 @@ fn heartbeats_go_to_those_who_wait_and_are_not_saved_up() {
     assert_eq!(
         text.matches(":\n\n").count(),
         1,
-        "an event is a beat too: {text}"
+        "an event takes the place of a heartbeat: {text}"
     );
     topic.heartbeat();
     lab.now();
@@ -312,7 +311,7 @@ fn a_drain_sends_what_was_published_and_when_to_come_back() {
     lab.until(500 + PARTING_GRACE);
     lab.finished_at(quick, 500 + PARTING_GRACE);
 
-    // What is published from now on is for the next server; the slow one gets what was before.
+    // Events from now on are for the next server; the slow client gets those before.
     publish(&topic, 10..20);
     lab.until(900);
     lab.still_open(slow);
@@ -389,7 +388,7 @@ fn whatever_the_sockets_do_every_stream_is_whole() {
                 lab.send(peer, get("/"));
                 peers.push((peer, n));
             }
-            // Small ones and large ones, alone and together.
+            // Small and large events, alone and together.
             for part in 0..n % 4 {
                 let filler = "z".repeat((n * 211 % most) as usize);
                 topic.publish(&Event::new(format!("{n} {part} {filler}")));

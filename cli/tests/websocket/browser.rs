@@ -16,10 +16,10 @@ use super::others::{Lines, skipped};
 use super::support::PATIENCE;
 use super::support::served::Served;
 
-/// Names the browser, where it is called something else.
+/// The variable that names the browser, if it has another name.
 const OTHER_BROWSER: &str = "CHROMIUM";
 
-/// A browser with one page. Ended, by its id, when dropped.
+/// A browser with one page. Dropping it ends the browser by its id.
 struct Browser {
     process: Child,
     profile: PathBuf,
@@ -45,18 +45,20 @@ impl Browser {
             .ok()?;
         let lines = Lines::of(process.stderr.take().expect("it is piped"));
         let url = loop {
-            let line = lines.next().expect("it says where its tools listen");
+            let line = lines
+                .next()
+                .expect("the browser prints the address of its tools");
             if let Some(url) = line.strip_prefix("DevTools listening on ") {
                 break url.to_owned();
             }
         };
         let host = url.strip_prefix("ws://").expect("an address");
         let (addr, _) = host.split_once('/').expect("a path");
-        let stream = TcpStream::connect(addr).expect("its tools listen");
+        let stream = TcpStream::connect(addr).expect("the tools listen");
         stream
             .set_read_timeout(Some(3 * PATIENCE))
             .expect("a timeout");
-        let (tools, _) = tungstenite::client(&url, stream).expect("its tools are a WebSocket");
+        let (tools, _) = tungstenite::client(&url, stream).expect("the tools are a WebSocket");
         let mut browser = Self {
             process,
             profile,
@@ -71,7 +73,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// A command of the protocol, and its result.
+    /// Sends a command of the protocol, and returns the result.
     fn command(&mut self, method: &str, params: &Value) -> Value {
         self.commands += 1;
         let id = self.commands;
@@ -81,9 +83,9 @@ impl Browser {
         }
         self.tools
             .send(Message::text(command.to_string()))
-            .expect("its tools");
+            .expect("the tools");
         loop {
-            let answer = self.tools.read().expect("its tools answer");
+            let answer = self.tools.read().expect("the tools answer");
             let answer: Value = serde_json::from_slice(&answer.into_data()).expect("JSON");
             if answer["id"] == id {
                 assert!(answer["error"].is_null(), "{method}: {answer}");
@@ -92,7 +94,7 @@ impl Browser {
         }
     }
 
-    /// Goes to a page, and waits until it is there.
+    /// Opens a page, and waits until the page has loaded.
     fn open(&mut self, url: &str) {
         self.command("Page.enable", &json!({}));
         self.command("Page.navigate", &json!({"url": url}));
@@ -103,10 +105,10 @@ impl Browser {
                 return;
             }
         }
-        panic!("the page does not come");
+        panic!("the page does not load");
     }
 
-    /// What a promise of the page's script comes to.
+    /// Evaluates a script in the page, and returns the value of its promise.
     fn evaluate(&mut self, script: &str) -> Value {
         let params = json!({"expression": script, "awaitPromise": true, "returnByValue": true});
         let result = self.command("Runtime.evaluate", &params);
@@ -131,7 +133,7 @@ fn a_browser_talks_and_hears_1001() {
     let served = Served::start(&["--report", "json"]);
     let addr = served.addr();
 
-    // A page from elsewhere may not connect: its origin is none.
+    // A page of another origin may not connect.
     let refused = browser.evaluate(&format!(
         "new Promise(done => {{ const s = new WebSocket('ws://{addr}/ws');\n\
          s.onopen = () => done('open'); s.onclose = e => done(e.code); }})"
@@ -173,8 +175,7 @@ fn a_browser_talks_and_hears_1001() {
     );
 }
 
-/// Without a display, without a sandbox (which root may not have), and without the traffic of its
-/// own that a browser has.
+/// Turn off the display, the sandbox (which fails for root), and the browser's own traffic.
 const FLAGS: &[&str] = &[
     "--headless",
     "--no-sandbox",

@@ -14,7 +14,7 @@ use super::others::{Lines, skipped};
 use super::support::PATIENCE;
 use super::support::served::Served;
 
-/// A client of tungstenite's.
+/// Returns a client of tungstenite.
 fn connect(served: &Served) -> WebSocket<TcpStream> {
     let stream = TcpStream::connect(served.addr()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -28,7 +28,7 @@ fn connect(served: &Served) -> WebSocket<TcpStream> {
     client
 }
 
-/// Waits for a Close and answers it, up to the end of the connection.
+/// Waits for the end of the connection; returns the code of the server's Close.
 fn closed(client: &mut WebSocket<TcpStream>) -> Option<CloseCode> {
     let mut code = None;
     loop {
@@ -109,7 +109,7 @@ fn a_message_beyond_the_limit_is_closed_with_1009() {
     let served = Served::start(&[]);
     let mut client = connect(&served);
     let long = vec![0; (16 << 20) + 1];
-    // The server ends it in the middle of what is sent.
+    // The server may close before the client has sent the message.
     match client.send(Message::binary(long)) {
         Ok(()) | Err(Error::Io(_)) => {}
         Err(error) => panic!("{error}"),
@@ -159,7 +159,7 @@ fn at_a_drain_a_client_that_says_nothing_is_not_waited_for_for_long() {
     drop(client);
 }
 
-/// Node's own WebSocket, which came with version 22; with 20 and 21 by a flag.
+/// Node has a WebSocket since version 22, and behind a flag since 20.
 #[test]
 fn node_talks_and_hears_1001() {
     let served = Served::start(&["--report", "json"]);

@@ -1,4 +1,4 @@
-//! What ten thousand idle WebSockets cost the command as the kernel sees it, and how they leave.
+//! The memory of ten thousand idle WebSockets, as the kernel counts it, and their end.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,15 +9,15 @@ use super::support::PATIENCE;
 use super::support::cost::{anonymous, connections, tell};
 use super::support::served::Served;
 
-/// WebSockets at most.
+/// The most WebSockets.
 const MANY: usize = 10_000;
 
-/// WebSockets before the counting: what the process needs at all, it has by then.
+/// WebSockets before the count. By then the process has allocated all that does not grow with them.
 const FEW: usize = 2_000;
 
-/// What one may add to the anonymous memory of the process, in bytes: 60 for the connection's entry,
-/// 56 for the seat, 40 with the allocator's header for its own, and half as much again for pages. In
-/// a debug build the entry is longer.
+/// The most anonymous memory for one, in bytes: 60 for the tracker's entry, 56 for the tunnel's, 40
+/// for the allocation of the WebSocket, and half as much again for pages. A debug build has longer
+/// entries.
 const MOST: f64 = 250.0;
 
 #[test]

@@ -12,7 +12,7 @@ pub(crate) fn skipped(what: &str, why: &str) {
     io::stderr().write_all(line.as_bytes()).expect("stderr");
 }
 
-/// The lines of a program's output, waited for.
+/// The lines of a program's output.
 pub(crate) struct Lines(Receiver<String>);
 
 impl Lines {
@@ -28,14 +28,14 @@ impl Lines {
         Self(receiver)
     }
 
-    /// The next line; `None` at the end.
+    /// Waits for the next line; returns `None` at the end.
     #[track_caller]
     pub(crate) fn next(&self) -> Option<String> {
         use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
         match self.0.recv_timeout(3 * PATIENCE) {
             Ok(line) => Some(line),
             Err(Disconnected) => None,
-            Err(Timeout) => panic!("it says nothing"),
+            Err(Timeout) => panic!("the program prints nothing"),
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! No queue of events and no other connections: those are the world's.
 
-use super::Seen;
 use super::bytes::Inbox;
 use crate::sys::{Ready, Who};
 use crate::tracker::ConnId;
@@ -53,6 +52,26 @@ impl Default for Manner {
             answers: Pace::AtOnce,
             window: 256 << 10,
         }
+    }
+}
+
+/// What a peer has seen of us: milliseconds since the world began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether its connect succeeded, which the backlog is enough for.
+    pub connected: bool,
+    /// When it took our FIN, which comes after all that we wrote.
+    pub fin: Option<u32>,
+    /// When it got a reset from us. After a FIN that is harmless: it has everything.
+    pub reset: Option<u32>,
+    /// When its connect was refused.
+    pub refused: Option<u32>,
+}
+
+impl Seen {
+    /// Whether it is connected and we have neither finished nor reset.
+    pub const fn open(self) -> bool {
+        self.connected && self.fin.is_none() && self.reset.is_none()
     }
 }
 

@@ -61,6 +61,16 @@ impl Closing {
     }
 }
 
+/// What one read of a socket gave.
+pub(super) enum Received {
+    /// Records, or parts of one, without bytes for the reader.
+    Nothing,
+    /// So many bytes, and whether there may be more without a further event.
+    Bytes(usize, bool),
+    /// The peer has said that it sends nothing more.
+    End,
+}
+
 impl<I> Io<I> {
     /// Whether its handshake is not complete, or not begun.
     pub(super) fn is_handshaking(&self) -> bool {

@@ -1,4 +1,4 @@
-//! WebSockets when the signal comes: idle, amid a message, ignoring a Close, reading slowly.
+//! WebSockets at the signal: idle, amid a message, deaf to a Close, slow to read.
 
 use ebbtide::Drain;
 use ebbtide::internals::engine::Config;
@@ -54,7 +54,7 @@ fn a_message_that_is_half_way_is_answered_first() {
         assert_eq!(
             room.frames(peer),
             [],
-            "nothing is said while it is half way: {cut}"
+            "a frame before the message ends: {cut}"
         );
         room.lab.until(500);
         room.lab.send(peer, message[cut..].to_vec());
@@ -162,7 +162,7 @@ fn one_that_was_closing_anyway_is_waited_for() {
     room.lab.signal();
     room.last(peer).assert_close(4000);
     room.lab.drains_at(2_000);
-    assert_eq!(room.frames(peer).len(), 1, "a Close is said once");
+    assert_eq!(room.frames(peer).len(), 1, "a second Close");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A raw client's frames, and a strict reader of a server's.
+//! Writes the frames of a raw client, and reads those of a server strictly.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -16,10 +16,10 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// The masking key: any four bytes will do.
+/// The masking key: four bytes without a meaning.
 const KEY: [u8; 4] = [0x12, 0xfe, 0x00, 0x9c];
 
-/// A good handshake, the example of RFC 6455 §1.2.
+/// The handshake that RFC 6455 §1.2 gives as its example.
 pub(crate) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\n\
     Host: server.example.com\r\n\
     Upgrade: websocket\r\n\
@@ -28,7 +28,7 @@ pub(crate) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\n\
     Sec-WebSocket-Version: 13\r\n\
     \r\n";
 
-/// A frame of a client.
+/// Returns a client's frame with this first byte.
 pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut frame = vec![first];
@@ -52,12 +52,12 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
     frame(LAST | TEXT, text)
 }
 
-/// A Close with a code and a reason.
+/// Returns a client's Close.
 pub(crate) fn close(code: u16, reason: &str) -> Vec<u8> {
     frame(LAST | CLOSE, closing(code, reason))
 }
 
-/// The payload of a Close.
+/// Returns the payload of a Close.
 pub(crate) fn closing(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     [&code.to_be_bytes(), reason.as_ref()].concat()
 }
@@ -69,7 +69,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// Short: a test that fails shows many.
+/// Shows the first bytes: a test that fails shows many frames.
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let begin = &self.payload[..self.payload.len().min(20)];
@@ -90,7 +90,7 @@ impl Frame {
         Self::new(TEXT, text)
     }
 
-    /// A Close with that code, whatever the reason.
+    /// Asserts that the frame is a Close with this code and any text.
     #[track_caller]
     pub(crate) fn assert_close(&self, code: u16) {
         assert_eq!(self.opcode, CLOSE, "{self:?}");
@@ -106,8 +106,10 @@ impl Frame {
     }
 }
 
-/// The frames that bytes are. Each is a whole message or a control frame, not masked, with the
-/// shortest length there is, and nothing follows a Close.
+/// Returns the frames in a server's bytes.
+///
+/// Panics unless each is a whole message or a control frame, not masked, with the shortest length,
+/// and no frame follows a Close.
 #[track_caller]
 pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
@@ -124,7 +126,7 @@ pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Frame> {
             LAST,
             "a fragment or a reserved bit: {first:#x}"
         );
-        assert_eq!(second & 0x80, 0, "a server masks nothing");
+        assert_eq!(second & 0x80, 0, "a server does not mask");
         let (length, rest) = match second & 0x7f {
             126 => {
                 let (length, rest) = rest.split_first_chunk().expect("a length");

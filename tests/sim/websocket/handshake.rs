@@ -1,10 +1,10 @@
-//! The opening handshake: what is let in, and what everything else is told.
+//! The opening handshake: requests that become WebSockets, and refusals.
 
 use ebbtide::websocket::WebSocket;
 
 use super::room::{HANDSHAKE, Room};
 
-/// The handshake without a field, or with another line in its place.
+/// Returns the handshake with another line in the place of a field.
 fn handshake_with(name: &str, line: &str) -> String {
     let lines = HANDSHAKE.split_inclusive("\r\n");
     let mut found = false;
@@ -22,13 +22,13 @@ fn handshake_with(name: &str, line: &str) -> String {
     lines.concat()
 }
 
-/// The handshake with one more line.
+/// Returns the handshake with one more line.
 fn handshake_and(line: &str) -> String {
     HANDSHAKE.replace("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"))
 }
 
-/// What a request is answered, without the date.
-fn answer(room: &mut Room, request: &str) -> String {
+/// Returns the response to a request, without the date.
+fn response(room: &mut Room, request: &str) -> String {
     let peer = room.lab.ask(request.to_owned());
     room.lab.got(peer)
 }
@@ -37,7 +37,7 @@ fn answer(room: &mut Room, request: &str) -> String {
 fn the_example_of_the_rfc_is_answered_as_there() {
     let mut room = Room::new();
     assert_eq!(
-        answer(&mut room, HANDSHAKE),
+        response(&mut room, HANDSHAKE),
         "HTTP/1.1 101 Switching Protocols\r\n\
          Connection: Upgrade\r\n\
          Upgrade: websocket\r\n\
@@ -104,14 +104,14 @@ fn what_is_no_handshake_is_told_why() {
     ];
     for (request, status, field) in cases {
         let mut room = Room::new();
-        let answer = answer(&mut room, &request);
+        let response = response(&mut room, &request);
         assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{request}\n{answer}"
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}\n{response}"
         );
         assert!(
-            answer.contains(&format!("\r\n{field}")),
-            "{request}\n{answer}"
+            response.contains(&format!("\r\n{field}")),
+            "{request}\n{response}"
         );
         assert_eq!(room.notes.events(), [""; 0]);
         assert_eq!(room.lab.report().upgraded, 0);
@@ -124,7 +124,7 @@ fn a_page_may_connect_to_where_it_came_from_or_as_the_server_says() {
     let other = handshake_and("Origin: https://app.example");
     let is_101 = |websocket: WebSocket, request: &str| {
         let mut room = Room::serving(websocket);
-        answer(&mut room, request).starts_with("HTTP/1.1 101 ")
+        response(&mut room, request).starts_with("HTTP/1.1 101 ")
     };
     assert!(is_101(WebSocket::new(), &same));
     let with_port = handshake_and("Origin: http://server.example.com:8080");
@@ -149,17 +149,17 @@ fn the_first_subprotocol_of_the_clients_that_the_server_has_is_taken() {
     ];
     for (offered, taken) in cases {
         let mut room = Room::serving(WebSocket::new().protocols(&["b", "c"]));
-        let answer = answer(
+        let response = response(
             &mut room,
             &handshake_and(&format!("Sec-WebSocket-Protocol: {offered}")),
         );
-        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
         let line = taken.map(|name| format!("\r\nSec-WebSocket-Protocol: {name}\r\n"));
         match line {
-            Some(line) => assert!(answer.contains(&line), "{offered}: {answer}"),
+            Some(line) => assert!(response.contains(&line), "{offered}: {response}"),
             None => assert!(
-                !answer.contains("Sec-WebSocket-Protocol"),
-                "{offered}: {answer}"
+                !response.contains("Sec-WebSocket-Protocol"),
+                "{offered}: {response}"
             ),
         }
         let open = taken.map_or_else(|| "open".to_owned(), |name| format!("open {name}"));
@@ -171,10 +171,10 @@ fn the_first_subprotocol_of_the_clients_that_the_server_has_is_taken() {
 fn compression_is_not_agreed_to() {
     let mut room = Room::new();
     let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
-    let answer = answer(&mut room, &handshake_and(offer));
+    let response = response(&mut room, &handshake_and(offer));
     assert!(
-        answer.starts_with("HTTP/1.1 101 ") && !answer.contains("Extensions"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 101 ") && !response.contains("Extensions"),
+        "{response}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! A WebSocket from its opening to its end: pings, silence, pushes, limits, mistakes.
+//! A WebSocket from its opening to its end: pings, silence, senders, limits, mistakes.
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::Pace;
@@ -58,11 +58,7 @@ fn a_silent_peer_is_sent_a_ping_and_one_that_answers_stays() {
         room.lab.until(round * 25_000);
     }
     assert_eq!(room.lab.count(Phase::Tunnel), 1);
-    assert_eq!(
-        room.notes.events(),
-        [""; 0],
-        "the application is not bothered"
-    );
+    assert_eq!(room.notes.events(), [""; 0], "pings are no events");
 }
 
 #[test]
@@ -146,7 +142,7 @@ fn other_threads_send_with_back_pressure() {
         match sender.try_send(&message) {
             Ok(()) => sent += 1,
             Err(SendError::Full) => full += 1,
-            Err(other) => panic!("it is open: {other}"),
+            Err(other) => panic!("the WebSocket is open: {other}"),
         }
         room.lab.sim().take(peer, 500);
         room.lab.pass(1);
@@ -256,7 +252,7 @@ fn a_slow_reader_is_bounded_and_then_reset() {
     let heard = room.notes.events().len();
     assert!(
         heard <= 600,
-        "{heard} messages were taken in that nobody takes out"
+        "{heard} messages were read for a peer that takes none"
     );
     assert_eq!(room.lab.count(Phase::Reply), 1);
     room.lab.until(5_000);
@@ -276,7 +272,7 @@ fn a_flood_of_pings_holds_nobody_up() {
     assert_eq!(room.frames(flooder), vec![Frame::new(PONG, "x"); 100_000]);
 }
 
-/// The ends of a manner, for a peer that never answers a FIN.
+/// The peer never answers a FIN.
 #[test]
 fn a_peer_that_never_closes_its_side_is_closed_after_the_linger() {
     let mut room = Room::new();

@@ -1,4 +1,4 @@
-//! A laboratory whose application serves WebSockets, and what its peers see.
+//! A laboratory whose application serves WebSockets.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,7 +11,7 @@ pub(crate) use super::frames::HANDSHAKE;
 use super::frames::{Frame, frames};
 use ebbtide_lab::Lab;
 
-/// What the application was told, and what it is to do.
+/// The events that the application got, and what it does at some of them.
 #[derive(Clone, Default)]
 pub(crate) struct Notes(Arc<Mutex<State>>);
 
@@ -19,32 +19,35 @@ pub(crate) struct Notes(Arc<Mutex<State>>);
 struct State {
     events: Vec<String>,
     senders: Vec<Sender>,
-    /// What it sends when it is told of the drain.
+    /// The text that the application sends at [`Event::Draining`].
     last_words: Option<&'static str>,
 }
 
 impl Notes {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nobody panics with it")
+        self.0.lock().expect("no thread panics under the lock")
     }
 
-    /// What it was told since this was last asked.
+    /// Returns the events since the last call.
     pub(crate) fn events(&self) -> Vec<String> {
         std::mem::take(&mut self.state().events)
     }
 
-    /// The sender of the WebSocket that asked for one last.
+    /// Returns the sender of the WebSocket that sent `sender` last.
     #[track_caller]
     pub(crate) fn sender(&self) -> Sender {
-        self.state().senders.pop().expect("somebody asked for one")
+        self.state()
+            .senders
+            .pop()
+            .expect("a WebSocket sent `sender`")
     }
 
     pub(crate) fn last_words(&self, words: &'static str) {
         self.state().last_words = Some(words);
     }
 
-    /// Echoes, but `close` closes with 4000, `sender` leaves a sender of 10,000 bytes behind, and
-    /// `panic` panics.
+    /// Echoes, with three exceptions: `close` closes with 4000, `sender` creates a sender with a queue
+    /// of 10,000 bytes, and `panic` panics.
     fn event(&self, event: Event<'_>, outbox: &mut Outbox<'_, '_>) {
         let note = match event {
             Event::Open { protocol: None } => "open".to_owned(),
@@ -78,7 +81,7 @@ impl Notes {
     }
 }
 
-/// Serves WebSockets on every path.
+/// Serves WebSockets on every path, and plain HTTP on `/`.
 pub(crate) struct Server {
     websocket: WebSocket,
     notes: Notes,
@@ -122,7 +125,7 @@ impl Room {
         Self { lab, notes }
     }
 
-    /// A peer whose WebSocket is open.
+    /// Returns a peer with an open WebSocket.
     #[track_caller]
     pub(crate) fn open(&mut self) -> PeerId {
         let peer = self.lab.ask(HANDSHAKE);
@@ -131,7 +134,7 @@ impl Room {
         peer
     }
 
-    /// A peer of that manner that has asked for a WebSocket.
+    /// Returns a peer of this manner that has sent a handshake.
     pub(crate) fn open_as(&mut self, manner: Manner) -> PeerId {
         let peer = self.lab.connect_as(manner);
         self.lab.send(peer, HANDSHAKE);
@@ -139,7 +142,7 @@ impl Room {
         peer
     }
 
-    /// The frames that a peer has taken.
+    /// Returns the frames that a peer has taken.
     #[track_caller]
     pub(crate) fn frames(&mut self, peer: PeerId) -> Vec<Frame> {
         let got = self.lab.sim().got(peer);
@@ -159,7 +162,7 @@ impl Room {
         assert_eq!(self.frames(peer), expected);
     }
 
-    /// The last frame that a peer has taken.
+    /// Returns the last frame that a peer has taken.
     #[track_caller]
     pub(crate) fn last(&mut self, peer: PeerId) -> Frame {
         self.frames(peer).pop().expect("a frame")
