@@ -38,9 +38,8 @@ impl Request<'_> {
     /// §7.8).
     pub fn upgrade(&self, protocol: &str) -> Option<Upgrade> {
         let lists = |field, wanted: &str| {
-            let values = self.head.fields_named(field);
-            let mut elements = values.flat_map(|value| value.split(|byte| *byte == b','));
-            elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+            let mut elements = self.head.fields_named(field).flat_map(h1::list_elements);
+            elements.any(|element| element.eq_ignore_ascii_case(wanted.as_bytes()))
         };
         let asked =
             self.head.minor > 0 && lists("upgrade", protocol) && lists("connection", "upgrade");
