@@ -171,7 +171,7 @@ fn has_option<const N: usize>(value: &[u8], option: &[u8; N]) -> bool {
 /// What stands between the commas of a value, without the blanks around it; it may be empty. A
 /// comma in a quoted string is taken for one of the list: what is looked for has no quotes.
 #[inline]
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let elements = value.split(|byte| *byte == b',');
     elements.map(<[u8]>::trim_ascii) // of its whitespace a value has only blanks
 }
