@@ -207,7 +207,7 @@ fn late_requests_are_rejected_where_that_is_asked_for() {
 }
 
 #[test]
-fn who_had_asked_before_the_signal_is_not_late_however_many_they_are() {
+fn requests_from_before_the_signal_are_not_late_however_many_they_are() {
     // Each batch is small, and serving it takes time.
     let setup = Setup {
         batch: 3,

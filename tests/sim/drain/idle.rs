@@ -263,7 +263,7 @@ fn r31_a_spread_closes_the_idle_evenly() {
 }
 
 #[test]
-fn a_spread_serves_those_who_still_wait_with_close() {
+fn a_spread_serves_connections_that_still_wait_with_close() {
     let mut lab = Lab::draining_by(Drain::new().close_spread(ms(1_000)));
     let peers: Vec<PeerId> = (0..10).map(|_| lab.idle()).collect();
     lab.until(1_000);

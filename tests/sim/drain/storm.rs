@@ -118,7 +118,7 @@ fn r19_each_that_gets_in_is_answered() {
 }
 
 #[test]
-fn r20_thousands_who_abort_at_any_byte_leave_nothing_behind() {
+fn r20_thousands_that_abort_at_any_byte_leave_nothing_behind() {
     let mut dice = Dice::new(20);
     let mut lab = lab(&mut dice);
     lab.patience = 100_000;

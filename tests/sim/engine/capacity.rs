@@ -51,7 +51,7 @@ fn a_server_that_is_exactly_full_sleeps() {
 }
 
 #[test]
-fn a_drain_lets_in_whoever_waits_beyond_the_limit() {
+fn a_drain_accepts_connections_that_wait_beyond_the_limit() {
     let mut lab = Lab::limited_by(Limits::new().connections(1));
     let holder = lab.ask(get("/later/x"));
     let waiting: Vec<_> = (0..300).map(|_| lab.ask(GET)).collect();

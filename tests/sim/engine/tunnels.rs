@@ -50,7 +50,7 @@ fn an_upgrade_is_answered_101_and_its_bytes_go_to_the_tunnel() {
 }
 
 #[test]
-fn who_does_not_ask_for_it_is_told_to() {
+fn a_request_without_the_upgrade_is_told_to_ask_for_it() {
     let mut lab = Lab::new();
     for fields in [
         "",

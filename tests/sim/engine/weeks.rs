@@ -82,7 +82,7 @@ fn waits_of_every_age_stay_in_order_and_a_drain_cuts_them_all() {
 }
 
 #[test]
-fn who_has_waited_for_longer_than_clocks_compare_is_still_the_oldest() {
+fn the_oldest_stays_so_after_longer_than_clocks_compare() {
     let mut lab = Lab::new();
     lab.ask(get("/later/first"));
     lab.until(26 * DAY); // longer than half of what a clock counts
