@@ -4,7 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
+use ebbtide_lab::command as support;
 
 use std::env::temp_dir;
 use std::fs::{self, Permissions};
@@ -22,8 +22,8 @@ use openmetrics_parser::prometheus::parse_prometheus;
 use openmetrics_parser::{MetricNumber, PrometheusType, PrometheusValue};
 use serde_json::Value;
 
+use ebbtide_lab::response::{Conversation, End, Response};
 use support::client::Client;
-use support::response::{Conversation, End, Response};
 use support::served::{Served, command, run};
 use support::{GET, PATIENCE, get, post_head};
 

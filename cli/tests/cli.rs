@@ -4,7 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
+use ebbtide_lab::command as support;
 
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};

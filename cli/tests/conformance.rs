@@ -22,7 +22,7 @@ mod reader;
 mod script;
 #[path = "conformance/splits.rs"]
 mod splits;
-mod support;
+use ebbtide_lab::command as support;
 
 use std::env;
 use std::net::SocketAddr;

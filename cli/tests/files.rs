@@ -5,7 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
+use ebbtide_lab::command as support;
 
 use std::env::temp_dir;
 use std::fs::{self, File};
@@ -20,10 +20,11 @@ use std::time::{Duration, SystemTime};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
+use ebbtide_lab::Dice;
+use ebbtide_lab::response::Response;
 use support::client::Client;
-use support::response::Response;
 use support::served::Served;
-use support::{Dice, HELLO, PATIENCE, get, post};
+use support::{HELLO, PATIENCE, get, post};
 
 /// A directory with `root` in it, which is served; removed at the end.
 struct Tree(PathBuf);
@@ -351,17 +352,17 @@ fn every_range_is_what_a_naive_reader_takes() {
     let tree = Tree::new();
     let mut content = vec![0; 300_000];
     let mut dice = Dice::new(7);
-    content.fill_with(|| dice.below(256) as u8);
+    content.fill_with(|| dice.index(256) as u8);
     tree.file("file", &content);
     let served = tree.serve(&[]);
     let client = Client::connect(served.addr());
     for n in 0..200 {
-        let parts = (0..1 + dice.below(4)).map(|_| {
-            let first = dice.below(content.len() + 1000);
-            match dice.below(4) {
+        let parts = (0..1 + dice.index(4)).map(|_| {
+            let first = dice.index(content.len() + 1000);
+            match dice.index(4) {
                 0 => format!("{first}-"),
                 1 => format!("-{first}"),
-                _ => format!("{first}-{}", first + dice.below(100_000)),
+                _ => format!("{first}-{}", first + dice.index(100_000)),
             }
         });
         let set = parts.collect::<Vec<_>>().join(",");

@@ -20,7 +20,7 @@ mod slow;
 mod slowhttptest;
 #[path = "hostile/soak.rs"]
 mod soak;
-mod support;
+use ebbtide_lab::command as support;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

@@ -9,12 +9,13 @@
 mod certificates;
 #[path = "tls/client.rs"]
 mod client;
-mod support;
+use ebbtide_lab::command as support;
 
 use std::sync::Arc;
 
-use certificates::{Folder, Identity, TLS12, TLS13, flag};
+use certificates::{Folder, flag};
 use client::Client;
+use ebbtide_lab::tls::{Identity, TLS12, TLS13};
 use support::cost::{anonymous, connections, tell};
 use support::served::Served;
 use support::{GET, HELLO};

@@ -5,7 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
+use ebbtide_lab::command as support;
 
 #[path = "probe/bad.rs"]
 mod bad;

@@ -12,7 +12,7 @@ mod haproxy;
 mod load;
 #[path = "rolling/one_port.rs"]
 mod one_port;
-mod support;
+use ebbtide_lab::command as support;
 
 use std::time::Duration;
 

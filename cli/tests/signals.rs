@@ -25,12 +25,12 @@ mod exit;
 mod idle;
 #[path = "signals/storm.rs"]
 mod storm;
-mod support;
+use ebbtide_lab::command as support;
 
 use std::env;
 use std::time::Duration;
 
-use support::response::Response;
+use ebbtide_lab::response::Response;
 use support::served::Served;
 
 /// What is said to happen at once happens within this, on a machine that does other things too.

@@ -12,7 +12,7 @@ mod activation;
 mod notify;
 #[path = "supervisor/process_one.rs"]
 mod process_one;
-mod support;
+use ebbtide_lab::command as support;
 #[path = "supervisor/unit.rs"]
 mod unit;
 

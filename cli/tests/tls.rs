@@ -15,11 +15,12 @@ mod files;
 mod others;
 #[path = "tls/streams.rs"]
 mod streams;
-mod support;
+use ebbtide_lab::command as support;
 
 use std::sync::LazyLock;
 
-use certificates::{Folder, Identity, flag};
+use certificates::{Folder, flag};
+use ebbtide_lab::tls::Identity;
 use support::served::Served;
 
 /// Who the command is, unless a test says otherwise.

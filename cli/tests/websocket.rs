@@ -12,4 +12,4 @@ mod frames;
 mod memory;
 #[path = "websocket/others.rs"]
 mod others;
-mod support;
+use ebbtide_lab::command as support;

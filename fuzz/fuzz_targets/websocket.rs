@@ -15,7 +15,7 @@ use ebbtide_lab::{Lab, SIGTERM};
 
 use frames::{BINARY, HANDSHAKE, LAST, frame};
 
-#[path = "../../tests/websocket/frames.rs"]
+#[path = "../../tests/sim/websocket/frames.rs"]
 mod frames;
 
 #[derive(Arbitrary, Debug)]

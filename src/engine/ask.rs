@@ -13,8 +13,7 @@ use super::kept::Like;
 use super::output::small;
 use super::serve::Service;
 use crate::app::{
-    Admit, Body, BodyContext, Fill, Flow, Handler, LateRequests, Reply, Request, Response,
-    SharedBytes,
+    Admit, Content, Fill, Flow, Handler, LateRequests, Reply, Request, Response, SharedBytes,
 };
 use crate::h1::{CONTINUE, Framed, Framing, Head, Header, MAX_FIELDS, ResponseHead};
 use crate::sys::Sys;
@@ -119,11 +118,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             }
             return self.hot.body.extend_from_slice(data);
         };
-        let context = BodyContext {
-            id: self.id,
-            nth: self.conn.served,
-            handle: self.core.inbox.handle(),
-        };
+        let context = self.core.inbox.context(self.id, self.conn.served);
         match catch_unwind(AssertUnwindSafe(|| sink.receive(data, &context))) {
             Ok(Flow::Continue) => self.hot.sink = Some(sink),
             Ok(Flow::Pause) => {
@@ -283,7 +278,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         let plain = self.hot.codec.is_head_cacheable();
         let begin = self.hot.out.buffer.len();
         let framed = self.hot.codec.begin(&mut self.hot.out.buffer, &head);
-        if let Body::Source(..) = response.body {
+        if let Content::Source(..) = response.body {
             let before = self.hot.out.owed_of(begin) as u64;
             self.hot.answer_from = self.hot.bytes_out + before;
             return self.begin_source(framed, mem::take(&mut response.body));
@@ -318,13 +313,13 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
     }
 
     #[inline(never)]
-    fn begin_source(&mut self, framed: Framed, body: Body) {
+    fn begin_source(&mut self, framed: Framed, body: Content) {
         match (framed, body) {
             (Framed::None, body) => {
                 discard(body);
                 self.complete();
             }
-            (_, Body::Source(source, _)) => {
+            (_, Content::Source(source, _)) => {
                 self.hot.doing = Doing::Streaming(source);
                 self.restart = true;
             }
@@ -352,11 +347,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         };
         let piece = &mut self.core.piece;
         piece.clear();
-        let context = BodyContext {
-            id: self.id,
-            nth: self.conn.served,
-            handle: self.core.inbox.handle(),
-        };
+        let context = self.core.inbox.context(self.id, self.conn.served);
         let fill = catch_unwind(AssertUnwindSafe(|| source.fill(piece, &context)));
         let (hot, out) = (&mut self.hot.codec, &mut self.hot.out.buffer);
         let empty = piece.is_empty();

@@ -12,7 +12,7 @@ use super::conn::{Conn, Flag};
 use super::hot::{Doing, Hot, How, NIL};
 use super::serve::{Service, Stopped, Verdict};
 use super::tunnels::Inbound;
-use crate::app::{Body, BodyContext, Handler, Response, Timer, Tunnel, TunnelAction, TunnelIo};
+use crate::app::{Content, Handler, Response, Timer, Tunnel, TunnelAction, TunnelIo};
 use crate::drain::{self, Stage};
 use crate::h1::{Codec, ResponseHead};
 use crate::sys::{Midway, Sys};
@@ -40,7 +40,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
             switch.id == self.id && switch.nth == self.conn.served && self.hot.codec.request_done()
         };
         let switch = match response.body {
-            Body::Tunnel(switch) if mine(&switch) => switch,
+            Content::Tunnel(switch) if mine(&switch) => switch,
             other => {
                 log::error!("a 101 answers a request that it was not made for, or has a body");
                 super::hot::discard(other);
@@ -190,11 +190,7 @@ impl<S: Sys, H: Handler> Service<'_, S, H> {
         let Some(seat) = core.tunnels.get_mut(index) else {
             return;
         };
-        let context = BodyContext {
-            id: self.id,
-            nth: self.conn.served,
-            handle: core.inbox.handle(),
-        };
+        let context = core.inbox.context(self.id, self.conn.served);
         let midway = core.sys.midway(&self.conn.io) != Midway::Nothing;
         let (room, out) = (self.hot.out.room(), &mut self.hot.out.buffer);
         let mut line = TunnelIo::new(out, room, &mut core.piece, context, midway);

@@ -169,7 +169,7 @@ fn has_option<const N: usize>(value: &[u8], option: &[u8; N]) -> bool {
 /// Splits a value at its commas, without the blanks around the elements, which may be empty. Also
 /// splits quoted strings: the words compared here have no quotes.
 #[inline]
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let elements = value.split(|byte| *byte == b',');
     elements.map(<[u8]>::trim_ascii) // blanks are the only whitespace of a value
 }

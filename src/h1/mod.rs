@@ -58,6 +58,7 @@ pub use self::codec::Codec;
 pub use self::error::RequestError;
 pub use self::event::{Event, Framed};
 pub use self::framing::Framing;
+pub(crate) use self::framing::elements as list_elements;
 pub use self::grammar::{is_field_name, is_field_value};
 pub use self::head::Head;
 pub use self::limits::{Limits, MAX_FIELDS};

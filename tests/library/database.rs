@@ -6,8 +6,7 @@
 #[path = "../../examples/database.rs"]
 #[expect(dead_code, reason = "its `main`")]
 mod example;
-#[path = "../../cli/tests/support/mod.rs"]
-mod support;
+use ebbtide_lab::command as support;
 
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -9,7 +9,7 @@ use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
 use ebbtide::{Drain, End, Fill, Limits, Outcome, Response};
 
-use ebbtide::internals::sys::sim::Dice;
+use ebbtide_lab::Dice;
 use ebbtide_lab::laws::{self, Conduct, Course, Expected};
 use ebbtide_lab::wire::{LAST_CHUNK, chunk, get, pattern, post, post_head};
 use ebbtide_lab::{Lab, SIGTERM, ms};

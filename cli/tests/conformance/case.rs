@@ -343,7 +343,7 @@ impl fmt::Display for Outcome {
             let statuses: Vec<_> = wanted.status.iter().map(Status::to_string).collect();
             write!(f, "[{}", statuses.join("|"))?;
             if let Some(Bytes(body)) = &wanted.body {
-                write!(f, " {}", super::support::response::brief(body))?;
+                write!(f, " {}", ebbtide_lab::response::brief(body))?;
             }
             for check in &wanted.check {
                 write!(f, " {check}")?;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::case::{Bytes, Ending, Interim, Outcome, Truncated, Wanted};
 use super::script::{Ended, Observed};
-use super::support::response::{End, Framing, Response, brief};
+use ebbtide_lab::response::{End, Framing, Response, brief};
 
 /// How far a Date may be from our clock.
 const DATE_SLACK: Duration = Duration::from_secs(10);

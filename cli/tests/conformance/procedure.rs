@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::judge;
 use super::support::client::{Client, Seen};
-use super::support::response::{Field, Framing, Response};
-use super::support::{Dice, GET, HELLO, PATIENCE, get, post, post_head};
+use super::support::{GET, HELLO, PATIENCE, get, post, post_head};
+use ebbtide_lab::Dice;
+use ebbtide_lab::response::{Field, Framing, Response};
 
 /// How many threads play the clients of a crowd.
 const CROWD_THREADS: usize = 16;
@@ -289,7 +290,7 @@ fn parallel_echo(addr: SocketAddr, params: &Params<'_>) -> Result<(), String> {
     let (size, pieces) = (params.number("size"), params.number("pieces"));
     in_parallel(params.number("conns"), |thread| {
         let mut dice = Dice::new(thread as u64);
-        let body: Vec<u8> = (0..size).map(|_| dice.below(256) as u8).collect();
+        let body: Vec<u8> = (0..size).map(|_| dice.index(256) as u8).collect();
         let request = post("/echo", &body);
         let client = Client::connect(addr);
         for piece in request.chunks(request.len().div_ceil(pieces)) {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::judge;
-use super::support::response::{Conversation, End, Framing};
+use ebbtide_lab::response::{Conversation, End, Framing};
 
 fn read(method: &str, bytes: &[u8], end: Option<End>) -> Conversation {
     let mut conversation = Conversation::default();

@@ -9,7 +9,7 @@ use super::case::{Ending, Outcome, Step};
 use super::judge;
 use super::support::HELLO;
 use super::support::client::{Client, Seen};
-use super::support::response::{Broken, End, Partial, Response, brief};
+use ebbtide_lab::response::{Broken, End, Partial, Response, brief};
 
 /// How long responses may take, where the case does not say.
 const RESPONSES: Duration = Duration::from_secs(5);

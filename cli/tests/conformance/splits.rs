@@ -5,9 +5,10 @@
 use std::net::SocketAddr;
 
 use super::case::{Mode, Splits};
+use super::support::PATIENCE;
 use super::support::client::{Client, Seen};
-use super::support::response::{Field, Response, brief};
-use super::support::{Dice, PATIENCE};
+use ebbtide_lab::Dice;
+use ebbtide_lab::response::{Field, Response, brief};
 
 /// How often a request is cut at random places, and in how many parts.
 const RANDOM_RUNS: usize = 40;
@@ -52,7 +53,7 @@ fn all_cuts(mode: Mode, length: usize) -> Vec<Vec<usize>> {
             let mut dice = Dice::new(length as u64);
             let mut run = |_| {
                 let mut cuts: Vec<_> = (1..RANDOM_PARTS)
-                    .map(|_| 1 + dice.below(length - 1))
+                    .map(|_| 1 + dice.index(length - 1))
                     .collect();
                 cuts.sort_unstable();
                 cuts.dedup();

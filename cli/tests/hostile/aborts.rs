@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::support::response::{Conversation, End};
 use super::support::{GET, HELLO, get, post};
 use super::{Kind, connect, files_at_rest, reset, serve, stop, wait_for_files};
+use ebbtide_lab::response::{Conversation, End};
 
 #[test]
 fn who_breaks_off_at_any_byte_leaves_nothing_behind() {

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::support::client::Client;
-use super::support::{Dice, GET, HELLO, get, post, post_head};
+use super::support::{GET, HELLO, get, post, post_head};
 use super::{connect, counted, files_at_rest, memory, reset, serve, wait_for_files};
+use ebbtide_lab::Dice;
 
 /// For how long, when nothing is said.
 const USUAL: Duration = Duration::from_secs(6);
@@ -109,7 +110,7 @@ fn a_soak_leaves_nothing_behind() {
 /// One connection, of one kind or another.
 fn one(addr: SocketAddr, dice: &mut Dice, done: &Done) {
     done.connections.fetch_add(1, Ordering::Relaxed);
-    match dice.below(10) {
+    match dice.index(10) {
         // Kind ones, who check what they get.
         0..5 => kind(addr, dice, done),
         kind => {
@@ -126,12 +127,12 @@ fn one(addr: SocketAddr, dice: &mut Dice, done: &Done) {
 
 fn kind(addr: SocketAddr, dice: &mut Dice, done: &Done) {
     let client = Client::connect(addr);
-    let count = 1 + dice.below(8);
+    let count = 1 + dice.index(8);
     let mut bodies = Vec::new();
     for _ in 0..count {
-        let (request, body) = match dice.below(5) {
+        let (request, body) = match dice.index(5) {
             0 => {
-                let body = vec![b'x'; dice.below(100_000)];
+                let body = vec![b'x'; dice.index(100_000)];
                 (post("/echo", &body), body)
             }
             1 => (get("/delay/3"), b"done".to_vec()),
@@ -144,7 +145,7 @@ fn kind(addr: SocketAddr, dice: &mut Dice, done: &Done) {
         client.send(&request);
         bodies.push(body);
         // Some wait for each answer, some send on.
-        if dice.below(2) == 0 {
+        if dice.index(2) == 0 {
             client.response(bodies.len() - 1);
         }
     }
@@ -154,7 +155,7 @@ fn kind(addr: SocketAddr, dice: &mut Dice, done: &Done) {
         assert_eq!((response.status, &response.body), (200, body));
         done.answered.fetch_add(1, Ordering::Relaxed);
     }
-    if dice.below(2) == 0 {
+    if dice.index(2) == 0 {
         client.shut();
         client.assert_ends(bodies.len());
     }
@@ -190,11 +191,11 @@ impl Left {
 /// whatever fits into the buffers has arrived when `write` returns.
 fn unkind(addr: SocketAddr, kind: usize, dice: &mut Dice) -> Left {
     let mut stream = connect(addr);
-    let resets = dice.below(3) > 0;
+    let resets = dice.index(3) > 0;
     let left = match kind {
         5 => {
             let request = post("/echo", b"hello");
-            let at = dice.below(request.len());
+            let at = dice.index(request.len());
             say(&mut stream, &request[..at]);
             let left = Left::new(u64::from(at >= post_head("/echo", 5).len()), 0);
             // Where nothing had begun nothing is missing.
@@ -206,14 +207,14 @@ fn unkind(addr: SocketAddr, kind: usize, dice: &mut Dice) -> Left {
         }
         6 => {
             say(&mut stream, &post_head("/echo", 1_000_000));
-            say(&mut stream, &vec![b'x'; dice.below(200_000)]);
+            say(&mut stream, &vec![b'x'; dice.index(200_000)]);
             let left = Left::new(1, 0);
             if resets { left } else { left.refused() }
         }
         7 => {
             // More than the buffers of both kernels hold, so that it is never handed over whole.
             say(&mut stream, &get("/bytes/50000000"));
-            let mut buffer = vec![0; 1 + dice.below(300_000)];
+            let mut buffer = vec![0; 1 + dice.index(300_000)];
             stream.read_exact(&mut buffer).expect("it is longer");
             Left::new(1, 0)
         }
@@ -235,7 +236,7 @@ fn unkind(addr: SocketAddr, kind: usize, dice: &mut Dice) -> Left {
 /// can know.
 fn leaves_a_pipeline(mut stream: TcpStream, dice: &mut Dice) -> Left {
     let one_and_two = [get("/delay/20"), get("/delay/5000").repeat(2)].concat();
-    match dice.below(4) {
+    match dice.index(4) {
         // At once, with one request alone: a second might be begun or not.
         0 => {
             say(&mut stream, &get("/delay/2000"));

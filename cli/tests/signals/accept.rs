@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::support::client::Client;
-use super::support::response::{Conversation, End, Response};
-use super::support::{Dice, GET, HELLO, PATIENCE, get, post};
+use super::support::{GET, HELLO, PATIENCE, get, post};
 use super::{PROMPT, assert_served, runs, serve};
+use ebbtide_lab::Dice;
+use ebbtide_lab::response::{Conversation, End, Response};
 
 const R03_CLIENTS: usize = 50;
 const R19_ROUNDS: usize = 4;
@@ -183,7 +184,7 @@ fn r20_books_balance_when_clients_leave_at_any_byte() {
     let clients: Vec<_> = (0..runs(R20_CLIENTS))
         .map(|_| {
             // Part of the head, or part of the body: someone to wait for.
-            let sent = 1 + dice.below(request.len() - 2);
+            let sent = 1 + dice.index(request.len() - 2);
             let mut stream = TcpStream::connect(served.addr()).expect("connect");
             stream.write_all(&request[..sent]).expect("write");
             (stream, sent)
@@ -194,7 +195,7 @@ fn r20_books_balance_when_clients_leave_at_any_byte() {
     served.wait_refused();
     let aborted = clients.len() as i64;
     for (n, (mut stream, sent)) in clients.into_iter().enumerate() {
-        let more = dice.below(request.len() - sent);
+        let more = dice.index(request.len() - sent);
         // It may have been closed already.
         let _ = stream.write_all(&request[sent..sent + more]);
         if n % 3 != 0 {

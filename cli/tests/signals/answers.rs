@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use super::support::client::Client;
-use super::support::response::Response;
 use super::support::{GET, HELLO, PATIENCE, get, post, post_head};
 use super::{PROMPT, assert_served, runs, serve};
+use ebbtide_lab::response::Response;
 
 const R10_RUNS: usize = 5;
 const R10_UPLOAD: usize = 8 << 20;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::support::client::Client;
-use super::support::response::End;
 use super::support::served::Served;
 use super::support::{GET, PATIENCE, get, post_head};
 use super::{PROMPT, serve};
+use ebbtide_lab::response::End;
 
 const DEADLINE: Duration = Duration::from_millis(500);
 const FLAGS: &[&str] = &["--drain-timeout", "500ms"];

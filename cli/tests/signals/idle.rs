@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::support::client::Client;
-use super::support::response::End;
 use super::support::{GET, HELLO, PATIENCE, post, spin_until};
 use super::{PROMPT, assert_served, runs, serve};
+use ebbtide_lab::response::End;
 
 const R01_RUNS: usize = 5;
 /// Clients of a run of R2, and how far apart they write: from 0 to 20 ms after the signal.

@@ -23,9 +23,9 @@ use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 
-use super::support::response::Conversation;
 use super::support::{GET, PATIENCE};
 use super::{runs, serve};
+use ebbtide_lab::response::Conversation;
 
 const ROUNDS: usize = 3;
 /// They ask again as soon as they are answered.

@@ -1,65 +1,12 @@
-//! Certificates for tests, made when they are asked for, and clients that trust them.
+//! Certificates in files, made when a test asks for them.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use rustls::client::{ClientSessionMemoryCache, Resumption};
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
-
-pub(crate) use rustls::version::{TLS12, TLS13};
-
-/// Both versions, for tests that hold for each.
-pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
-
-/// A certificate that is its own authority, for these names.
-pub(crate) struct Identity(CertifiedKey<KeyPair>);
-
-impl Identity {
-    pub(crate) fn new(names: &[&str]) -> Self {
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        Self(generate_simple_self_signed(names).expect("a certificate"))
-    }
-
-    /// A server's configuration that shows it.
-    pub(crate) fn server(&self) -> ServerConfig {
-        let key = PrivatePkcs8KeyDer::from(self.0.signing_key.serialize_der());
-        ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![self.0.cert.der().clone()], PrivateKeyDer::from(key))
-            .expect("they belong together")
-    }
-
-    /// A client's configuration that trusts it, speaks that version and keeps sessions.
-    pub(crate) fn client(&self, version: &'static SupportedProtocolVersion) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.cert.der().clone()).expect("a root");
-        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(&[version])
-            .expect("the versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(8)));
-        config
-    }
-
-    pub(crate) fn cert_pem(&self) -> String {
-        self.0.cert.pem()
-    }
-
-    pub(crate) fn key_pem(&self) -> String {
-        self.0.signing_key.serialize_pem()
-    }
-}
+use ebbtide_lab::tls::Identity;
 
 /// A directory that is gone with the test.
 pub(crate) struct Folder(PathBuf);

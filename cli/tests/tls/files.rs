@@ -7,11 +7,12 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 use rustls::HandshakeKind;
 
-use super::certificates::{Folder, Identity, TLS12, TLS13, flag};
+use super::certificates::{Folder, flag};
 use super::client::Client;
 use super::support::served::{Served, run};
 use super::support::{GET, HELLO, PATIENCE};
 use super::{IDENTITY, serve};
+use ebbtide_lab::tls::{Identity, TLS12, TLS13};
 
 const RELOADED: &str = "SIGHUP: the certificates were read again";
 

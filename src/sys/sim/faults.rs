@@ -106,9 +106,14 @@ impl Dice {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32 % n
     }
 
+    /// Returns an index below `n`, which must not be 0.
+    pub const fn index(&mut self, n: usize) -> usize {
+        self.below(n as u32) as usize
+    }
+
     /// Returns one element of a slice, which must not be empty.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u32) as usize]
+        of[self.index(of.len())]
     }
 }
 

@@ -4,7 +4,10 @@
 //! it, and [`wire`] says what its peers must have got. No test sleeps, and none turns for ever.
 
 pub mod app;
+#[cfg(all(feature = "command", target_os = "linux"))]
+pub mod command;
 pub mod laws;
+pub mod response;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod tube;
@@ -14,8 +17,9 @@ use std::time::Duration;
 
 use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
 use ebbtide::internals::sys::Sys;
+pub use ebbtide::internals::sys::sim::Dice;
 use ebbtide::internals::sys::sim::{
-    ALL, Act, Bytes, Dice, Faults, Manner, Pace, PeerId, Seen, Setup, Sim,
+    ALL, Act, Bytes, Faults, Manner, Pace, PeerId, Seen, Setup, Sim,
 };
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{Drain, End, Handler, Limits, Outcome, Report, Response, Timeouts};

@@ -115,7 +115,7 @@ impl Tunnel for End {
                 Fill::More | Fill::Share(_) => TunnelAction::More,
                 Fill::Pending => TunnelAction::Wait,
                 Fill::Done => TunnelAction::Close,
-                Fill::Failed => TunnelAction::Fail,
+                _ => TunnelAction::Fail,
             };
         }
         next.unwrap_or(TunnelAction::Wait)

@@ -1,6 +1,9 @@
-//! What goes over the wire: requests, the bytes of answers, and a strict reader of answers.
+//! What goes over the wire: requests, and the bytes of responses.
 
 use std::sync::OnceLock;
+use std::time::Instant;
+
+use crate::response::Conversation;
 
 /// A request for the greeting.
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -128,68 +131,28 @@ impl Answer {
     }
 }
 
-/// The answers that bytes begin with, interim ones left out, and the bytes behind the last whole
-/// one. None of them may be to a HEAD, nor be delimited by the end of the connection.
-pub fn answers(mut bytes: &[u8]) -> (Vec<Answer>, &[u8]) {
-    let mut answers = Vec::new();
-    while let Some((answer, length)) = answer(bytes) {
-        if answer.status >= 200 {
-            answers.push(answer);
+/// Returns the final responses that bytes begin with, and the bytes behind the last whole one. None
+/// of them may answer a HEAD, nor end with the connection.
+pub fn answers(bytes: &[u8]) -> (Vec<Answer>, &[u8]) {
+    let mut conversation = Conversation::default();
+    let whole = conversation.advance(bytes, None, Instant::now());
+    assert_eq!(conversation.broken, None, "{}", bytes.escape_ascii());
+    let finals = conversation.finals().map(|response| {
+        let close = response.says_close();
+        if close {
+            response.assert_last();
         }
-        bytes = &bytes[length..];
-    }
-    (answers, bytes)
-}
-
-fn answer(bytes: &[u8]) -> Option<(Answer, usize)> {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
-    let mut lines = head.split("\r\n");
-    let line = lines.next().expect("there is a first line");
-    let status = line.strip_prefix("HTTP/1.1 ").expect("a status line");
-    let status: u16 = status[..3].parse().expect("a status");
-    let (mut length, mut chunked, mut closes) = (None, false, 0);
-    for field in lines.filter(|line| !line.is_empty()) {
-        let (name, value) = field.split_once(": ").expect("a field");
-        match name {
-            "Content-Length" => length = Some(value.parse::<usize>().expect("a length")),
-            "Transfer-Encoding" => chunked = value == "chunked",
-            "Connection" if value == "close" => closes += 1,
-            "Connection" | "Keep-Alive" => panic!("not a field of ours: {field}"),
-            _ => {}
+        let kept = ["Connection", "Keep-Alive"]
+            .iter()
+            .any(|name| response.field(name).next().is_some());
+        assert!(close || !kept, "not a field of ours: {response}");
+        Answer {
+            status: response.status,
+            body: response.body.clone(),
+            close,
         }
-    }
-    assert!(closes <= 1, "close is said once: {head}");
-    let (body, length) = match length {
-        Some(length) => (bytes.get(end..end + length)?.to_vec(), length),
-        None if chunked => dechunked(&bytes[end..])?,
-        None => (Vec::new(), 0),
-    };
-    let close = closes == 1;
-    let answer = Answer {
-        status,
-        body,
-        close,
-    };
-    Some((answer, end + length))
-}
-
-/// A whole chunked body, and how many bytes it took.
-fn dechunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let (mut body, mut at) = (Vec::new(), 0);
-    loop {
-        let line = bytes[at..].windows(2).position(|two| two == b"\r\n")?;
-        let size = std::str::from_utf8(&bytes[at..at + line]).expect("a size is text");
-        let size = usize::from_str_radix(size, 16).expect("a size");
-        at += line + 2;
-        let data = bytes.get(at..at + size + 2)?;
-        assert_eq!(&data[size..], b"\r\n", "a chunk ends with its line");
-        body.extend_from_slice(&data[..size]);
-        at += size + 2;
-        if size == 0 {
-            return Some((body, at));
-        }
-    }
+    });
+    (finals.collect(), &bytes[whole..])
 }
 
 /// A body of that length in which every place looks different, up to a mebibyte; then it begins

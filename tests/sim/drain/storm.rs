@@ -4,7 +4,7 @@ use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, PeerId, Setup};
 use ebbtide::{End, Response};
 
-use ebbtide::internals::sys::sim::Dice;
+use ebbtide_lab::Dice;
 use ebbtide_lab::wire::{Answer, answers, get, post};
 use ebbtide_lab::{Lab, SIGTERM};
 

@@ -2,7 +2,7 @@
 
 use ebbtide::internals::sys::sim::{Faults, ResetAt};
 
-use ebbtide::internals::sys::sim::Dice;
+use ebbtide_lab::Dice;
 use ebbtide_lab::Lab;
 use ebbtide_lab::wire::{self, CHUNKED, GET, LAST_CHUNK, chunk, get, ok, pattern, post, undated};
 

@@ -5,7 +5,7 @@ use ebbtide::internals::sys::sim::{Faults, PeerId, ResetAt, Setup};
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{Pipe, PipeError, Timeouts, TunnelAction};
 
-use ebbtide::internals::sys::sim::Dice;
+use ebbtide_lab::Dice;
 use ebbtide_lab::wire::{GET, SWITCHED, get, mistake_close, ok, pattern, post, undated, upgrade};
 use ebbtide_lab::{EVERYTHING, Lab, ms, reluctant};
 

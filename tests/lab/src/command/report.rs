@@ -6,11 +6,11 @@ use serde_json::Value;
 
 /// One outcome of the command.
 #[derive(Debug)]
-pub(crate) struct Report(Value);
+pub struct Report(Value);
 
 impl Report {
     /// Reads the last line of stderr.
-    pub(crate) fn parse(lines: &[String]) -> Self {
+    pub fn parse(lines: &[String]) -> Self {
         let last = lines
             .last()
             .unwrap_or_else(|| panic!("stderr is empty, no report"));
@@ -20,57 +20,57 @@ impl Report {
     }
 
     /// `drained`, `deadline` or `cut`.
-    pub(crate) fn end(&self) -> &str {
+    pub fn end(&self) -> &str {
         self.member("end").as_str().expect("a string")
     }
 
     /// What the process exits with.
-    pub(crate) fn exit_code(&self) -> i64 {
+    pub fn exit_code(&self) -> i64 {
         self.number("exit_code")
     }
 
     /// Connections accepted.
-    pub(crate) fn opened(&self) -> i64 {
+    pub fn opened(&self) -> i64 {
         self.number("opened")
     }
 
-    /// Connections closed, whoever did it.
-    pub(crate) fn closed(&self) -> i64 {
+    /// Connections closed, by the server or by the peer.
+    pub fn closed(&self) -> i64 {
         self.number("closed")
     }
 
     /// Requests given to the handler.
-    pub(crate) fn requests(&self) -> i64 {
+    pub fn requests(&self) -> i64 {
         self.number("requests")
     }
 
     /// Answers written in full.
-    pub(crate) fn answered(&self) -> i64 {
+    pub fn answered(&self) -> i64 {
         self.number("answered")
     }
 
     /// Requests that got a 503 at the deadline.
-    pub(crate) fn forced_503(&self) -> i64 {
+    pub fn forced_503(&self) -> i64 {
         self.number("forced_503")
     }
 
     /// Connections that were upgraded.
-    pub(crate) fn upgraded(&self) -> i64 {
+    pub fn upgraded(&self) -> i64 {
         self.number("upgraded")
     }
 
     /// Upgraded connections that the drain had to end.
-    pub(crate) fn dismissed(&self) -> i64 {
+    pub fn dismissed(&self) -> i64 {
         self.number("dismissed")
     }
 
     /// Connections reset because an answer was cut.
-    pub(crate) fn aborted(&self) -> i64 {
+    pub fn aborted(&self) -> i64 {
         self.number("aborted")
     }
 
     /// How long the drain took.
-    pub(crate) fn drain_millis(&self) -> i64 {
+    pub fn drain_millis(&self) -> i64 {
         self.number("drain_millis")
     }
 

@@ -29,7 +29,7 @@ const LISTENING: &str = "listening on http";
 
 /// A running `ebbtide serve`. Killed, by its id, when dropped.
 #[derive(Debug)]
-pub(crate) struct Served {
+pub struct Served {
     addrs: Vec<SocketAddr>,
     process: Arc<Process>,
     log: Arc<Log>,
@@ -38,19 +38,19 @@ pub(crate) struct Served {
 
 /// How the command ended, and when.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Exit {
+pub struct Exit {
     /// The exit code; `None` when a signal killed it.
-    pub(crate) code: Option<i32>,
+    pub code: Option<i32>,
     /// The signal that killed it.
-    pub(crate) signal: Option<i32>,
+    pub signal: Option<i32>,
     /// When the kernel said so.
-    pub(crate) at: Instant,
+    pub at: Instant,
 }
 
 impl Served {
     /// Starts the command and waits until it listens: on a free port of 127.0.0.1, unless the
     /// flags say `--listen`.
-    pub(crate) fn start(flags: &[&str]) -> Self {
+    pub fn start(flags: &[&str]) -> Self {
         let mut served = Self::spawn(flags);
         let listeners = flags.iter().filter(|flag| **flag == "--listen").count();
         served.addrs = served.log.wait_for(listeners.max(1), LISTENING, PATIENCE);
@@ -58,7 +58,7 @@ impl Served {
     }
 
     /// Starts the command and waits for nothing; it has no address yet.
-    pub(crate) fn spawn(flags: &[&str]) -> Self {
+    pub fn spawn(flags: &[&str]) -> Self {
         let mut command = Command::new(command());
         command.arg("serve");
         if !flags.contains(&"--listen") {
@@ -68,9 +68,9 @@ impl Served {
         Self::launch(command)
     }
 
-    /// Starts a command line that ends as `ebbtide serve`, and waits until it has announced so many
-    /// addresses.
-    pub(crate) fn launch_and_wait(command: Command, listeners: usize) -> Self {
+    /// Starts a command line that ends as `ebbtide serve`, and waits until it has announced this
+    /// number of addresses.
+    pub fn launch_and_wait(command: Command, listeners: usize) -> Self {
         let mut served = Self::launch(command);
         served.addrs = served.log.wait_for(listeners, LISTENING, PATIENCE);
         served
@@ -112,27 +112,27 @@ impl Served {
     }
 
     /// The address of the first listener.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         self.addrs[0]
     }
 
     /// The addresses of all listeners, in the order in which they were announced.
-    pub(crate) fn addrs(&self) -> &[SocketAddr] {
+    pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
 
     /// The process id.
-    pub(crate) fn pid(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         self.process.pid.as_raw()
     }
 
     /// What it has written to stderr.
-    pub(crate) fn log(&self) -> &Log {
+    pub fn log(&self) -> &Log {
         &self.log
     }
 
     /// Sends a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         assert!(
             self.process.signal(signal),
             "{signal} to a process that is gone"
@@ -140,25 +140,25 @@ impl Served {
     }
 
     /// Sends SIGTERM: the drain begins.
-    pub(crate) fn terminate(&self) {
+    pub fn terminate(&self) {
         self.signal(Signal::SIGTERM);
     }
 
     /// Stops the process and waits until all its threads stand still.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.signal(Signal::SIGSTOP);
         waitid(Id::Pid(self.process.pid), WaitPidFlag::WSTOPPED).expect("the process stops");
     }
 
     /// Lets a stopped process go on: it wakes to everything that was arranged meanwhile, at once.
-    pub(crate) fn cont(&self) {
+    pub fn cont(&self) {
         self.signal(Signal::SIGCONT);
         waitid(Id::Pid(self.process.pid), WaitPidFlag::WCONTINUED).expect("the process goes on");
     }
 
     /// SIGTERM arrives while the process stands still, so that it wakes to the signal and to all
     /// that `arrange` did to its sockets in one batch.
-    pub(crate) fn terminate_after<T>(&self, arrange: impl FnOnce() -> T) -> T {
+    pub fn terminate_after<T>(&self, arrange: impl FnOnce() -> T) -> T {
         self.stop();
         let arranged = arrange();
         self.terminate();
@@ -167,12 +167,12 @@ impl Served {
     }
 
     /// Whether the process has not ended yet.
-    pub(crate) fn is_running(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.process.lock().1.is_none()
     }
 
     /// Waits for the end of the process and of its log.
-    pub(crate) fn wait_exit(&self, within: Duration) -> Exit {
+    pub fn wait_exit(&self, within: Duration) -> Exit {
         let exit = self.process.wait(within);
         let exit = exit.unwrap_or_else(|| panic!("no exit within {within:?}; {:?}", self.log));
         self.log.wait_closed();
@@ -180,14 +180,14 @@ impl Served {
     }
 
     /// Demands that the process lives on for that long.
-    pub(crate) fn assert_stays(&self, time: Duration) {
+    pub fn assert_stays(&self, time: Duration) {
         let exit = self.process.wait(time);
         assert!(exit.is_none(), "{exit:?} too early; {:?}", self.log);
     }
 
     /// Waits until the listener is closed: a sign that the drain has begun, and nothing else shows
     /// it from outside.
-    pub(crate) fn wait_refused(&self) {
+    pub fn wait_refused(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // Short: a listener that is about to close may leave a SYN without an answer.
@@ -205,7 +205,7 @@ impl Served {
 
     /// Waits for the end, demands the exit code, and gives the report (the flags must have asked
     /// for `--report json`), whose books must balance.
-    pub(crate) fn wait_report(&self, code: i32) -> (Exit, Report) {
+    pub fn wait_report(&self, code: i32) -> (Exit, Report) {
         let exit = self.wait_exit(PATIENCE);
         assert_eq!(exit.code, Some(code), "{exit:?}; {:?}", self.log);
         let report = Report::parse(&self.log.lines());
@@ -216,7 +216,7 @@ impl Served {
 
     /// Returns when the server has dealt with everything that reached it before: a request on a
     /// connection of its own has been answered, and events are served in the order of arrival.
-    pub(crate) fn settle(&self) {
+    pub fn settle(&self) {
         let mut stream = TcpStream::connect(self.addr()).expect("connect");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
@@ -238,7 +238,7 @@ impl Drop for Served {
 }
 
 /// Runs the command with these arguments to its end.
-pub(crate) fn run(args: &[&str]) -> std::process::Output {
+pub fn run(args: &[&str]) -> std::process::Output {
     Command::new(command())
         .args(args)
         .env_remove("RUST_LOG")
@@ -247,11 +247,17 @@ pub(crate) fn run(args: &[&str]) -> std::process::Output {
         .expect("the command starts")
 }
 
-/// The path of the command.
-pub(crate) fn command() -> OsString {
-    // The tests of the library have none, and do not ask for it.
-    let built = option_env!("CARGO_BIN_EXE_ebbtide");
-    env::var_os(OTHER_BUILD).unwrap_or_else(|| built.expect("a test of the command").into())
+/// Returns the path of the command, which Cargo puts beside the folder of its tests.
+pub fn command() -> OsString {
+    env::var_os(OTHER_BUILD).unwrap_or_else(|| {
+        let test = env::current_exe().expect("the path of this program");
+        let command = test.ancestors().nth(2).expect("a folder").join("ebbtide");
+        assert!(
+            command.exists(),
+            "{command:?} is not there: only tests of the command have it"
+        );
+        command.into()
+    })
 }
 
 /// The storms need more descriptors than the usual 1,024; children inherit the limit.
@@ -313,7 +319,7 @@ impl Process {
 
 /// The lines of stderr so far.
 #[derive(Default)]
-pub(crate) struct Log {
+pub struct Log {
     state: Mutex<LogState>,
     changed: Condvar,
 }
@@ -326,12 +332,12 @@ struct LogState {
 
 impl Log {
     /// All lines so far.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         self.lock().lines.clone()
     }
 
     /// Waits for a line with `text` in it and returns it.
-    pub(crate) fn wait_line(&self, text: &str, within: Duration) -> String {
+    pub fn wait_line(&self, text: &str, within: Duration) -> String {
         let found = |state: &LogState| state.lines.iter().find(|l| l.contains(text)).cloned();
         let state = self.wait_until(within, |state| state.closed || found(state).is_some());
         let line = found(&state);

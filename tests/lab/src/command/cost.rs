@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// `most` connections, or how many the limit on open files allows, here and in the command, which
 /// inherits it. Raises the limit as far as it goes without privileges, and says so where it is too
 /// low.
-pub(crate) fn connections(most: usize) -> usize {
+pub fn connections(most: usize) -> usize {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     let files = soft.max(hard.min(20_000));
     setrlimit(Resource::RLIMIT_NOFILE, files, hard).unwrap();
@@ -25,7 +25,7 @@ pub(crate) fn connections(most: usize) -> usize {
 
 /// The anonymous memory of a process that is resident, in bytes: its heap and stacks, without the
 /// program's own pages.
-pub(crate) fn anonymous(pid: i32) -> usize {
+pub fn anonymous(pid: i32) -> usize {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let line = rollup.lines().find_map(|l| l.strip_prefix("Anonymous:"));
     let kib = line.and_then(|l| l.trim().strip_suffix(" kB")).unwrap();
@@ -33,7 +33,7 @@ pub(crate) fn anonymous(pid: i32) -> usize {
 }
 
 /// Prints a figure, past the test harness: a figure is worth showing when the test passes.
-pub(crate) fn tell(line: &str) {
+pub fn tell(line: &str) {
     io::stderr()
         .write_all(format!("cost: {line}\n").as_bytes())
         .unwrap();

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::PATIENCE;
-use super::response::{Conversation, End, Response, brief};
+use crate::response::{Conversation, End, Response, brief};
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub struct Client {
     stream: Arc<TcpStream>,
     inbox: Arc<Inbox>,
     reader: Option<JoinHandle<()>>,
@@ -25,27 +25,27 @@ pub(crate) struct Client {
 
 /// What has been read so far.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// Every byte.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// How many bytes there were after each read, and when.
-    pub(crate) marks: Vec<(usize, Instant)>,
+    pub marks: Vec<(usize, Instant)>,
     /// The bytes as responses.
-    pub(crate) conversation: Conversation,
+    pub conversation: Conversation,
     /// How and when the server ended the connection.
-    pub(crate) end: Option<(End, Instant)>,
+    pub end: Option<(End, Instant)>,
     paused: bool,
     leaving: bool,
 }
 
 impl Client {
     /// Connects.
-    pub(crate) fn connect(addr: SocketAddr) -> Self {
+    pub fn connect(addr: SocketAddr) -> Self {
         Self::over(TcpStream::connect(addr).expect("connect"))
     }
 
     /// Reads from a connection that is there already.
-    pub(crate) fn over(stream: TcpStream) -> Self {
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("nodelay");
         // A server that does not read must not hang the test; reading goes on after the error.
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
@@ -63,30 +63,30 @@ impl Client {
     }
 
     /// The methods of the requests, where they are not all like GET.
-    pub(crate) fn expect_methods(&self, methods: &[String]) {
+    pub fn expect_methods(&self, methods: &[String]) {
         self.inbox.lock().conversation.expect_methods(methods);
     }
 
     /// Writes all of it and says whether that went well: the server may have left, which is no
     /// failure by itself.
-    pub(crate) fn try_send(&self, bytes: &[u8]) -> bool {
+    pub fn try_send(&self, bytes: &[u8]) -> bool {
         (&*self.stream).write_all(bytes).is_ok()
     }
 
     /// Writes all of it.
     #[track_caller]
-    pub(crate) fn send(&self, bytes: &[u8]) {
+    pub fn send(&self, bytes: &[u8]) {
         (&*self.stream).write_all(bytes).expect("write");
     }
 
     /// Says that nothing more will be sent.
-    pub(crate) fn shut(&self) {
+    pub fn shut(&self) {
         // The server may have reset the connection.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Leaves with a reset instead of a FIN.
-    pub(crate) fn abort(mut self) {
+    pub fn abort(mut self) {
         self.leave();
         let zero = Some(Duration::ZERO);
         SockRef::from(&*self.stream)
@@ -95,13 +95,13 @@ impl Client {
     }
 
     /// Stops reading, or goes on. Nothing is read after this returned with `false`.
-    pub(crate) fn set_reading(&self, reading: bool) {
+    pub fn set_reading(&self, reading: bool) {
         self.inbox.lock().paused = !reading;
         self.inbox.changed.notify_all();
     }
 
     /// Waits until `find` finds something, or until `within` has passed.
-    pub(crate) fn wait<T>(&self, within: Duration, find: impl Fn(&Seen) -> Option<T>) -> Option<T> {
+    pub fn wait<T>(&self, within: Duration, find: impl Fn(&Seen) -> Option<T>) -> Option<T> {
         let seen = self.inbox.lock();
         let (seen, _) = self
             .inbox
@@ -112,17 +112,17 @@ impl Client {
     }
 
     /// Looks at what has come so far.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+    pub fn look<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&self.inbox.lock())
     }
 
     /// Reads for that long, or until the server ends the connection.
-    pub(crate) fn read_for(&self, time: Duration) {
+    pub fn read_for(&self, time: Duration) {
         self.wait(time, |seen| seen.end);
     }
 
     /// The final response number `n`, from 0; none if the connection ends without it.
-    pub(crate) fn try_response(&self, n: usize) -> Option<Response> {
+    pub fn try_response(&self, n: usize) -> Option<Response> {
         let found = self.wait(PATIENCE, |seen| {
             let response = seen.conversation.finals().nth(n).cloned();
             let over = seen.end.is_some() || seen.conversation.broken.is_some();
@@ -133,7 +133,7 @@ impl Client {
 
     /// The final response number `n`, from 0.
     #[track_caller]
-    pub(crate) fn response(&self, n: usize) -> Response {
+    pub fn response(&self, n: usize) -> Response {
         match self.try_response(n) {
             Some(response) => response,
             None => panic!("no response {n}: {}", self.look(Seen::describe)),
@@ -142,14 +142,14 @@ impl Client {
 
     /// Sends a request and gives its response, the `n`th of the connection from 0.
     #[track_caller]
-    pub(crate) fn exchange(&self, n: usize, request: &[u8]) -> Response {
+    pub fn exchange(&self, n: usize, request: &[u8]) -> Response {
         self.send(request);
         self.response(n)
     }
 
     /// How and when the server ended the connection.
     #[track_caller]
-    pub(crate) fn end(&self) -> (End, Instant) {
+    pub fn end(&self) -> (End, Instant) {
         match self.wait(PATIENCE, |seen| seen.end) {
             Some(end) => end,
             None => panic!("the connection stays open: {}", self.look(Seen::describe)),
@@ -158,7 +158,7 @@ impl Client {
 
     /// Waits for the server's FIN and demands that `responses` responses and nothing else came.
     #[track_caller]
-    pub(crate) fn assert_ends(&self, responses: usize) -> Instant {
+    pub fn assert_ends(&self, responses: usize) -> Instant {
         let (end, at) = self.end();
         let right = self.look(|seen| {
             let conversation = &seen.conversation;
@@ -196,7 +196,7 @@ impl Drop for Client {
 
 impl Seen {
     /// What came, in words.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let conversation = &self.conversation;
         let mut parts: Vec<String> = Vec::new();
         parts.extend(conversation.responses.iter().map(|r| format!("[{r}]")));

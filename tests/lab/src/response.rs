@@ -5,6 +5,7 @@
 //! after HEAD, 1xx, 204 and 304. Knows nothing of what the response should have been.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::time::Instant;
 
 /// No head of ours is longer; without a limit a missing empty line would show as a timeout.
@@ -12,13 +13,13 @@ const HEAD_MAX: usize = 64 * 1024;
 
 /// All that came on one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Conversation {
+pub struct Conversation {
     /// The whole responses, interim ones too, in order.
-    pub(crate) responses: Vec<Response>,
+    pub responses: Vec<Response>,
     /// What is there of the next one.
-    pub(crate) partial: Option<Partial>,
+    pub partial: Option<Partial>,
     /// The rule that was broken; nothing after that is read.
-    pub(crate) broken: Option<Broken>,
+    pub broken: Option<Broken>,
     /// The methods of the requests, as far as they are not all like GET.
     methods: Vec<String>,
     /// The bytes before this are in `responses`.
@@ -27,23 +28,23 @@ pub(crate) struct Conversation {
 
 /// One whole response.
 #[derive(Clone, Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
+pub struct Response {
+    pub status: u16,
     /// The version was HTTP/1.1, not HTTP/1.0.
-    pub(crate) version_1_1: bool,
-    pub(crate) fields: Vec<Field>,
-    pub(crate) body: Vec<u8>,
-    pub(crate) framing: Framing,
+    pub version_1_1: bool,
+    pub fields: Vec<Field>,
+    pub body: Vec<u8>,
+    pub framing: Framing,
     /// When its last byte was read.
-    pub(crate) done: Instant,
+    pub done: Instant,
 }
 
 /// A field line: the name as it came, the value without the space around it.
-pub(crate) type Field = (String, Vec<u8>);
+pub type Field = (String, Vec<u8>);
 
 /// How the end of a body was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub enum Framing {
     /// There can be none: HEAD, 1xx, 204, 304.
     None,
     Length,
@@ -53,22 +54,22 @@ pub(crate) enum Framing {
 
 /// The beginning of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Partial {
+pub struct Partial {
     /// Known when the status line is complete.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
 }
 
 /// Why bytes are no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Broken {
+pub struct Broken {
     /// They do not even begin like HTTP/1.
-    pub(crate) not_http: bool,
-    pub(crate) why: String,
+    pub not_http: bool,
+    pub why: String,
 }
 
 /// How the server ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// Its FIN came.
     Fin,
     /// A reset, or another error of the socket.
@@ -77,17 +78,18 @@ pub(crate) enum End {
 
 impl Conversation {
     /// The methods of the requests to come, in order; GET after the last one.
-    pub(crate) fn expect_methods(&mut self, methods: &[String]) {
+    pub fn expect_methods(&mut self, methods: &[String]) {
         self.methods = methods.to_vec();
     }
 
-    /// Reads on. `bytes` are all bytes of the connection, from its beginning.
-    pub(crate) fn advance(&mut self, bytes: &[u8], end: Option<End>, now: Instant) {
-        while self.broken.is_none() && !self.switched() {
+    /// Reads on, from all bytes of the connection since its beginning. Returns how many of them are
+    /// whole responses.
+    pub fn advance(&mut self, bytes: &[u8], end: Option<End>, now: Instant) -> usize {
+        self.partial = None;
+        while self.broken.is_none() && self.partial.is_none() && !self.switched() {
             let rest = &bytes[self.taken..];
             if rest.is_empty() {
-                self.partial = None;
-                return;
+                break;
             }
             let method = self.methods.get(self.finals().count());
             match read(rest, method.map_or("GET", String::as_str), end, now) {
@@ -95,18 +97,15 @@ impl Conversation {
                     self.taken += length;
                     self.responses.push(response);
                 }
-                Ok(Progress::Partial(partial)) => {
-                    self.partial = Some(partial);
-                    return;
-                }
+                Ok(Progress::Partial(partial)) => self.partial = Some(partial),
                 Err(broken) => self.broken = Some(broken),
             }
         }
-        self.partial = None;
+        self.taken
     }
 
     /// The final responses: not 1xx, but a 101, after which there is no more HTTP.
-    pub(crate) fn finals(&self) -> impl Iterator<Item = &Response> {
+    pub fn finals(&self) -> impl Iterator<Item = &Response> {
         self.responses.iter().filter(|response| response.is_final())
     }
 
@@ -117,13 +116,36 @@ impl Conversation {
     }
 }
 
+/// Reads one final response from a stream. `ahead` has what was read behind the last response.
+pub fn receive(stream: &mut impl Read, ahead: &mut Vec<u8>) -> io::Result<Response> {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let progress = match ahead.is_empty() {
+            true => Progress::Partial(Partial { status: None }),
+            false => read(ahead, "GET", None, Instant::now())
+                .map_err(|broken| io::Error::other(broken.why))?,
+        };
+        if let Progress::Whole(response, length) = progress {
+            ahead.drain(..length);
+            if response.is_final() {
+                return Ok(response);
+            }
+            continue;
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => ahead.extend_from_slice(&buffer[..n]),
+        }
+    }
+}
+
 impl Response {
-    pub(crate) fn is_final(&self) -> bool {
+    pub fn is_final(&self) -> bool {
         self.status >= 200 || self.status == 101
     }
 
     /// The values of a field, one for each line of it.
-    pub(crate) fn field<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn field<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let same = move |(n, _): &&Field| n.eq_ignore_ascii_case(name);
         self.fields
             .iter()
@@ -132,19 +154,19 @@ impl Response {
     }
 
     /// Whether a list field (all lines of it) has this element, in any case.
-    pub(crate) fn field_has(&self, name: &str, element: &str) -> bool {
+    pub fn field_has(&self, name: &str, element: &str) -> bool {
         self.field(name)
             .flat_map(|value| value.split(|byte| *byte == b','))
             .any(|part| part.trim_ascii().eq_ignore_ascii_case(element.as_bytes()))
     }
 
     /// Whether it says that the connection ends here.
-    pub(crate) fn says_close(&self) -> bool {
+    pub fn says_close(&self) -> bool {
         self.field_has("Connection", "close")
     }
 
     /// R30: a response of a drain says close, once, and nothing of keeping alive.
-    pub(crate) fn check_last(&self) -> Result<(), String> {
+    pub fn check_last(&self) -> Result<(), String> {
         let connection: Vec<_> = self.field("Connection").collect();
         let once = connection.len() == 1 && connection[0].eq_ignore_ascii_case(b"close");
         let keeps = self.field("Keep-Alive").next().is_some();
@@ -156,7 +178,7 @@ impl Response {
     }
 
     #[track_caller]
-    pub(crate) fn assert_last(&self) {
+    pub fn assert_last(&self) {
         self.check_last().unwrap_or_else(|why| panic!("{why}"));
     }
 }
@@ -172,7 +194,7 @@ impl fmt::Display for Response {
 }
 
 /// The beginning of some bytes, readable.
-pub(crate) fn brief(bytes: &[u8]) -> String {
+pub fn brief(bytes: &[u8]) -> String {
     const SHOWN: usize = 120;
     match bytes.get(..SHOWN) {
         Some(begin) if bytes.len() > SHOWN => format!("{}…", begin.escape_ascii()),
