@@ -8,7 +8,7 @@
 
 use std::mem::MaybeUninit;
 
-use ebbtide::internals::h1::{RequestError, Codec, Event, Limits};
+use ebbtide::internals::h1::{Codec, Event, Limits, RequestError};
 use ebbtide_fuzz::chunked::{self, Verdict};
 use libfuzzer_sys::fuzz_target;
 

@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use ebbtide::internals::h1::{RequestError, Codec, EMPTY_HEADER, Event, Framing, Head, Limits};
+use ebbtide::internals::h1::{Codec, EMPTY_HEADER, Event, Framing, Head, Limits, RequestError};
 use ebbtide_fuzz::request::{self, Body, Verdict};
 use libfuzzer_sys::fuzz_target;
 
