@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use crate::drain::{IDLE_GRACE, NEVER, Policy, Timeouts};
+use crate::drain::{IDLE_GRACE, Policy};
+use crate::timeouts::PhaseTimeouts;
 use crate::h1;
 use crate::hooks::Hooks;
 use crate::response::Response;
@@ -92,7 +93,7 @@ impl Default for Limits {
 
 /// How long a connection may wait in each phase.
 #[derive(Clone, Copy, Debug)]
-pub struct Times(pub(crate) Timeouts);
+pub struct Times(pub(crate) PhaseTimeouts);
 
 impl Times {
     /// The defaults.
@@ -136,8 +137,8 @@ impl Times {
     #[must_use]
     pub const fn handler(mut self, limit: Option<Duration>) -> Self {
         self.0.handler = match limit {
-            Some(limit) => millis(limit),
-            None => NEVER,
+            Some(limit) => Some(millis(limit)),
+            None => None,
         };
         self
     }
@@ -152,12 +153,12 @@ impl Times {
 
 impl Default for Times {
     fn default() -> Self {
-        Self(Timeouts {
+        Self(PhaseTimeouts {
             fresh: 10_000,
             idle: 75_000,
             head: 10_000,
             body: 30_000,
-            handler: NEVER,
+            handler: None,
             reply: 30_000,
             linger: 2_000,
         })
@@ -193,7 +194,7 @@ impl Drain {
     /// Kubernetes kills.
     #[must_use]
     pub const fn limit(mut self, limit: Duration) -> Self {
-        self.0.limit = millis(limit);
+        self.0.timeout = millis(limit);
         self
     }
 
@@ -201,7 +202,7 @@ impl Drain {
     /// answer says close, so that load balancers notice first: 0.
     #[must_use]
     pub const fn notice(mut self, notice: Duration) -> Self {
-        self.0.notice = millis(notice);
+        self.0.delay = millis(notice);
         self
     }
 
@@ -209,7 +210,7 @@ impl Drain {
     /// noticed. Off unless set.
     #[must_use]
     pub const fn quiet(mut self, quiet: Duration) -> Self {
-        self.0.quiet = millis(quiet);
+        self.0.quiet = Some(millis(quiet));
         self
     }
 
@@ -217,14 +218,14 @@ impl Drain {
     /// moment ago is writing its next request; 0 closes under its pen.
     #[must_use]
     pub const fn idle_grace(mut self, grace: Duration) -> Self {
-        self.0.idle_grace = whole(grace);
+        self.0.idle_grace = millis(grace);
         self
     }
 
     /// For a head that has begun to be completed: 2 s.
     #[must_use]
     pub const fn head(mut self, limit: Duration) -> Self {
-        self.0.head = millis(limit);
+        self.0.head_timeout = millis(limit);
         self
     }
 
@@ -241,7 +242,7 @@ impl Drain {
     /// ended with a FIN and counted as cut.
     #[must_use]
     pub const fn farewell(mut self, limit: Duration) -> Self {
-        self.0.farewell = millis(limit);
+        self.0.tunnel_grace = millis(limit);
         self
     }
 
@@ -249,7 +250,7 @@ impl Drain {
     /// upgraded, so that their clients do not come back in one herd: 0.
     #[must_use]
     pub const fn spread(mut self, spread: Duration) -> Self {
-        self.0.spread = millis(spread);
+        self.0.close_spread = millis(spread);
         self
     }
 }
@@ -257,14 +258,14 @@ impl Drain {
 impl Default for Drain {
     fn default() -> Self {
         Self(Policy {
-            notice: 0,
-            quiet: NEVER,
+            delay: 0,
+            quiet: None,
             idle_grace: IDLE_GRACE,
-            head: 2_000,
+            head_timeout: 2_000,
             linger: 250,
-            spread: 0,
-            farewell: 10_000,
-            limit: 25_000,
+            close_spread: 0,
+            tunnel_grace: 10_000,
+            timeout: 25_000,
         })
     }
 }
@@ -307,14 +308,4 @@ const SHORTEST_LINGER: u32 = 20;
 
 const fn at_least(millis: u32, least: u32) -> u32 {
     if millis < least { least } else { millis }
-}
-
-/// A time that is to be waited out in full: moments are cut to the millisecond, so that what began
-/// at the end of one seems to have lasted up to one longer than it did.
-const fn whole(grace: Duration) -> u32 {
-    if grace.is_zero() {
-        0
-    } else {
-        millis(grace.saturating_add(Duration::from_millis(1)))
-    }
 }

@@ -6,6 +6,7 @@
 //!
 //! No clock here: whoever calls says what time it is.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 /// The longest span that two ticks can be apart and still compare: a little over 24 days.
@@ -47,6 +48,11 @@ impl Tick {
         self.0.wrapping_sub(other.0) <= MAX_MILLIS
     }
 
+    /// Compares two moments that are at most [`MAX_MILLIS`] apart.
+    pub fn compare(self, other: Self) -> Ordering {
+        self.0.wrapping_sub(other.0).cast_signed().cmp(&0)
+    }
+
     /// The later of two moments.
     #[must_use]
     pub const fn max(self, other: Self) -> Self {
@@ -78,6 +84,12 @@ pub const fn millis(duration: Duration) -> u32 {
     }
 }
 
+/// Returns the ticks that last for `millis` in full. A moment is cut to its millisecond, so a span
+/// of that many ticks alone may be almost one millisecond shorter.
+pub const fn in_full(millis: u32) -> u32 {
+    if millis == 0 { 0 } else { millis + 1 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +102,8 @@ mod tests {
         assert_eq!(after.since(before), 10);
         assert_eq!(before.since(after), 0);
         assert!(after.reached(before) && !before.reached(after));
+        assert_eq!(after.compare(before), Ordering::Greater);
+        assert_eq!(before.compare(after), Ordering::Less);
         assert_eq!((after.max(before), after.min(before)), (after, before));
     }
 
@@ -98,6 +112,7 @@ mod tests {
         let now = Tick::from_millis(7);
         assert!(now.reached(now));
         assert_eq!(now.since(now), 0);
+        assert_eq!(now.compare(now), Ordering::Equal);
     }
 
     #[test]

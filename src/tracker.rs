@@ -16,10 +16,10 @@
 //! No HTTP, no sockets, no clock.
 
 use std::fmt;
-use std::mem;
 
 use slab::Slab;
 
+use crate::list::{Linked, Links, List, NIL};
 use crate::tick::{MAX_LIMIT, MAX_MILLIS, Tick};
 
 /// Names one connection for ever: the slab key, and the number of the accept. Also its mio token.
@@ -115,19 +115,21 @@ pub type Counts = [u32; Phase::COUNT];
 
 #[derive(Debug)]
 struct Entry<T> {
-    prev: u32,
-    next: u32,
+    links: Links,
     since: Tick,
     serial: u32,
     phase: Phase,
     value: T,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct List {
-    head: u32,
-    tail: u32,
-    len: u32,
+impl<T> Linked for Entry<T> {
+    fn links(&self) -> Links {
+        self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
 }
 
 /// The connections, in a list per phase, oldest first.
@@ -152,7 +154,7 @@ impl<T> Tracker<T> {
     pub const fn new() -> Self {
         Self {
             slab: Slab::new(),
-            lists: [EMPTY; Phase::COUNT],
+            lists: [List::EMPTY; Phase::COUNT],
             serial: 0,
         }
     }
@@ -181,14 +183,13 @@ impl<T> Tracker<T> {
         let serial = self.serial;
         self.serial = serial.wrapping_add(1);
         vacant.insert(Entry {
-            prev: NIL,
-            next: NIL,
+            links: Links::NONE,
             since: now,
             serial,
             phase,
             value,
         });
-        self.link(key, phase);
+        self.lists[phase as usize].append(&mut self.slab, key);
         ConnId::new(serial, key)
     }
 
@@ -238,63 +239,50 @@ impl<T> Tracker<T> {
             return false;
         }
         entry.since = now;
-        let (prev, next, left) = (entry.prev, entry.next, entry.phase);
-        if left == phase && next == NIL {
+        let left = entry.phase;
+        if left == phase && entry.links.next == NIL {
             return true; // the youngest already
         }
-        // Who is last there stays so when this one goes: it is another.
-        let list = &mut self.lists[phase as usize];
-        let tail = mem::replace(&mut list.tail, key);
-        list.len += 1;
-        (entry.prev, entry.next, entry.phase) = (tail, NIL, phase);
-        if tail == NIL {
-            list.head = key;
-        } else {
-            self.slab[tail as usize].next = key;
-        }
-        self.close_gap(prev, next, left);
+        entry.phase = phase;
+        self.lists[left as usize].unlink(&mut self.slab, key);
+        self.lists[phase as usize].append(&mut self.slab, key);
         true
     }
 
     /// Forgets a connection and gives its value back.
     pub fn remove(&mut self, id: ConnId) -> Option<T> {
-        self.entry(id)?;
-        self.unlink(id.key());
+        let phase = self.entry(id)?.phase;
+        self.lists[phase as usize].unlink(&mut self.slab, id.key());
         Some(self.slab.remove(id.key() as usize).value)
     }
 
     /// How many connections are in a phase.
     pub const fn count(&self, phase: Phase) -> u32 {
-        self.lists[phase as usize].len
+        self.lists[phase as usize].len()
     }
 
     /// How many connections are in each phase.
     pub fn counts(&self) -> Counts {
-        self.lists.map(|list| list.len)
+        self.lists.map(|list| list.len())
     }
 
     /// The connection that is in a phase for longest, and since when.
     pub fn oldest(&self, phase: Phase) -> Option<(ConnId, Tick)> {
-        let key = self.lists[phase as usize].head;
+        let key = self.lists[phase as usize].head();
         let entry = self.slab.get(key as usize)?;
         Some((ConnId::new(entry.serial, key), entry.since))
     }
 
     /// The connections of a phase, oldest first.
     pub fn iter(&self, phase: Phase) -> impl Iterator<Item = (ConnId, Tick, &T)> {
-        let mut key = self.lists[phase as usize].head;
-        std::iter::from_fn(move || {
-            let entry = self.slab.get(key as usize)?;
-            let id = ConnId::new(entry.serial, key);
-            key = entry.next;
-            Some((id, entry.since, &entry.value))
-        })
+        let list = self.lists[phase as usize].iter(&self.slab);
+        list.map(|(key, entry)| (ConnId::new(entry.serial, key), entry.since, &entry.value))
     }
 
     /// The next connection of a phase after `id`, which must be in that phase: for walks that
     /// change what they walk over.
     pub fn next(&self, id: ConnId) -> Option<ConnId> {
-        let key = self.entry(id)?.next;
+        let key = self.entry(id)?.links.next;
         let entry = self.slab.get(key as usize)?;
         Some(ConnId::new(entry.serial, key))
     }
@@ -316,13 +304,13 @@ impl<T> Tracker<T> {
             if self.expired(phase, OLD, now).is_none() {
                 continue;
             }
-            let mut key = self.lists[phase as usize].head;
+            let mut key = self.lists[phase as usize].head();
             while let Some(entry) = self.slab.get_mut(key as usize) {
                 if now.since(entry.since) <= CAP {
                     break;
                 }
                 entry.since = Tick::from_millis(now.as_millis().wrapping_sub(CAP));
-                key = entry.next;
+                key = entry.links.next;
             }
         }
     }
@@ -330,13 +318,13 @@ impl<T> Tracker<T> {
     /// Starts the clocks of a phase anew for those that entered it at `from` or later: as many as
     /// did are looked at. `now` is not earlier than any of their moments.
     pub fn restart(&mut self, phase: Phase, from: Tick, now: Tick) {
-        let mut key = self.lists[phase as usize].tail;
+        let mut key = self.lists[phase as usize].tail();
         while let Some(entry) = self.slab.get_mut(key as usize) {
             if !entry.since.reached(from) {
                 break;
             }
             entry.since = now;
-            key = entry.prev;
+            key = entry.links.prev;
         }
     }
 
@@ -350,26 +338,17 @@ impl<T> Tracker<T> {
         let mut total = 0;
         for phase in Phase::ALL {
             let list = self.lists[phase as usize];
-            let (mut key, mut prev, mut len) = (list.head, NIL, 0);
+            list.check(&self.slab);
             let mut last: Option<Tick> = None;
-            while key != NIL {
-                let entry = self.slab.get(key as usize).expect("a link to nobody");
+            for (_, entry) in list.iter(&self.slab) {
                 assert_eq!(entry.phase, phase, "an entry in another phase's list");
-                assert_eq!(entry.prev, prev, "a broken back link");
                 assert!(
                     last.is_none_or(|last| entry.since.reached(last)),
                     "a list out of order"
                 );
-                (last, prev, key) = (Some(entry.since), key, entry.next);
-                len += 1;
-                assert!(len <= list.len, "a list longer than its count");
+                last = Some(entry.since);
             }
-            assert_eq!(
-                (list.tail, list.len),
-                (prev, len),
-                "a list that ends elsewhere"
-            );
-            total += len as usize;
+            total += list.len() as usize;
         }
         assert_eq!(
             total,
@@ -383,43 +362,6 @@ impl<T> Tracker<T> {
             .get(id.key() as usize)
             .filter(|entry| entry.serial == id.serial())
     }
-
-    fn link(&mut self, key: u32, phase: Phase) {
-        let list = &mut self.lists[phase as usize];
-        let tail = mem::replace(&mut list.tail, key);
-        list.len += 1;
-        if tail == NIL {
-            list.head = key;
-        } else {
-            self.slab[tail as usize].next = key;
-        }
-        let entry = &mut self.slab[key as usize];
-        (entry.prev, entry.next) = (tail, NIL);
-    }
-
-    fn unlink(&mut self, key: u32) {
-        let Entry {
-            prev, next, phase, ..
-        } = self.slab[key as usize];
-        self.close_gap(prev, next, phase);
-    }
-
-    /// Links the neighbours of one who has left a phase.
-    #[inline]
-    fn close_gap(&mut self, prev: u32, next: u32, left: Phase) {
-        let list = &mut self.lists[left as usize];
-        list.len -= 1;
-        if prev == NIL {
-            list.head = next;
-        } else {
-            self.slab[prev as usize].next = next;
-        }
-        if next == NIL {
-            list.tail = prev;
-        } else {
-            self.slab[next as usize].prev = prev;
-        }
-    }
 }
 
 /// The age at which [`Tracker::cap_ages`] steps in: half of what ticks can tell apart.
@@ -429,15 +371,6 @@ const OLD: u32 = MAX_MILLIS / 2;
 const CAP: u32 = OLD / 2;
 
 const _: () = assert!(CAP > MAX_LIMIT);
-
-/// No entry. Also a key that the slab never gives, so that looking it up finds nobody.
-const NIL: u32 = u32::MAX;
-
-const EMPTY: List = List {
-    head: NIL,
-    tail: NIL,
-    len: 0,
-};
 
 #[cfg(test)]
 mod tests {

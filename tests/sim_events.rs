@@ -4,7 +4,7 @@
 mod sim_support;
 
 use ebbtide::config::Config;
-use ebbtide::drain::PARTING_GRACE;
+use ebbtide::drain::SHORT_GRACE;
 use ebbtide::handler::Handler;
 use ebbtide::sse::{Event, Options, Slow, Topic};
 use ebbtide::sys::sim::{Act, Faults, PeerId, Setup};
@@ -153,7 +153,7 @@ fn an_event_reaches_fifteen_thousand_subscribers_at_once() {
     assert!(buckets.iter().all(|count| *count < 600), "{buckets:?}");
 
     lab.signal();
-    lab.drains_at(1 + PARTING_GRACE);
+    lab.drains_at(1 + SHORT_GRACE);
     assert_eq!(topic.numbers().subscribers, 0);
 }
 
@@ -312,17 +312,17 @@ fn a_drain_sends_what_was_published_and_when_to_come_back() {
     assert_eq!((got, ended), (numbers(0..10), true));
     assert_eq!(hints.len(), 2);
     assert!(hints.iter().all(|hint| (500..=1_500).contains(hint)));
-    lab.until(500 + PARTING_GRACE);
-    lab.finished_at(quick, 500 + PARTING_GRACE);
+    lab.until(500 + SHORT_GRACE);
+    lab.finished_at(quick, 500 + SHORT_GRACE);
 
     // What is published from now on is for the next server; the slow one gets what was before.
     publish(&topic, 10..20);
     lab.until(900);
     lab.still_open(slow);
     take_all(&mut lab, slow);
-    lab.until(900 + PARTING_GRACE);
+    lab.until(900 + SHORT_GRACE);
     take_all(&mut lab, slow); // our FIN
-    let report = lab.drains_at(900 + PARTING_GRACE);
+    let report = lab.drains_at(900 + SHORT_GRACE);
     let (text, ended) = stream(&mut lab, slow);
     assert_eq!((read(&text).0, ended), (numbers(0..10), true));
     assert_eq!(

@@ -1,6 +1,6 @@
 //! The end of a drain: not before the last byte is delivered, and not a moment after.
 
-use ebbtide::drain::PARTING_GRACE;
+use ebbtide::drain::SHORT_GRACE;
 use ebbtide::sys::sim::{Act, Manner, Pace};
 use ebbtide::tracker::Phase;
 use ebbtide::{Drain, Fill, Limits, Response};
@@ -85,7 +85,7 @@ fn r11_a_slow_reader_gets_every_byte_before_it_ends() {
     let windows = total.div_ceil(256 << 10) as u32;
     // Its head was out before the signal and did not say close, so it has a grace; it is with the
     // kernel a window before it is with the peer.
-    let last = (windows - 1) * 100 + PARTING_GRACE;
+    let last = (windows - 1) * 100 + SHORT_GRACE;
     let report = lab.drains_at(last + 100);
     assert!(lab.got(peer) == ok(&pattern(LENGTH)), "every byte");
     lab.finished_at(peer, last + 100);
