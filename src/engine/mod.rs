@@ -187,7 +187,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         for event in ready.drain(..) {
             match event.who {
-                Who::Conn(id) => self.input(id, Input::Ready(event), now),
+                Who::Conn(id) => self.ready(id, event, now),
                 Who::Listener(listener) => self.accepting.arrived(listener),
                 Who::Signal | Who::Inbox => {} // signals are read, the inbox follows below
             }
@@ -242,9 +242,23 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             .or_else(|| (!self.tracker.is_empty()).then_some(DAY))
     }
 
+    /// Gives a connection what its socket is ready for: on every request's way, and so with the
+    /// whole of [`input_inlined`](Self::input_inlined) for this one input.
+    #[inline(never)]
+    fn ready(&mut self, id: ConnId, event: Ready, now: Tick) {
+        self.input_inlined(id, Input::Ready(event), now);
+    }
+
+    /// Gives a connection another input.
+    #[inline(never)]
+    fn input(&mut self, id: ConnId, input: Input, now: Tick) {
+        self.input_inlined(id, input, now);
+    }
+
     /// Gives a connection an input, if the connection is still there, and files it in the list of
     /// its phase. Every input of every connection goes this way.
-    fn input(&mut self, id: ConnId, input: Input, now: Tick) {
+    #[inline(always)]
+    fn input_inlined(&mut self, id: ConnId, input: Input, now: Tick) {
         let Some((was, connection)) = self.tracker.get_with_phase(id) else {
             return input.discard();
         };
@@ -290,7 +304,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             };
             if let Some(connection) = self.tracker.get_mut(id) {
                 connection.leave_queue();
-                self.input(id, Input::Ready(Ready::nothing_new(Who::Conn(id))), now);
+                self.ready(id, Ready::nothing_new(Who::Conn(id)), now);
             }
         }
     }

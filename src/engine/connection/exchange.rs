@@ -122,16 +122,6 @@ impl Exchange {
         (request_line(&self.head), self.bytes_in, self.bytes_out)
     }
 
-    /// Takes the number of empty lines since the last request out of the codec.
-    #[inline]
-    pub(super) fn take_empty_lines(&mut self) -> u8 {
-        let count = self.codec.empty_lines();
-        if count > 0 {
-            self.codec = Codec::default();
-        }
-        count
-    }
-
     /// Forgets a request that is over. Bytes read behind it and bytes still to be written stay.
     #[inline(always)]
     pub(super) fn next_request(&mut self) {
@@ -195,12 +185,15 @@ impl Exchange {
             || self.sink.is_some()
     }
 
-    #[inline]
-    fn has_oversized_buffers(&self) -> bool {
-        self.input.capacity() > KEEP_BYTES
-            || self.head.capacity() > KEEP_BYTES
-            || self.body.capacity() > KEEP_BYTES
-            || self.out.is_large()
+    /// Clears the counts of a blank exchange, and returns whether its buffers are small enough for
+    /// a spare.
+    #[inline(always)]
+    pub(super) fn make_clean(&mut self) -> bool {
+        (self.bytes_in, self.bytes_out) = (0, 0);
+        self.input.capacity() <= KEEP_BYTES
+            && self.head.capacity() <= KEEP_BYTES
+            && self.body.capacity() <= KEEP_BYTES
+            && !self.out.is_large()
     }
 
     #[inline(never)]
@@ -244,16 +237,25 @@ pub(in crate::engine) struct Slot(NonZeroU32);
 impl Slot {
     #[inline(always)]
     const fn key(self) -> usize {
-        self.0.get() as usize - 1
+        self.0.get() as usize
     }
 }
 
-/// The exchanges in use, and some blank spares.
-#[derive(Default)]
+/// The exchanges in use, and some blank spares. Key 0 names none, so that an `Option<Slot>` takes
+/// four bytes.
 pub(in crate::engine) struct Pool {
     #[expect(clippy::vec_box, reason = "an exchange is too large to move as the slab grows")]
     exchanges: Slab<Box<Exchange>>,
     spares: Vec<Slot>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        let mut exchanges = Slab::new();
+        exchanges.insert(Box::default());
+        let spares = Vec::new();
+        Self { exchanges, spares }
+    }
 }
 
 impl Pool {
@@ -269,19 +271,17 @@ impl Pool {
     #[inline(never)]
     fn grow(&mut self) -> Slot {
         let key = self.exchanges.insert(Box::default());
-        // Fewer exchanges exist than connections, whose keys are below `u32::MAX`.
-        Slot(NonZeroU32::MIN.saturating_add(key as u32))
+        // No more exchanges exist than connections, whose keys are u32.
+        Slot(NonZeroU32::new(key as u32).unwrap_or(NonZeroU32::MAX))
     }
 
-    /// Takes an exchange back: `blank`, if all that was on it is over.
+    /// Takes an exchange back, and resets it unless it is `clean`.
     #[inline(always)]
-    pub(super) fn give_back(&mut self, slot: Slot, blank: bool) {
-        let exchange = self.get_mut(slot);
-        if !blank || exchange.has_oversized_buffers() {
-            exchange.reset();
+    pub(super) fn give_back(&mut self, slot: Slot, clean: bool) {
+        if !clean {
+            self.get_mut(slot).reset();
         }
-        debug_assert!(!exchange.is_dirty(), "left for the next connection");
-        (exchange.bytes_in, exchange.bytes_out) = (0, 0);
+        debug_assert!(!self.get(slot).is_dirty(), "left for the next connection");
         if self.spares.len() < SPARES {
             self.spares.push(slot);
         } else {
@@ -296,7 +296,7 @@ impl Pool {
 
     /// Returns how many exchanges connections have.
     pub(in crate::engine) fn used(&self) -> usize {
-        self.exchanges.len() - self.spares.len()
+        self.exchanges.len() - 1 - self.spares.len()
     }
 
     #[inline(always)]

@@ -38,6 +38,7 @@ mod tests;
 mod tunnel;
 
 use std::io;
+use std::mem;
 
 use self::exchange::{Activity, Slot};
 pub(super) use self::exchange::{Pool, discard};
@@ -215,8 +216,8 @@ impl<I> Connection<I> {
     ) -> Step {
         match input {
             Input::Ready(event) => {
-                self.record(&event, scope.pool);
-                self.ready(scope)
+                self.readiness.record(&event);
+                self.ready(event.writable, scope)
             }
             Input::Respond { nth, response } => self.take_response(nth, response, scope),
             Input::Wake { nth } => self.wake(nth, scope),
@@ -296,43 +297,44 @@ impl<I> Connection<I> {
     /// Enters the loop's queue if the step asks for it. Returns whether the connection is new there.
     #[inline]
     pub(super) fn enter_queue(&mut self, step: Step) -> bool {
-        let enters = step.verdict == Verdict::Again && !self.queued;
-        self.queued |= enters;
-        enters
+        matches!(step.verdict, Verdict::Again) && !mem::replace(&mut self.queued, true)
     }
 
     pub(super) const fn leave_queue(&mut self) {
         self.queued = false;
     }
 
-    /// Adds an event's facts to those that are kept.
-    #[inline]
-    fn record(&mut self, event: &Ready, pool: &mut Pool) {
-        self.readiness.record(event);
-        if event.writable
-            && let State::Active(slot) | State::Tunnel { exchange: Some(slot), .. } = self.state
-        {
-            pool.get_mut(slot).out.blocked = false;
-        }
-    }
-
     /// Serves what the socket is ready for.
     #[inline(always)]
-    fn ready<S: Sys<Io = I>, H: Handler>(&mut self, scope: &mut Scope<'_, S, H>) -> Step {
+    fn ready<S: Sys<Io = I>, H: Handler>(
+        &mut self,
+        writable: bool,
+        scope: &mut Scope<'_, S, H>,
+    ) -> Step {
         match self.state {
-            State::Linger { .. } => return self.linger(scope),
             State::Fresh { .. } | State::Idle { .. } | State::Tunnel { exchange: None, .. } => {
                 if !self.readiness.may_read() {
                     return Step::WAIT;
                 }
             }
-            State::Handshake | State::Active(_) | State::Tunnel { .. } => {
-                if self.readiness.is_broken() {
-                    return self.peer_left(scope);
-                }
+            State::Linger { .. } => return self.linger(scope),
+            State::Handshake | State::Active(_) | State::Tunnel { .. }
+                if self.readiness.is_broken() =>
+            {
+                return self.peer_left(scope);
             }
+            State::Active(slot) | State::Tunnel { exchange: Some(slot), .. } if writable => {
+                scope.pool.get_mut(slot).out.blocked = false;
+            }
+            State::Handshake | State::Active(_) | State::Tunnel { .. } => {}
         }
-        let step = self.with_pass(scope, |pass, scratch| pass.run(scratch));
+        // As `with_pass`, without a closure: the compiler would not inline it.
+        let (slot, had_begun) = self.take_exchange(scope.pool);
+        let exchange = scope.pool.get_mut(slot);
+        let mut pass = Pass::new(scope.core, self, exchange, slot, scope.id, scope.now);
+        let verdict = pass.run(scope.scratch);
+        let (step, rest) = pass.conclude(verdict);
+        let step = self.settle(slot, had_begun, step, rest, scope);
         if self.readiness.is_broken() && step.verdict == Verdict::Wait && !self.lingers() {
             return self.peer_left(scope); // no further edge would say so
         }
@@ -406,37 +408,40 @@ impl<I> Connection<I> {
         scope: &mut Scope<'_, S, H>,
         work: impl FnOnce(&mut Pass<'_, S, H>, &mut [u8]) -> Verdict,
     ) -> Step {
-        let had_begun = matches!(self.state, State::Active(_));
-        let slot = self.take_exchange(scope.pool);
+        let (slot, had_begun) = self.take_exchange(scope.pool);
         let exchange = scope.pool.get_mut(slot);
         let mut pass = Pass::new(scope.core, self, exchange, slot, scope.id, scope.now);
         let verdict = work(&mut pass, scope.scratch);
-        let restart = pass.restart;
-        self.settle(slot, had_begun, Step { verdict, restart }, scope)
+        let (step, rest) = pass.conclude(verdict);
+        self.settle(slot, had_begun, step, rest, scope)
     }
 
-    /// Returns the connection's exchange, or makes it active with a blank one.
+    /// Returns the connection's exchange, or makes it active with a blank one. Also returns whether
+    /// it was active.
     #[inline(always)]
-    fn take_exchange(&mut self, pool: &mut Pool) -> Slot {
+    fn take_exchange(&mut self, pool: &mut Pool) -> (Slot, bool) {
         match self.state {
-            State::Active(slot) | State::Tunnel { exchange: Some(slot), .. } => return slot,
-            _ => {}
-        }
-        let slot = pool.take();
-        match self.state {
-            State::Tunnel { entry, .. } => {
+            State::Active(slot) => (slot, true),
+            State::Tunnel { exchange: Some(slot), .. } => (slot, false),
+            State::Tunnel { entry, exchange: None } => {
+                let slot = pool.take();
                 pool.get_mut(slot).activity = Activity::Tunnel { more: false };
                 let exchange = Some(slot);
                 self.state = State::Tunnel { entry, exchange };
-                return slot;
+                (slot, false)
             }
             State::Fresh { empty_lines } | State::Idle { empty_lines } if empty_lines > 0 => {
+                let slot = pool.take();
                 pool.get_mut(slot).codec = Codec::after_empty_lines(empty_lines);
+                self.state = State::Active(slot);
+                (slot, false)
             }
-            _ => {}
+            _ => {
+                let slot = pool.take();
+                self.state = State::Active(slot);
+                (slot, false)
+            }
         }
-        self.state = State::Active(slot);
-        slot
     }
 
     /// Enters the state that a pass has led to.
@@ -446,19 +451,19 @@ impl<I> Connection<I> {
         slot: Slot,
         had_begun: bool,
         step: Step,
+        rest: Rest,
         scope: &mut Scope<'_, S, H>,
     ) -> Step {
         if let Verdict::Close(close) = step.verdict {
             return self.close(close, scope);
         }
-        let exchange = scope.pool.get_mut(slot);
-        if !exchange.is_blank() {
+        if !rest.blank {
             self.keep(slot, scope);
             return step;
         }
         let begun = match scope.core.sys.midway(&self.io) {
             Midway::Handshake => {
-                scope.pool.give_back(slot, true);
+                scope.pool.give_back(slot, rest.clean);
                 self.state = State::Handshake;
                 return step;
             }
@@ -468,12 +473,12 @@ impl<I> Connection<I> {
             Midway::Nothing => had_begun && !step.restart,
         };
         if !begun {
-            let empty_lines = exchange.take_empty_lines();
+            let empty_lines = rest.empty_lines;
             self.state = match self.requests {
                 0 => State::Fresh { empty_lines },
                 _ => State::Idle { empty_lines },
             };
-            scope.pool.give_back(slot, true);
+            scope.pool.give_back(slot, rest.clean);
         }
         step
     }
@@ -485,8 +490,7 @@ impl<I> Connection<I> {
         if let State::Tunnel { entry, .. } = self.state {
             if exchange.is_quiet_tunnel() {
                 tunnel::fall_asleep(entry, exchange, &mut scope.core.tunnels);
-                let blank = !exchange.is_dirty();
-                scope.pool.give_back(slot, blank);
+                scope.pool.give_back(slot, false);
                 let exchange = None;
                 self.state = State::Tunnel { entry, exchange };
             }
@@ -546,6 +550,16 @@ impl<I> Connection<I> {
     const fn lingers(&self) -> bool {
         matches!(self.state, State::Linger { .. })
     }
+}
+
+/// What a pass leaves of its exchange.
+struct Rest {
+    /// The connection is between requests, with nothing left to send.
+    blank: bool,
+    /// The exchange is fit for the next connection.
+    clean: bool,
+    /// Empty lines since the last request.
+    empty_lines: u8,
 }
 
 /// What a read found.

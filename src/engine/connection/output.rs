@@ -204,7 +204,7 @@ impl Output {
     }
 
     /// Forgets everything.
-    #[inline]
+    #[inline(always)]
     pub(super) fn reset(&mut self) {
         if self.is_large() {
             trim(&mut self.buffer);

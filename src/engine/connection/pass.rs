@@ -7,7 +7,7 @@ use std::mem;
 
 use super::exchange::{Activity, Exchange, Slot};
 use super::output::Flushed;
-use super::{Close, Connection, Verdict};
+use super::{Close, Connection, Rest, Step, Verdict};
 use crate::engine::Core;
 use crate::handler::Handler;
 use crate::sys::{Midway, Sys};
@@ -101,6 +101,20 @@ impl<'e, S: Sys, H: Handler> Pass<'e, S, H> {
             }
         }
         Verdict::Again
+    }
+
+    /// Ends the pass, and returns what it leaves.
+    #[inline(always)]
+    pub(super) fn conclude(self, verdict: Verdict) -> (Step, Rest) {
+        let blank = self.exchange.is_blank();
+        let empty_lines = self.exchange.codec.empty_lines();
+        let rest = Rest {
+            blank,
+            clean: blank && empty_lines == 0 && self.exchange.make_clean(),
+            empty_lines,
+        };
+        let restart = self.restart;
+        (Step { verdict, restart }, rest)
     }
 
     /// Writes what an earlier pass left. Returns the verdict, if this pass goes no further.
