@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use crate::drain::{IDLE_GRACE, Policy};
-use crate::timeouts::PhaseTimeouts;
 use crate::h1;
 use crate::hooks::Hooks;
 use crate::response::Response;
 use crate::tick::millis;
+use crate::timeouts::PhaseTimeouts;
 
 /// Limits on what peers may send and how many there may be.
 #[derive(Clone, Debug)]

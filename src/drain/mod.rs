@@ -271,7 +271,10 @@ impl Drain {
     /// Returns when an answer of the drain changes next by time alone. `listening` says that a
     /// listener is open.
     pub fn next_change(&self, listening: bool, now: Tick) -> Option<Tick> {
-        let since = self.stage.since().filter(|_| self.must_cut(now).is_none())?;
+        let since = self
+            .stage
+            .since()
+            .filter(|_| self.must_cut(now).is_none())?;
         let step = match self.stage {
             Stage::Delaying { since } => Some(self.delay_ends(since)),
             Stage::Draining { began, .. } if listening => match self.last_call_ends {
@@ -334,7 +337,9 @@ impl Drain {
 
     /// Returns the report's counts at the first reason to stop.
     pub fn baseline(&self) -> Baseline {
-        self.stopped.map(|stopped| stopped.baseline).unwrap_or_default()
+        self.stopped
+            .map(|stopped| stopped.baseline)
+            .unwrap_or_default()
     }
 
     /// Returns the milliseconds until the deadline; `None` where no deadline runs.

@@ -205,12 +205,25 @@ fn the_short_grace_is_for_those_that_became_idle_while_stopping() {
     assert_eq!(drain.next_short_grace(SIGNAL.after(14)), None);
     assert_eq!(drain.next_short_grace(SIGNAL.after(15)), Some((one, 4)));
     assert_eq!(drain.short_grace_due(), Some(SIGNAL.after(20)));
-    let mut delaying = stopped(Policy { delay: 99, ..POLICY }, 0);
+    let mut delaying = stopped(
+        Policy {
+            delay: 99,
+            ..POLICY
+        },
+        0,
+    );
     delaying.became_idle(one, 1, SIGNAL);
     assert_eq!(delaying.next_short_grace(SIGNAL.after(50)), None);
     assert_eq!(delaying.short_grace_due(), None);
     let idle_grace = 26;
-    let mut patient = draining(Policy { idle_grace, ..POLICY }, 0, 0);
+    let mut patient = draining(
+        Policy {
+            idle_grace,
+            ..POLICY
+        },
+        0,
+        0,
+    );
     patient.became_idle(one, 1, SIGNAL);
     assert_eq!(patient.short_grace_due(), None, "the idle grace holds");
 }
@@ -223,14 +236,20 @@ fn idle_connections_leave_after_their_grace_in_full() {
     assert_eq!(due_in(POLICY, Phase::Idle, just_now), Some(21));
     assert_eq!(due_in(POLICY, Phase::Idle, SIGNAL.after(100)), Some(126));
     let idle_grace = 0;
-    let none = Policy { idle_grace, ..POLICY };
+    let none = Policy {
+        idle_grace,
+        ..POLICY
+    };
     assert_eq!(due_in(none, Phase::Idle, SIGNAL.after(100)), Some(100));
 }
 
 #[test]
 fn fresh_connections_get_no_long_grace() {
     let idle_grace = 60_000;
-    let policy = Policy { idle_grace, ..POLICY };
+    let policy = Policy {
+        idle_grace,
+        ..POLICY
+    };
     assert_eq!(due_in(policy, Phase::Fresh, SIGNAL), Some(FRESH_GRACE));
     assert_eq!(due_in(policy, Phase::Idle, SIGNAL), Some(60_001));
 }
@@ -246,7 +265,13 @@ fn heads_that_began_before_count_from_the_signal() {
 #[test]
 fn a_delay_keeps_idle_connections() {
     let before = Tick::from_millis(SIGNAL.as_millis() - 1_000);
-    let delaying = stopped(Policy { delay: 5_000, ..POLICY }, 1);
+    let delaying = stopped(
+        Policy {
+            delay: 5_000,
+            ..POLICY
+        },
+        1,
+    );
     let due = delaying.due(&TIMEOUTS, Phase::Idle, before, 1);
     assert_eq!(due, Some(before.after(75_000)));
     let drain = draining(POLICY, 1, 5_000);
@@ -268,7 +293,14 @@ fn the_other_phases_keep_their_limits_and_the_handler_has_none() {
 #[test]
 fn a_spread_is_even() {
     let close_spread = 2_000;
-    let drain = draining(Policy { close_spread, ..POLICY }, 1_000, 0);
+    let drain = draining(
+        Policy {
+            close_spread,
+            ..POLICY
+        },
+        1_000,
+        0,
+    );
     let long_ago = Tick::from_millis(SIGNAL.as_millis() - 40_000);
     for left in (1..=1_000).rev() {
         let at = drain.due(&TIMEOUTS, Phase::Idle, long_ago, left);
@@ -301,7 +333,10 @@ fn the_end_waits_until_the_deadline_and_a_cut_only_for_its_moment() {
     drain.drained(now);
     assert_eq!(drain.ending(), Some((End::Drained, SIGNAL.after(25_000))));
     assert!(!drain.was_cut());
-    assert_eq!((drain.all_closed(now), drain.all_closed(now)), (Some(40), None));
+    assert_eq!(
+        (drain.all_closed(now), drain.all_closed(now)),
+        (Some(40), None)
+    );
     drain.cut(End::Cut, now.after(20));
     assert_eq!(drain.ending(), Some((End::Cut, now.after(20))));
     assert!(drain.was_cut());

@@ -4,8 +4,8 @@
 //! Accepting that stopped starts again with the next turn, with a connection that closes, or after
 //! a moment's wait when the process is out of descriptors. Knows no requests.
 
-use super::connection::{Connection, Step};
 use super::Engine;
+use super::connection::{Connection, Step};
 use crate::handler::Handler;
 use crate::sys::{AcceptError, Sys};
 use crate::tick::Tick;

@@ -26,7 +26,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let (mut exchanges, mut tunnels) = (0, 0);
         for phase in Phase::ALL {
             for (id, _, connection) in self.tracker.iter(phase) {
-                assert_eq!(connection.phase(&self.pool), phase, "{id:?} in another list");
+                assert_eq!(
+                    connection.phase(&self.pool),
+                    phase,
+                    "{id:?} in another list"
+                );
                 exchanges += usize::from(connection.has_exchange());
                 tunnels += usize::from(connection.is_tunnel());
             }

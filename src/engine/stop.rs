@@ -86,9 +86,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let waiting: Vec<_> = [Phase::Handler, Phase::Reply]
             .into_iter()
             .flat_map(|phase| self.tracker.iter(phase))
-            .filter_map(|(id, _, connection)| {
-                connection.awaits_source(&self.pool).then_some(id)
-            })
+            .filter_map(|(id, _, connection)| connection.awaits_source(&self.pool).then_some(id))
             .collect();
         for id in waiting {
             self.input(id, Input::Drain, now);

@@ -68,11 +68,9 @@ impl<I> Connection<I> {
         (status, text): (u16, &'static str),
         scope: &mut Scope<'_, S, H>,
     ) -> Step {
-        let step = self.with_pass(scope, |pass, _| {
-            match pass.respond_instead(status, text) {
-                true => pass.run_outlined(&mut []),
-                false => Verdict::Close(Close::Reset),
-            }
+        let step = self.with_pass(scope, |pass, _| match pass.respond_instead(status, text) {
+            true => pass.run_outlined(&mut []),
+            false => Verdict::Close(Close::Reset),
         });
         Step {
             restart: true,
@@ -265,8 +263,11 @@ impl<I> Connection<I> {
         // is, and brings an event. Before an exit nothing less counts.
         let overdue = matches!(self.state, State::Linger { overdue: true, .. });
         let ask = overdue || self.readiness.has_ended() && (!over || stopping);
-        let pending =
-            ask && matches!(scope.core.sys.unacknowledged(&self.io), Some(RESPONSE_BYTES..));
+        let pending = ask
+            && matches!(
+                scope.core.sys.unacknowledged(&self.io),
+                Some(RESPONSE_BYTES..)
+            );
         if (over || ask) && !pending {
             return CLOSE;
         }

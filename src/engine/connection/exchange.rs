@@ -244,7 +244,10 @@ impl Slot {
 /// The exchanges in use, and some blank spares. Key 0 names none, so that an `Option<Slot>` takes
 /// four bytes.
 pub(in crate::engine) struct Pool {
-    #[expect(clippy::vec_box, reason = "an exchange is too large to move as the slab grows")]
+    #[expect(
+        clippy::vec_box,
+        reason = "an exchange is too large to move as the slab grows"
+    )]
     exchanges: Slab<Box<Exchange>>,
     spares: Vec<Slot>,
 }

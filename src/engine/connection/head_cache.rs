@@ -93,10 +93,7 @@ mod tests {
         assert_eq!(kept.get(key, &other, at(100)), Some(parts));
         let text = key.content_type.map(|text| &text[..4]);
         for other in [
-            CacheKey {
-                status: 404,
-                ..key
-            },
+            CacheKey { status: 404, ..key },
             CacheKey { length: 6, ..key },
             CacheKey {
                 content_type: None,

@@ -48,8 +48,8 @@ use self::pass::Pass;
 use self::readiness::Readiness;
 use super::Core;
 use super::tunnels::Tunnels;
-use crate::handler::Handler;
 use crate::h1::Codec;
+use crate::handler::Handler;
 use crate::peer::Peer;
 use crate::response::Response;
 use crate::sys::{Midway, Ready, Sys};
@@ -248,7 +248,8 @@ impl<I> Connection<I> {
         match self.state {
             State::Active(slot) => pool.get(slot).describe(),
             State::Tunnel { entry, exchange } => {
-                let (_, bytes_in, bytes_out) = exchange.map_or((String::new(), 0, 0), |slot| pool.get(slot).describe());
+                let (_, bytes_in, bytes_out) =
+                    exchange.map_or((String::new(), 0, 0), |slot| pool.get(slot).describe());
                 match tunnels.get(entry) {
                     Some(entry) => (
                         entry.name().to_owned(),
@@ -282,7 +283,11 @@ impl<I> Connection<I> {
     pub(super) const fn has_exchange(&self) -> bool {
         matches!(
             self.state,
-            State::Active(_) | State::Tunnel { exchange: Some(_), .. }
+            State::Active(_)
+                | State::Tunnel {
+                    exchange: Some(_),
+                    ..
+                }
         )
     }
 
@@ -323,7 +328,11 @@ impl<I> Connection<I> {
             {
                 return self.peer_left(scope);
             }
-            State::Active(slot) | State::Tunnel { exchange: Some(slot), .. } if writable => {
+            State::Active(slot)
+            | State::Tunnel {
+                exchange: Some(slot),
+                ..
+            } if writable => {
                 scope.pool.get_mut(slot).out.blocked = false;
             }
             State::Handshake | State::Active(_) | State::Tunnel { .. } => {}
@@ -366,7 +375,10 @@ impl<I> Connection<I> {
             pass.respond_by_ticket(response);
             pass.run_outlined(scratch)
         });
-        Step { restart: true, ..step }
+        Step {
+            restart: true,
+            ..step
+        }
     }
 
     /// Resumes the source, the sink or the tunnel of request `nth`.
@@ -422,8 +434,14 @@ impl<I> Connection<I> {
     fn take_exchange(&mut self, pool: &mut Pool) -> (Slot, bool) {
         match self.state {
             State::Active(slot) => (slot, true),
-            State::Tunnel { exchange: Some(slot), .. } => (slot, false),
-            State::Tunnel { entry, exchange: None } => {
+            State::Tunnel {
+                exchange: Some(slot),
+                ..
+            } => (slot, false),
+            State::Tunnel {
+                entry,
+                exchange: None,
+            } => {
                 let slot = pool.take();
                 pool.get_mut(slot).activity = Activity::Tunnel { more: false };
                 let exchange = Some(slot);
@@ -490,7 +508,8 @@ impl<I> Connection<I> {
         if let State::Tunnel { entry, .. } = self.state {
             if exchange.is_quiet_tunnel() {
                 tunnel::fall_asleep(entry, exchange, &mut scope.core.tunnels);
-                scope.pool.give_back(slot, false);
+                let clean = !exchange.is_dirty() && exchange.make_clean();
+                scope.pool.give_back(slot, clean);
                 let exchange = None;
                 self.state = State::Tunnel { entry, exchange };
             }

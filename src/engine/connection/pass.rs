@@ -214,10 +214,7 @@ impl<'e, S: Sys, H: Handler> Pass<'e, S, H> {
         }
         let pending = !self.exchange.out.is_empty()
             || !self.core.drain.keep_alive()
-                && matches!(
-                    self.core.sys.unacknowledged(&self.connection.io),
-                    Some(1..)
-                );
+                && matches!(self.core.sys.unacknowledged(&self.connection.io), Some(1..));
         self.exchange.closing = Some(match pending {
             true => Close::Graceful,
             false => Close::Immediate,

@@ -251,7 +251,10 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
         self.exchange.drop_sink();
         let plain = self.exchange.codec.is_plain();
         let begin = self.exchange.out.buffer.len();
-        let framed = self.exchange.codec.begin(&mut self.exchange.out.buffer, &head);
+        let framed = self
+            .exchange
+            .codec
+            .begin(&mut self.exchange.out.buffer, &head);
         if let Body::Source(..) = response.body {
             let before = self.exchange.out.pending_of(begin) as u64;
             self.exchange.response_from = self.exchange.bytes_out + before;

@@ -24,7 +24,11 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
                 self.give_up_on_source("says that it has more, and has nothing");
             }
             Some(Fill::More) => {
-                self.exchange.empty_fills = if empty { self.exchange.empty_fills + 1 } else { 0 };
+                self.exchange.empty_fills = if empty {
+                    self.exchange.empty_fills + 1
+                } else {
+                    0
+                };
                 self.exchange.activity = Activity::Streaming(source);
                 return !empty;
             }

@@ -56,7 +56,9 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             length: None,
             date,
         };
-        self.exchange.codec.begin(&mut self.exchange.out.buffer, &head);
+        self.exchange
+            .codec
+            .begin(&mut self.exchange.out.buffer, &head);
         self.exchange.drop_sink();
         self.exchange.head.clear();
         self.exchange.unsent_responses += 1;
@@ -86,7 +88,11 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             self.call(Call::Wake);
             let idle = self.exchange.out.buffer.len() == before
                 && matches!(self.exchange.activity, Activity::Tunnel { more: true });
-            self.exchange.empty_fills = if idle { self.exchange.empty_fills + 1 } else { 0 };
+            self.exchange.empty_fills = if idle {
+                self.exchange.empty_fills + 1
+            } else {
+                0
+            };
             if self.exchange.empty_fills > EMPTY_WAKES {
                 log::error!("a tunnel says that it has more, and sends nothing");
                 self.exchange.closing = Some(Close::Reset);
