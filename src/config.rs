@@ -61,15 +61,15 @@ impl Limits {
 
     /// The most bytes read out and thrown away after our FIN, so that an answer to an upload that
     /// was refused is not destroyed by a reset: 16 MiB. Time is the tighter bound
-    /// ([`Times::linger`]).
+    /// ([`Timeouts::linger`]).
     #[must_use]
     pub const fn linger_bytes(mut self, bytes: u32) -> Self {
         self.linger_bytes = bytes;
         self
     }
 
-    /// What counts as progress, in bytes: 8 KiB of a body within [`Times::body`], and of an answer
-    /// within [`Times::write`], unless that is all of it. With their 30 s a least rate of 273 bytes
+    /// What counts as progress, in bytes: 8 KiB of a body within [`Timeouts::body`], and of an answer
+    /// within [`Timeouts::write`], unless that is all of it. With their 30 s a least rate of 273 bytes
     /// a second, which the worst of links has, and which a peer that dribbles bytes to hold a
     /// connection for ever has not. 0 and 1 let any byte count.
     #[must_use]
@@ -93,9 +93,9 @@ impl Default for Limits {
 
 /// How long a connection may wait in each phase.
 #[derive(Clone, Copy, Debug)]
-pub struct Times(pub(crate) PhaseTimeouts);
+pub struct Timeouts(pub(crate) PhaseTimeouts);
 
-impl Times {
+impl Timeouts {
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
@@ -151,7 +151,7 @@ impl Times {
     }
 }
 
-impl Default for Times {
+impl Default for Timeouts {
     fn default() -> Self {
         Self(PhaseTimeouts {
             fresh: 10_000,
@@ -166,11 +166,11 @@ impl Default for Times {
 }
 
 /// What becomes of a late request: one whose first byte arrives once the draining has begun. That is
-/// at the signal, or where there is a notice ([`Drain::notice`], or a hook that holds it) at its
+/// at the signal, or where there is a notice ([`Drain::delay`], or a hook that holds it) at its
 /// end; until then every request is served.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub enum Late {
+pub enum LateRequests {
     /// It is served, and the answer says close.
     #[default]
     Serve,
@@ -193,7 +193,7 @@ impl Drain {
     /// The one deadline, from the signal, over everything: 25 s, below the 30 s after which
     /// Kubernetes kills.
     #[must_use]
-    pub const fn limit(mut self, limit: Duration) -> Self {
+    pub const fn timeout(mut self, limit: Duration) -> Self {
         self.0.timeout = millis(limit);
         self
     }
@@ -201,7 +201,7 @@ impl Drain {
     /// From the signal on, how long to go on accepting while `draining()` is true and every
     /// answer says close, so that load balancers notice first: 0.
     #[must_use]
-    pub const fn notice(mut self, notice: Duration) -> Self {
+    pub const fn delay(mut self, notice: Duration) -> Self {
         self.0.delay = millis(notice);
         self
     }
@@ -224,7 +224,7 @@ impl Drain {
 
     /// For a head that has begun to be completed: 2 s.
     #[must_use]
-    pub const fn head(mut self, limit: Duration) -> Self {
+    pub const fn head_timeout(mut self, limit: Duration) -> Self {
         self.0.head_timeout = millis(limit);
         self
     }
@@ -241,7 +241,7 @@ impl Drain {
     /// For an upgraded connection to end, once it was told of the drain: 10 s. One that has not is
     /// ended with a FIN and counted as cut.
     #[must_use]
-    pub const fn farewell(mut self, limit: Duration) -> Self {
+    pub const fn tunnel_grace(mut self, limit: Duration) -> Self {
         self.0.tunnel_grace = millis(limit);
         self
     }
@@ -249,7 +249,7 @@ impl Drain {
     /// Over how long to spread the closes of idle connections, and the goodbyes of those that were
     /// upgraded, so that their clients do not come back in one herd: 0.
     #[must_use]
-    pub const fn spread(mut self, spread: Duration) -> Self {
+    pub const fn close_spread(mut self, spread: Duration) -> Self {
         self.0.close_spread = millis(spread);
         self
     }
@@ -276,11 +276,11 @@ pub struct Config {
     /// Limits.
     pub limits: Limits,
     /// Timeouts.
-    pub times: Times,
+    pub timeouts: Timeouts,
     /// How to stop.
     pub drain: Drain,
     /// Requests that begin once the draining has.
-    pub late: Late,
+    pub late_requests: LateRequests,
     /// The first reason to stop cuts at once: for development.
     pub no_drain: bool,
     /// What the application wants done at the stations of a drain.
@@ -297,7 +297,7 @@ impl Config {
     /// How many bytes a peer must acknowledge in the time of a linger to be waited for longer: the
     /// least rate of an answer.
     pub(crate) fn least_taken_in_a_linger(&self) -> u32 {
-        let (linger, reply) = (self.times.0.linger, self.times.0.reply.max(1));
+        let (linger, reply) = (self.timeouts.0.linger, self.timeouts.0.reply.max(1));
         let bytes = u64::from(self.limits.progress) * u64::from(linger) / u64::from(reply);
         u32::try_from(bytes).unwrap_or(u32::MAX).max(1)
     }

@@ -5,7 +5,7 @@
 //! no sockets.
 
 use crate::h1::Head;
-use crate::later::Later;
+use crate::later::Pending;
 use crate::request::Request;
 use crate::response::Response;
 use crate::source::Sink;
@@ -65,7 +65,7 @@ pub enum Reply {
     /// This.
     Now(Response),
     /// It comes by the ticket.
-    Later(Later),
+    Pending(Pending),
 }
 
 impl From<Response> for Reply {
@@ -74,9 +74,9 @@ impl From<Response> for Reply {
     }
 }
 
-impl From<Later> for Reply {
-    fn from(later: Later) -> Self {
-        Self::Later(later)
+impl From<Pending> for Reply {
+    fn from(later: Pending) -> Self {
+        Self::Pending(later)
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::guard::Guards;
 use crate::response::Response;
-use crate::status::{Query, Status};
+use crate::status::{Status, StatusQuery};
 use crate::tracker::ConnId;
 use crate::trigger::Station;
 
@@ -42,7 +42,7 @@ pub(crate) enum Message {
     Released,
     /// Somebody asks where the server stands.
     Status {
-        query: Query,
+        query: StatusQuery,
         answer: SyncSender<Box<Status>>,
     },
 }
@@ -107,7 +107,7 @@ impl Handle {
     /// under a millisecond. Not from a handler, which is what the loop would be waiting for.
     ///
     /// `None`: the loop has ended, or did not answer within `patience`, because a handler holds it.
-    pub fn status(&self, query: Query, patience: Duration) -> Option<Status> {
+    pub fn status(&self, query: StatusQuery, patience: Duration) -> Option<Status> {
         let (answer, answered) = sync_channel(1);
         self.post(Message::Status { query, answer });
         answered.recv_timeout(patience).ok().map(|status| *status)
@@ -229,7 +229,7 @@ impl Inbox {
 /// [`Request::later`](crate::Request::later).
 #[derive(Debug)]
 #[must_use = "return it from the handler, or the request is answered 500"]
-pub struct Later {
+pub struct Pending {
     pub(crate) id: ConnId,
     pub(crate) nth: u32,
 }
@@ -247,11 +247,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(crate) fn pair(id: ConnId, nth: u32, handle: &Handle) -> (Later, Self) {
+    pub(crate) fn pair(id: ConnId, nth: u32, handle: &Handle) -> (Pending, Self) {
         let handle = handle.clone();
         let used = false;
         (
-            Later { id, nth },
+            Pending { id, nth },
             Self {
                 id,
                 nth,
@@ -300,13 +300,13 @@ impl fmt::Debug for Ticket {
 
 /// Wakes one source or sink, from any thread, any number of times; does nothing once it is gone.
 #[derive(Clone, Debug)]
-pub struct Waker {
+pub struct BodyWaker {
     id: ConnId,
     nth: u32,
     handle: Handle,
 }
 
-impl Waker {
+impl BodyWaker {
     pub(crate) const fn new(id: ConnId, nth: u32, handle: Handle) -> Self {
         Self { id, nth, handle }
     }

@@ -22,14 +22,14 @@
 //! | when | what |
 //! |---|---|
 //! | the signal | known before the requests of the same batch are answered: every head not yet sent says `Connection: close`, [`Request::draining`] is true, the readiness check fails |
-//! | [`Drain::notice`], default 0 | the listener goes on accepting; a hook ([`Server::on_trigger`]) may hold this |
+//! | [`Drain::delay`], default 0 | the listener goes on accepting; a hook ([`Server::on_trigger`]) may hold this |
 //! | then, in one turn | new handshakes are turned away, the backlog is accepted; idle sockets get one last non-blocking read, and FIN if there was nothing |
 //! | 1 ms later | handshakes that were half way are in; the listener closes |
 //! | [`Drain::idle_grace`], 25 ms | a connection that was answered a moment ago may send its next request, and is answered with close |
-//! | [`Drain::head`], 2 s | heads that have begun are complete, or answered 408 |
+//! | [`Drain::head_timeout`], 2 s | heads that have begun are complete, or answered 408 |
 //! | as long as it takes | uploads, handlers and answers finish; FIN, then [`Drain::linger`] for the peer's |
 //! | the last acknowledgement | hooks, guards, the outcome |
-//! | [`Drain::limit`], 25 s | what is left is cut: 503 where nothing was sent, a reset where a body was in the middle |
+//! | [`Drain::timeout`], 25 s | what is left is cut: 503 where nothing was sent, a reset where a body was in the middle |
 //!
 //! # Features
 //!
@@ -135,11 +135,11 @@ pub mod upgrade;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
-pub use config::{Drain, Late, Limits, Times};
+pub use config::{Drain, LateRequests, Limits, Timeouts};
 pub use error::Error;
 pub use h1::{Head, Header};
 pub use handler::{Admit, Handler, Reply};
-pub use later::{Guard, Handle, Later, Ticket, Waker};
+pub use later::{BodyWaker, Guard, Handle, Pending, Ticket};
 pub use pipe::{Pipe, PipeError, PipeWriter};
 pub use report::{End, Outcome, Report};
 pub use request::Request;
@@ -147,9 +147,9 @@ pub use response::{Body, Mistake, Response};
 #[cfg(feature = "rustls")]
 pub use rustls;
 pub use server::{Builder, Running, Server};
-pub use source::{Context, Fill, Flow, Shared, Sink, Source};
-pub use status::{Connection, Query, Status};
+pub use source::{BodyContext, Fill, Flow, SharedBytes, Sink, Source};
+pub use status::{Connection, Status, StatusQuery};
 #[cfg(feature = "rustls")]
 pub use sys::tls::{Pem, TlsConfig};
 pub use trigger::Trigger;
-pub use upgrade::{Line, Next, Tunnel, Upgrade};
+pub use upgrade::{Tunnel, TunnelAction, TunnelIo, Upgrade};

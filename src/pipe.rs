@@ -9,8 +9,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::later::Waker;
-use crate::source::{Context, Fill, Source};
+use crate::later::BodyWaker;
+use crate::source::{BodyContext, Fill, Source};
 
 /// The reading end of a pipe: the body of an answer.
 ///
@@ -93,7 +93,7 @@ struct State {
     end: Option<Fill>,
     reader_gone: bool,
     /// The loop waits for bytes.
-    waiting: Option<Waker>,
+    waiting: Option<BodyWaker>,
     draining: bool,
 }
 
@@ -121,7 +121,7 @@ impl Pipe {
 }
 
 impl Source for Pipe {
-    fn fill(&mut self, out: &mut Vec<u8>, context: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill {
         let mut state = self.shared.lock();
         state.draining = context.draining();
         while out.len() < FILL
@@ -192,7 +192,7 @@ impl PipeWriter {
     /// without an end should end now.
     pub fn draining(&self) -> bool {
         let state = self.shared.lock();
-        state.draining || state.waiting.as_ref().is_some_and(Waker::draining)
+        state.draining || state.waiting.as_ref().is_some_and(BodyWaker::draining)
     }
 
     fn put(mut state: MutexGuard<'_, State>, piece: Vec<u8>) -> Result<(), PipeError> {
@@ -265,7 +265,7 @@ mod tests {
 
     fn fill(pipe: &mut Pipe, inbox: &Inbox) -> (Vec<u8>, Fill) {
         let mut out = Vec::new();
-        let context = Context {
+        let context = BodyContext {
             id: ConnId::from_bits(0),
             nth: 1,
             handle: inbox.handle(),

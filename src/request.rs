@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use crate::h1::{Head, Header};
-use crate::later::{Handle, Later, Ticket};
+use crate::later::{Handle, Pending, Ticket};
 use crate::peer::Peer;
 use crate::tracker::ConnId;
 
@@ -89,9 +89,9 @@ impl<'r> Request<'r> {
         self.handle.draining()
     }
 
-    /// Answers later, from any thread: return the [`Later`], and send the answer by the
+    /// Answers later, from any thread: return the [`Pending`], and send the answer by the
     /// [`Ticket`].
-    pub fn later(&self) -> (Later, Ticket) {
+    pub fn later(&self) -> (Pending, Ticket) {
         Ticket::pair(self.id, self.nth, self.handle)
     }
 

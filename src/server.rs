@@ -9,7 +9,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::config::{Config, Drain, Late, Limits, Times};
+use crate::config::{Config, Drain, LateRequests, Limits, Timeouts};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handler::{Handler, Reply};
@@ -149,8 +149,8 @@ impl Server {
     }
 
     /// Sets the timeouts.
-    pub const fn times(mut self, times: Times) -> Self {
-        self.config.times = times;
+    pub const fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.config.timeouts = timeouts;
         self
     }
 
@@ -161,8 +161,8 @@ impl Server {
     }
 
     /// Sets what becomes of requests that begin once the draining has.
-    pub fn late(mut self, late: Late) -> Self {
-        self.config.late = late;
+    pub fn late_requests(mut self, late: LateRequests) -> Self {
+        self.config.late_requests = late;
         self
     }
 
@@ -184,7 +184,7 @@ impl Server {
     /// signal.
     ///
     /// Hooks run in order on a thread of their own, are waited for within the drain's one deadline
-    /// ([`Drain::limit`]), and are given up [`HOOK_GRACE`](crate::engine::HOOK_GRACE) milliseconds
+    /// ([`Drain::timeout`]), and are given up [`HOOK_GRACE`](crate::engine::HOOK_GRACE) milliseconds
     /// after it. One that panics or does not return makes the exit code 4.
     pub fn on_trigger(mut self, hook: impl FnOnce(&Trigger) + Send + 'static) -> Self {
         self.config.hooks.trigger = Some(Box::new(hook));
@@ -353,7 +353,7 @@ impl Server {
                 "the table signal {number} is none that the builder was given"
             ));
         }
-        let Late::Reject(response) = &self.config.late else {
+        let LateRequests::Reject(response) = &self.config.late_requests else {
             return None;
         };
         match (&response.mistake, &response.body) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::h1;
 use crate::handler::Reply;
-use crate::later::{Handle, Waker};
+use crate::later::{BodyWaker, Handle};
 use crate::request::Request;
 use crate::response::Response;
 use crate::tracker::ConnId;
@@ -20,7 +20,7 @@ pub trait Source: Send {
     /// Appends the next piece to `out`, which is empty: a few to some tens of KiB is best. Called
     /// when the peer has taken most of what came before, and once more when the server starts to
     /// drain.
-    fn fill(&mut self, out: &mut Vec<u8>, context: &Context<'_>) -> Fill;
+    fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill;
 }
 
 /// What a [`Source`] has.
@@ -31,8 +31,8 @@ pub enum Fill {
     /// has failed.
     More,
     /// These, behind what was appended, and maybe more: ask again when there is room.
-    Share(Shared),
-    /// Nothing more for now: ask again after [`Waker::wake`]. What was appended is sent at once.
+    Share(SharedBytes),
+    /// Nothing more for now: ask again after [`BodyWaker::wake`]. What was appended is sent at once.
     Pending,
     /// That was all.
     Done,
@@ -46,9 +46,9 @@ pub enum Fill {
 ///
 /// They are kept as the chunk that they are sent as, framed once for all.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Shared(Arc<[u8]>);
+pub struct SharedBytes(Arc<[u8]>);
 
-impl Shared {
+impl SharedBytes {
     /// Copies bytes, for the last time.
     pub fn new(bytes: &[u8]) -> Self {
         let mut chunk = Vec::new();
@@ -70,9 +70,9 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SharedBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shared({} bytes)", self.bytes().len())
+        write!(f, "SharedBytes({} bytes)", self.bytes().len())
     }
 }
 
@@ -81,7 +81,7 @@ impl fmt::Debug for Shared {
 /// Dropped without [`Sink::end`] when the peer leaves in the middle or a limit ends the upload.
 pub trait Sink {
     /// Takes a piece, which is never empty.
-    fn receive(&mut self, bytes: &[u8], context: &Context<'_>) -> Flow;
+    fn receive(&mut self, bytes: &[u8], context: &BodyContext<'_>) -> Flow;
 
     /// The body is complete: the answer. The request's own body is empty here.
     fn end(&mut self, request: &Request<'_>) -> Reply;
@@ -92,7 +92,7 @@ pub trait Sink {
 pub enum Flow {
     /// More.
     Continue,
-    /// Nothing until [`Waker::wake`].
+    /// Nothing until [`BodyWaker::wake`].
     Pause,
     /// Nothing more at all: this is the answer, and the connection is closed after it.
     Refuse(Response),
@@ -100,21 +100,21 @@ pub enum Flow {
 
 /// What a source or a sink may know of its connection.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub struct BodyContext<'a> {
     pub(crate) id: ConnId,
     pub(crate) nth: u32,
     pub(crate) handle: &'a Handle,
 }
 
-impl Context<'_> {
+impl BodyContext<'_> {
     /// Whether the server has been told to stop. A stream without an end should end now.
     pub fn draining(&self) -> bool {
         self.handle.draining()
     }
 
     /// What wakes this source or sink again, from any thread.
-    pub fn waker(&self) -> Waker {
-        Waker::new(self.id, self.nth, self.handle.clone())
+    pub fn waker(&self) -> BodyWaker {
+        BodyWaker::new(self.id, self.nth, self.handle.clone())
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
             (b"\n\r\n", b"3\r\n\n\r\n\r\n"),
             (b"0123456789abcdef", b"10\r\n0123456789abcdef\r\n"),
         ] {
-            let shared = Shared::new(bytes);
+            let shared = SharedBytes::new(bytes);
             assert_eq!((shared.bytes(), shared.chunk()), (bytes, chunk));
         }
     }

@@ -11,7 +11,7 @@ use crate::tracker::{Counts, Phase};
 
 /// Which connections to list, oldest in their phase first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Query {
+pub struct StatusQuery {
     /// Also those that only wait for a request: the fresh and the idle.
     pub all: bool,
     /// How many to leave out at the beginning.
@@ -25,7 +25,7 @@ pub struct Query {
 #[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
-    /// `serving`; `noticed`: told to stop, but still accepting; `draining`; `cutting`; or `ending`:
+    /// `serving`; `delaying`: told to stop, but still accepting; `draining`; `cutting`; or `ending`:
     /// every connection is closed, and a guard or a hook is waited for.
     pub stage: &'static str,
     /// Milliseconds until the deadline of the drain; none while serving.

@@ -12,35 +12,35 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::h1;
-use crate::later::Waker;
+use crate::later::BodyWaker;
 use crate::request::Request;
 use crate::response::{Body, Mistake, Response};
-use crate::source::{Context, Fill, Source};
+use crate::source::{BodyContext, Fill, Source};
 use crate::tick::millis;
 use crate::tracker::ConnId;
 
 /// Serves a connection that was upgraded.
 ///
 /// All calls come from the loop's thread, which serves nothing else meanwhile; a panic resets the
-/// connection. Other threads reach a tunnel by its [`Waker`], and push through a bounded
-/// [`Pipe`](crate::Pipe) that the tunnel holds and empties with [`Line::pull`]. It is dropped when
+/// connection. Other threads reach a tunnel by its [`BodyWaker`], and push through a bounded
+/// [`Pipe`](crate::Pipe) that the tunnel holds and empties with [`TunnelIo::pull`]. It is dropped when
 /// the connection ends, for whatever reason.
 ///
 /// ```
-/// use ebbtide::{Line, Next, Request, Response, Tunnel};
+/// use ebbtide::{TunnelIo, TunnelAction, Request, Response, Tunnel};
 ///
 /// /// Sends back what it gets.
 /// struct Echo;
 ///
 /// impl Tunnel for Echo {
-///     fn receive(&mut self, bytes: &mut [u8], line: &mut Line<'_>) -> Next {
+///     fn receive(&mut self, bytes: &mut [u8], line: &mut TunnelIo<'_>) -> TunnelAction {
 ///         line.send(bytes);
-///         Next::Wait
+///         TunnelAction::Wait
 ///     }
 ///
-///     fn draining(&mut self, line: &mut Line<'_>) -> Next {
+///     fn draining(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
 ///         line.send(b"bye\n");
-///         Next::Close
+///         TunnelAction::Close
 ///     }
 /// }
 ///
@@ -53,39 +53,39 @@ use crate::tracker::ConnId;
 /// ```
 pub trait Tunnel: Send {
     /// The 101 was written: what the server says first, and the timer.
-    fn open(&mut self, line: &mut Line<'_>) -> Next {
+    fn open(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         let _ = line;
-        Next::Wait
+        TunnelAction::Wait
     }
 
     /// Bytes of the peer; never none, and the tunnel's to write in. It keeps what it needs of them:
     /// they are not given twice.
-    fn receive(&mut self, bytes: &mut [u8], line: &mut Line<'_>) -> Next;
+    fn receive(&mut self, bytes: &mut [u8], line: &mut TunnelIo<'_>) -> TunnelAction;
 
-    /// Its [`Waker`] was used; or it had said [`Next::More`], and there is room.
-    fn wake(&mut self, line: &mut Line<'_>) -> Next {
+    /// Its [`BodyWaker`] was used; or it had said [`TunnelAction::More`], and there is room.
+    fn wake(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         let _ = line;
-        Next::Wait
+        TunnelAction::Wait
     }
 
-    /// The time is over that it asked for with [`Line::wake_after`].
-    fn time(&mut self, line: &mut Line<'_>) -> Next {
+    /// The time is over that it asked for with [`TunnelIo::wake_after`].
+    fn time(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         let _ = line;
-        Next::Wait
+        TunnelAction::Wait
     }
 
     /// The peer sends nothing more. By default neither does the server.
     ///
     /// Over TLS too this may be a bare FIN, which anybody on the way can send: a protocol that ends
     /// with its connection cannot tell that from being cut short.
-    fn ended(&mut self, line: &mut Line<'_>) -> Next {
+    fn ended(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         let _ = line;
-        Next::Close
+        TunnelAction::Close
     }
 
     /// The server drains: the moment to say goodbye. Called once. A tunnel that has not ended by
-    /// itself after [`Drain::farewell`](crate::Drain::farewell) is ended, and counts as cut.
-    fn draining(&mut self, line: &mut Line<'_>) -> Next;
+    /// itself after [`Drain::tunnel_grace`](crate::Drain::tunnel_grace) is ended, and counts as cut.
+    fn draining(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction;
 
     /// What it is, in a word or two, for status and progress lines.
     fn name(&self) -> &str {
@@ -93,9 +93,9 @@ pub trait Tunnel: Send {
     }
 }
 
-/// What a [`Tunnel`] wants next. What it has sent goes out in any case but [`Next::Fail`].
+/// What a [`Tunnel`] wants next. What it has sent goes out in any case but [`TunnelAction::Fail`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum TunnelAction {
     /// Whatever comes: bytes, a wake, the time.
     Wait,
     /// To send more: [`Tunnel::wake`] when there is room. Meanwhile nothing is received.
@@ -110,13 +110,13 @@ pub enum Next {
 
 /// A tunnel's side of its connection, for the time of one call.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct TunnelIo<'a> {
     out: &'a mut Vec<u8>,
     /// The length of `out` from which on it is full.
     full: usize,
     /// For what a source makes.
     piece: &'a mut Vec<u8>,
-    context: Context<'a>,
+    context: BodyContext<'a>,
     timer: Timer,
     midway: bool,
 }
@@ -132,14 +132,14 @@ pub(crate) enum Timer {
     Stop,
 }
 
-impl<'a> Line<'a> {
+impl<'a> TunnelIo<'a> {
     /// A line that appends to `out`, in which there is room for `room` bytes, and whose peer may be
     /// midway in something.
     pub(crate) const fn new(
         out: &'a mut Vec<u8>,
         room: usize,
         piece: &'a mut Vec<u8>,
-        context: Context<'a>,
+        context: BodyContext<'a>,
         midway: bool,
     ) -> Self {
         Self {
@@ -157,7 +157,7 @@ impl<'a> Line<'a> {
     }
 
     /// Sends bytes: they are taken in any case, and written when the call has returned. Who sends
-    /// much looks at [`Line::room`] and says [`Next::More`].
+    /// much looks at [`TunnelIo::room`] and says [`TunnelAction::More`].
     pub fn send(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
@@ -169,7 +169,7 @@ impl<'a> Line<'a> {
     }
 
     /// Sends the next piece of a source: of a [`Pipe`](crate::Pipe) that other threads write into,
-    /// say. After [`Fill::More`] the tunnel says [`Next::More`]; after [`Fill::Pending`] the source
+    /// say. After [`Fill::More`] the tunnel says [`TunnelAction::More`]; after [`Fill::Pending`] the source
     /// wakes the tunnel. What a source shares is copied, and is [`Fill::More`].
     pub fn pull(&mut self, source: &mut impl Source) -> Fill {
         self.piece.clear();
@@ -197,7 +197,7 @@ impl<'a> Line<'a> {
     }
 
     /// What wakes this tunnel, from any thread.
-    pub fn waker(&self) -> Waker {
+    pub fn waker(&self) -> BodyWaker {
         self.context.waker()
     }
 
@@ -313,12 +313,12 @@ mod tests {
     struct Nothing;
 
     impl Tunnel for Nothing {
-        fn receive(&mut self, _: &mut [u8], _: &mut Line<'_>) -> Next {
-            Next::Wait
+        fn receive(&mut self, _: &mut [u8], _: &mut TunnelIo<'_>) -> TunnelAction {
+            TunnelAction::Wait
         }
 
-        fn draining(&mut self, _: &mut Line<'_>) -> Next {
-            Next::Close
+        fn draining(&mut self, _: &mut TunnelIo<'_>) -> TunnelAction {
+            TunnelAction::Close
         }
     }
 
@@ -415,12 +415,12 @@ mod tests {
     fn a_line_says_how_much_room_there_is() {
         let inbox = Inbox::new(Arc::new(|| {}));
         let (mut out, mut piece) = (b"owed".to_vec(), Vec::new());
-        let context = Context {
+        let context = BodyContext {
             id: ConnId::from_bits(1),
             nth: 1,
             handle: inbox.handle(),
         };
-        let mut line = Line::new(&mut out, 10, &mut piece, context, false);
+        let mut line = TunnelIo::new(&mut out, 10, &mut piece, context, false);
         line.send(b"123456");
         assert_eq!(line.room(), 4);
         line.send(b"123456");

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ebbtide::{
-    Context, Drain, End, Fill, Handle, Handler, Late, Limits, Query, Reply, Request, Response,
-    Running, Server, Source, Ticket, Trigger,
+    BodyContext, Drain, End, Fill, Handle, Handler, LateRequests, Limits, Reply, Request, Response,
+    Running, Server, Source, StatusQuery, Ticket, Trigger,
 };
 
 /// How long a test waits for what must come.
@@ -224,7 +224,7 @@ fn a_guard_holds_the_drain_until_it_is_dropped() {
 #[test]
 fn a_guard_does_not_hold_the_deadline_and_is_named() {
     let limit = Duration::from_millis(200);
-    let (running, guard) = guarded(server().drain(Drain::new().limit(limit)));
+    let (running, guard) = guarded(server().drain(Drain::new().timeout(limit)));
     let outcome = running.shutdown().unwrap();
     assert_eq!((outcome.end, outcome.code()), (End::Deadline, 1));
     assert_eq!(outcome.report.held, ["flush queue"]);
@@ -237,7 +237,7 @@ fn the_deadline_covers_a_request_that_is_never_answered() {
     let (handler, tickets) = ticketed();
     let limit = Duration::from_millis(200);
     let running = server()
-        .drain(Drain::new().limit(limit))
+        .drain(Drain::new().timeout(limit))
         .spawn(handler)
         .unwrap();
     let mut client = connect(running.local_addr());
@@ -263,9 +263,9 @@ fn the_loop_says_where_it_stands() {
     let ticket = tickets.recv_timeout(PATIENCE).unwrap();
     let _fresh = connect(running.local_addr());
     let status = |query| running.handle().status(query, PATIENCE).unwrap();
-    let page = Query {
+    let page = StatusQuery {
         take: 10,
-        ..Query::default()
+        ..StatusQuery::default()
     };
     spin_until(|| status(page).phases.fresh == 1);
     let serving = status(page);
@@ -276,9 +276,9 @@ fn the_loop_says_where_it_stands() {
     };
     assert_eq!(connection.request, "GET /slow?now");
     assert_eq!(connection.peer, client.local_addr().unwrap());
-    let all = Query { all: true, ..page };
+    let all = StatusQuery { all: true, ..page };
     assert_eq!(status(all).connections.len(), 2);
-    let second = Query { skip: 1, ..all };
+    let second = StatusQuery { skip: 1, ..all };
     assert_eq!(status(second).connections.len(), 1);
 
     running.handle().shutdown();
@@ -299,7 +299,7 @@ fn the_loop_says_where_it_stands() {
 #[test]
 fn readiness_is_answered_without_the_handler() {
     let limit = Drain::new()
-        .notice(PATIENCE)
+        .delay(PATIENCE)
         .quiet(Duration::from_millis(50));
     let running = server().health("/ready").drain(limit).spawn(hello).unwrap();
     let addr = running.local_addr();
@@ -351,11 +351,11 @@ fn the_signals_that_were_chosen_drain_it() {
 fn settings_that_cannot_work_are_refused_with_their_reason() {
     struct Never;
     impl Source for Never {
-        fn fill(&mut self, _: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+        fn fill(&mut self, _: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
             Fill::Done
         }
     }
-    let late = |response| server().late(Late::Reject(response));
+    let late = |response| server().late_requests(LateRequests::Reject(response));
     let cases = [
         (
             server().health("healthz"),

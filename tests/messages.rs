@@ -96,7 +96,7 @@ fn ask(running: &Running, tickets: &Receiver<Ticket>, path: &str) -> (TcpStream,
 #[test]
 fn the_oldest_and_the_guards_are_named_from_the_first_line_to_the_last() {
     let limit = Duration::from_millis(1_300);
-    let (running, tickets) = waiting(server().drain(Drain::new().limit(limit)));
+    let (running, tickets) = waiting(server().drain(Drain::new().timeout(limit)));
     let asked = ask(&running, &tickets, "/first?a=b");
     let _second = ask(&running, &tickets, "/second");
     let _guards = ["flush one", "flush one", "mail"].map(|name| running.handle().guard(name));
@@ -127,7 +127,7 @@ fn the_oldest_and_the_guards_are_named_from_the_first_line_to_the_last() {
 #[test]
 fn a_guard_alone_is_named_too() {
     let (running, _tickets) =
-        waiting(server().drain(Drain::new().limit(Duration::from_millis(50))));
+        waiting(server().drain(Drain::new().timeout(Duration::from_millis(50))));
     let _guard = running.handle().guard("alone");
     assert_eq!(running.shutdown().unwrap().end, End::Deadline);
     KEPT.wait(&[r#"shutdown: draining: no connections; at most 0.1 s; held by "alone""#]);
@@ -137,8 +137,8 @@ fn a_guard_alone_is_named_too() {
 #[test]
 fn a_notice_is_announced_with_its_time() {
     let drain = Drain::new()
-        .notice(Duration::from_millis(70))
-        .limit(Duration::from_secs(7));
+        .delay(Duration::from_millis(70))
+        .timeout(Duration::from_secs(7));
     let (running, _tickets) = waiting(server().drain(drain));
     assert_eq!(running.shutdown().unwrap().end, End::Drained);
     let text = "shutdown: draining in 0.1 s, still accepting: no connections; at most 7 s in all";
@@ -147,7 +147,7 @@ fn a_notice_is_announced_with_its_time() {
 
 #[test]
 fn a_hook_that_holds_the_sockets_is_no_notice() {
-    let drain = Drain::new().limit(Duration::from_millis(8_300));
+    let drain = Drain::new().timeout(Duration::from_millis(8_300));
     let (running, _tickets) = waiting(server().drain(drain).on_trigger(|_| ()));
     assert_eq!(running.shutdown().unwrap().end, End::Drained);
     let text = "shutdown: draining: no connections; at most 8.3 s";

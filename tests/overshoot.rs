@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ebbtide::{
-    Context, Drain, End, Fill, Query, Reply, Request, Response, Running, Server, Source,
+    BodyContext, Drain, End, Fill, Reply, Request, Response, Running, Server, Source, StatusQuery,
 };
 
 const LIMIT: Duration = Duration::from_millis(200);
@@ -71,14 +71,17 @@ fn r17_the_deadline_holds_whatever_hangs() {
             hook(|hang| server.on_exit(move |_| hang()))
         }),
         ("a notice", End::Drained, |server| {
-            let notice = Drain::new().limit(LIMIT).notice(PATIENCE);
+            let notice = Drain::new().timeout(LIMIT).delay(PATIENCE);
             (server.drain(notice).spawn(hello).unwrap(), Box::new(()))
         }),
     ];
     for (stage, end, hang) in stages {
         let mut best = Duration::MAX;
         for _ in 0..TRIES {
-            let drain = Drain::new().limit(LIMIT).head(PATIENCE).linger(PATIENCE);
+            let drain = Drain::new()
+                .timeout(LIMIT)
+                .head_timeout(PATIENCE)
+                .linger(PATIENCE);
             let server = Server::bind("127.0.0.1:0").unwrap().drain(drain);
             let (running, held) = hang(server);
             let start = Instant::now();
@@ -164,7 +167,7 @@ fn send(running: &Running, request: &str) -> TcpStream {
 fn seen<T>(running: &Running, sent: T) -> T {
     let start = Instant::now();
     let phases = || {
-        let status = running.handle().status(Query::default(), PATIENCE);
+        let status = running.handle().status(StatusQuery::default(), PATIENCE);
         status.expect("it runs").phases
     };
     while phases().head + phases().body + phases().handler == 0 {
@@ -179,7 +182,7 @@ fn seen<T>(running: &Running, sent: T) -> T {
 struct Endless;
 
 impl Source for Endless {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         out.resize(64 * 1024, b'x');
         Fill::More
     }
@@ -190,7 +193,7 @@ impl Source for Endless {
 struct Silent;
 
 impl Source for Silent {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         out.extend_from_slice(b"hello\n");
         Fill::Pending
     }
@@ -204,7 +207,7 @@ struct LongLived {
 }
 
 impl Source for LongLived {
-    fn fill(&mut self, out: &mut Vec<u8>, context: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill {
         if context.draining() {
             self.told.send(Instant::now()).unwrap();
             out.extend_from_slice(b"goodbye\n");
@@ -226,7 +229,7 @@ fn long_lived(farewell: bool) -> (Running, TcpStream, Receiver<Instant>) {
     let (sender, told) = channel();
     let server = Server::bind("127.0.0.1:0").unwrap();
     let running = server
-        .drain(Drain::new().limit(LIMIT))
+        .drain(Drain::new().timeout(LIMIT))
         .spawn(move |_: &Request<'_>| {
             Response::new(200).source(LongLived {
                 greeted: false,
@@ -275,7 +278,7 @@ fn r28_one_that_does_not_go_is_counted_and_cut_at_the_deadline() {
     let start = Instant::now();
     running.handle().shutdown();
     told.recv_timeout(PATIENCE).unwrap();
-    let status = running.handle().status(Query::default(), PATIENCE);
+    let status = running.handle().status(StatusQuery::default(), PATIENCE);
     let progress = status
         .and_then(|status| status.progress)
         .expect("it drains");

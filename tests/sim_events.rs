@@ -9,7 +9,7 @@ use ebbtide::handler::Handler;
 use ebbtide::sse::{Event, Options, Slow, Topic};
 use ebbtide::sys::sim::{Act, Faults, PeerId, Setup};
 use ebbtide::tracker::Phase;
-use ebbtide::{Drain, Request, Times};
+use ebbtide::{Drain, Request, Timeouts};
 
 use sim_support::wire::{LAST_CHUNK, get};
 use sim_support::{EVERYTHING, Lab, SIGTERM, ms, reluctant};
@@ -260,7 +260,7 @@ fn or_its_stream_ends_and_it_comes_back_for_the_rest() {
 fn a_subscriber_that_takes_nothing_is_given_up() {
     let topic = Topic::new();
     let config = Config {
-        times: Times::new().write(ms(5_000)),
+        timeouts: Timeouts::new().write(ms(5_000)),
         ..Config::default()
     };
     let mut lab = lab(&topic, Setup::default(), config);
@@ -335,7 +335,7 @@ fn a_drain_sends_what_was_published_and_when_to_come_back() {
 fn who_subscribes_in_a_drain_is_told_to_come_back() {
     let topic = Topic::new();
     let config = Config {
-        drain: Drain::new().notice(ms(1_000)),
+        drain: Drain::new().delay(ms(1_000)),
         ..Config::default()
     };
     let mut lab = lab(&topic, Setup::default(), config);

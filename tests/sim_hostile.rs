@@ -338,7 +338,7 @@ fn room_among_the_connections_is_made_in_the_same_way() {
 
 #[test]
 fn no_crowd_holds_a_drain_beyond_its_deadline() {
-    let mut lab = Lab::draining_by(Drain::new().limit(ms(5_000)));
+    let mut lab = Lab::draining_by(Drain::new().timeout(ms(5_000)));
     let stubborn = Manner {
         takes: Pace::Never,
         answers: Pace::Never,

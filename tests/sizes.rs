@@ -22,7 +22,7 @@ use ebbtide::sys::Sys;
 use ebbtide::sys::listen::{Listener, Options};
 use ebbtide::sys::real::Real;
 use ebbtide::sys::sim::{PeerId, Setup, Sim};
-use ebbtide::{Line, Next, Reply, Request, Response, Tunnel};
+use ebbtide::{Reply, Request, Response, Tunnel, TunnelAction, TunnelIo};
 
 /// Requests by name, in the pieces in which they arrive, and how many answers they have.
 const REQUESTS: &[(&str, &[&str], u64)] = &[
@@ -298,17 +298,17 @@ fn quiet() -> Setup {
 fn an_idle_tunnel_costs_its_entry_and_a_seat() {
     struct Quiet;
     impl Tunnel for Quiet {
-        fn open(&mut self, line: &mut Line<'_>) -> Next {
+        fn open(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
             line.wake_after(Duration::from_secs(30));
-            Next::Wait
+            TunnelAction::Wait
         }
-        fn receive(&mut self, bytes: &mut [u8], line: &mut Line<'_>) -> Next {
+        fn receive(&mut self, bytes: &mut [u8], line: &mut TunnelIo<'_>) -> TunnelAction {
             line.wake_after(Duration::from_secs(30));
             line.send(bytes);
-            Next::Wait
+            TunnelAction::Wait
         }
-        fn draining(&mut self, _: &mut Line<'_>) -> Next {
-            Next::Close
+        fn draining(&mut self, _: &mut TunnelIo<'_>) -> TunnelAction {
+            TunnelAction::Close
         }
     }
     let answer = |request: &Request<'_>| match request.upgrade("quiet") {

@@ -6,7 +6,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::drain::{FRESH_GRACE, NEVER, Plan, Policy, Stage, Timeouts, advance, due, plan, stop};
+use ebbtide::drain::{FRESH_GRACE, NEVER, Plan, Policy, Stage, PhaseTimeouts, advance, due, plan, stop};
 use ebbtide::tick::{MAX_LIMIT, Tick};
 use ebbtide::tracker::{Counts, Phase};
 
@@ -67,7 +67,7 @@ fuzz_target!(|life: Life| {
 struct World {
     stage: Stage,
     policy: Policy,
-    timeouts: Timeouts,
+    timeouts: PhaseTimeouts,
     counts: Counts,
     came: Tick,
     now: Tick,
@@ -88,20 +88,20 @@ impl World {
         Self {
             stage: Stage::Serving,
             policy: Policy {
-                notice,
+                delay: notice,
                 quiet: if life.policy[1].is_multiple_of(2) {
                     NEVER
                 } else {
                     quiet
                 },
                 idle_grace,
-                head,
+                head_timeout: head,
                 linger,
-                spread,
-                farewell: 10_000, // no rule of the plan's: the engine keeps it for tunnels
-                limit,
+                close_spread: spread,
+                tunnel_grace: 10_000, // no rule of the plan's: the engine keeps it for tunnels
+                timeout: limit,
             },
-            timeouts: Timeouts {
+            timeouts: PhaseTimeouts {
                 fresh,
                 idle,
                 head: first,
@@ -210,8 +210,8 @@ impl World {
         if let Stage::Draining { closing, .. } = self.stage {
             let bound = match phase {
                 Phase::Fresh => FRESH_GRACE.min(self.policy.idle_grace),
-                Phase::Idle => self.policy.idle_grace.max(self.policy.spread),
-                Phase::Head => self.policy.head,
+                Phase::Idle => self.policy.idle_grace.max(self.policy.close_spread),
+                Phase::Head => self.policy.head_timeout,
                 Phase::Linger => self.policy.linger,
                 _ => return,
             };
@@ -230,7 +230,7 @@ impl World {
         let mut steps = 0;
         while self.plan().cut.is_none() {
             let wait = self.plan().again_in.expect("somebody must end it");
-            assert!(wait > 0 && wait <= self.policy.limit.max(1));
+            assert!(wait > 0 && wait <= self.policy.timeout.max(1));
             let before = (self.stage, self.plan());
             self.now = self.now.after(wait); // past the longest, but within the 24 days
             self.turn();
@@ -256,7 +256,7 @@ fn one_way((stage, plan): (Stage, Plan), (stage_then, then): (Stage, Plan)) {
 fn rank(stage: Stage) -> u8 {
     match stage {
         Stage::Serving => 0,
-        Stage::Noticed { .. } => 1,
+        Stage::Delaying { .. } => 1,
         Stage::Draining { .. } => 2,
         Stage::Cutting => 3,
     }
@@ -269,7 +269,7 @@ fn sane(world: &World, plan: Plan) {
     let nobody = world.counts.iter().all(|count| *count == 0);
     assert_eq!(plan.empty, nobody && !serving);
     if let Some(since) = world.stage.since() {
-        let over = world.now.since(since) >= world.policy.limit;
+        let over = world.now.since(since) >= world.policy.timeout;
         assert_eq!(plan.cut.is_some(), over, "the deadline is the deadline");
     }
     assert!(!(serving && (plan.cut.is_some() || plan.again_in.is_some())));

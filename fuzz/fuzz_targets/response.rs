@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 use ebbtide::config::Config;
 use ebbtide::sys::sim::{Act, Faults, Setup};
-use ebbtide::{Context, Fill, Handler, Reply, Request, Response, Source};
+use ebbtide::{BodyContext, Fill, Handler, Reply, Request, Response, Source};
 use ebbtide_fuzz::grammar::{is_text, is_token};
 use ebbtide_fuzz::response::{self, Fault, Framing};
 
@@ -145,7 +145,7 @@ impl Handler for Scripted {
 struct Pieces(std::vec::IntoIter<Vec<u8>>, bool);
 
 impl Source for Pieces {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         match self.0.next() {
             Some(piece) => {
                 out.extend_from_slice(&piece);

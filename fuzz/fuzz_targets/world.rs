@@ -16,7 +16,7 @@ use ebbtide::config::Config;
 use ebbtide::engine::HOOK_GRACE;
 use ebbtide::report::{End, Outcome};
 use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, ResetAt, Setup};
-use ebbtide::{Drain, Fill, Limits, Response, Times};
+use ebbtide::{Drain, Fill, Limits, Response, Timeouts};
 
 use sim_support::wire::{Answer, LAST_CHUNK, answers, chunk, get, pattern, post, post_head};
 use sim_support::{Lab, SIGTERM};
@@ -223,15 +223,15 @@ impl Play {
         };
         let [notice, quiet, grace, head, spread, _] = world.drain.map(|n| ms(u64::from(n) * 4));
         let mut drain = Drain::new()
-            .limit(ms(u64::from(limit(world))))
-            .notice(notice)
+            .timeout(ms(u64::from(limit(world))))
+            .delay(notice)
             .idle_grace(grace)
-            .head(head)
-            .spread(spread);
+            .head_timeout(head)
+            .close_spread(spread);
         if world.drain[1] > 0 {
             drain = drain.quiet(quiet);
         }
-        let mut times = Times::new();
+        let mut times = Timeouts::new();
         if let Some([head, body, write, idle, handler, linger]) = world.times {
             let millis = |n: u8| ms(u64::from(n) * 8);
             times = times
@@ -248,7 +248,7 @@ impl Play {
         }
         let config = Config {
             drain,
-            times,
+            timeouts: times,
             limits,
             ..Config::default()
         };

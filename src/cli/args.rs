@@ -22,7 +22,7 @@ use crate::cli::pace::Pace;
 use crate::cli::probe::args::Probe;
 use crate::cli::tls::TlsFlags;
 use crate::cli::values;
-pub use crate::cli::values::{LateRequests, Maybe};
+pub use crate::cli::values::{LatePolicy, Maybe};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -137,7 +137,7 @@ pub struct Serve {
         value_parser = values::late_requests,
         help_heading = STOPPING,
     )]
-    pub late_requests: LateRequests,
+    pub late_requests: LatePolicy,
 
     /// During a drain a connection that has been idle for that long is closed; one that has just
     /// been answered may be about to send its next request, and gets that long to do so. A few
@@ -535,7 +535,7 @@ mod tests {
             drain_quiet: None,
             health_path: "/health".into(),
             drain_head_timeout: secs(2),
-            late_requests: LateRequests::Serve,
+            late_requests: LatePolicy::Serve,
             idle_grace: millis(25),
             close_spread: secs(0),
             linger: millis(250),
@@ -574,7 +574,7 @@ mod tests {
             drain_quiet: Some(secs(1)),
             health_path: "/ready".into(),
             drain_head_timeout: millis(1),
-            late_requests: LateRequests::Reject(429),
+            late_requests: LatePolicy::Reject(429),
             idle_grace: millis(2),
             close_spread: millis(3),
             linger: millis(4),

@@ -10,7 +10,7 @@ use super::timer::Timer;
 #[cfg(feature = "websocket")]
 use super::websocket::Echo;
 use crate::sse::{Event, Topic};
-use crate::{Admit, Context, Fill, Handler, Head, Reply, Request, Response, Source, Waker};
+use crate::{Admit, BodyContext, BodyWaker, Fill, Handler, Head, Reply, Request, Response, Source};
 
 /// Answers the demo's routes.
 #[derive(Debug)]
@@ -238,7 +238,7 @@ fn bytes(length: u64) -> Response {
 struct Blocks;
 
 impl Source for Blocks {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         out.extend_from_slice(&BLOCK);
         Fill::More
     }
@@ -254,7 +254,7 @@ struct Chunks {
 }
 
 impl Source for Chunks {
-    fn fill(&mut self, out: &mut Vec<u8>, context: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill {
         if self.next == self.chunks {
             return Fill::Done;
         }
@@ -270,7 +270,7 @@ impl Source for Chunks {
         if now >= self.due {
             return Fill::More;
         }
-        let waker: Waker = context.waker();
+        let waker: BodyWaker = context.waker();
         self.timer.at(self.due, move || waker.wake());
         Fill::Pending
     }

@@ -15,7 +15,7 @@ use signal_hook::{flag, low_level};
 use super::args::Serve;
 use super::{names, say, screen};
 use crate::cli::values;
-use crate::{End, Handle, Outcome, Query};
+use crate::{End, Handle, Outcome, StatusQuery};
 
 /// When the process ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -172,7 +172,7 @@ fn stuck(life: &Mutex<Life>) -> Option<i32> {
     let start = Instant::now();
     let before = lock(life).clone();
     if let Life::Running(handle) = &before
-        && handle.status(Query::default(), MOMENT).is_some()
+        && handle.status(StatusQuery::default(), MOMENT).is_some()
     {
         return None;
     }

@@ -14,7 +14,7 @@ use super::logger::one_line;
 use super::screen;
 use crate::guard::held_by;
 use crate::status::Progress;
-use crate::{Handle, Query, Status, Trigger};
+use crate::{Handle, Status, StatusQuery, Trigger};
 
 /// The line, drawn from the moment the drain begins until this is dropped.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ fn run(news: &Receiver<News>) {
 /// The whole line, of which the terminal may have room for less: what matters most comes first.
 fn line(status: &Status, age: Duration, answers: bool) -> String {
     let mut text = match status.stage {
-        "noticed" => "still accepting".into(),
+        "delaying" => "still accepting".into(),
         stage => stage.to_owned(),
     };
     if let Some(progress) = &status.progress {
@@ -158,7 +158,7 @@ fn fit(text: &str, width: usize) -> String {
 /// How often the line is drawn: often enough to look alive, and nothing to the loop.
 const EVERY: Duration = Duration::from_millis(125);
 
-const OLDEST: Query = Query {
+const OLDEST: StatusQuery = StatusQuery {
     all: false,
     skip: 0,
     take: 1,

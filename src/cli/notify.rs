@@ -21,7 +21,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::status::Phases;
-use crate::{Handle, Outcome, Query, Status, Trigger};
+use crate::{Handle, Outcome, Status, StatusQuery, Trigger};
 
 /// The supervisor, as long as the command runs.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ impl Speaker {
         // With this patience a loop that answers late is still reported in time: at three quarters
         // of what the supervisor allows.
         let patience = self.watchdog.map_or(PROGRESS, |limit| limit / 4);
-        let status = handle.status(Query::default(), patience);
+        let status = handle.status(StatusQuery::default(), patience);
         let mut lines = Vec::new();
         if alive {
             self.alive_due = self.next_alive();

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::cli::values;
-use crate::{Limits, Times};
+use crate::{Limits, Timeouts};
 
 /// How slow a client may be.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -53,7 +53,7 @@ impl Pace {
     }
 
     /// The timeouts with these two.
-    pub(super) const fn time(&self, times: Times) -> Times {
+    pub(super) const fn time(&self, times: Timeouts) -> Timeouts {
         times.body(self.body_timeout).write(self.write_timeout)
     }
 }

@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use signal_hook::consts::SIGUSR1;
 
 use super::admin::{self, Admin};
-use super::args::{DEFAULT_LISTEN, LateRequests, Report, Serve};
+use super::args::{DEFAULT_LISTEN, LatePolicy, Report, Serve};
 use super::demo::Demo;
 use super::exit::Ears;
 use super::files::Files;
@@ -22,7 +22,7 @@ use super::timer::Timer;
 use super::tls::Certificates;
 use super::{activation, exit, logger, names, say, screen};
 use crate::sys::listen::{Listener, Options};
-use crate::{Builder, Drain, Late, Limits, Response, Server, Times};
+use crate::{Builder, Drain, LateRequests, Limits, Response, Server, Timeouts};
 
 /// Serves until a signal, drains, and reports.
 ///
@@ -144,32 +144,36 @@ fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, crate::Error> 
     if let Some(connections) = args.max_connections {
         limits = limits.connections(connections as usize);
     }
-    let times = Times::new()
+    let times = Timeouts::new()
         .head(args.head_timeout)
         .idle(args.idle_timeout)
         .handler(args.handler_timeout);
     let (limits, times) = (args.pace.limit(limits), args.pace.time(times));
     let mut drain = Drain::new()
-        .limit(args.drain_timeout)
-        .notice(args.drain_delay)
-        .head(args.drain_head_timeout)
+        .timeout(args.drain_timeout)
+        .delay(args.drain_delay)
+        .head_timeout(args.drain_head_timeout)
         .idle_grace(args.idle_grace)
-        .spread(args.close_spread)
-        .farewell(args.farewell.limit)
+        .close_spread(args.close_spread)
+        .tunnel_grace(args.farewell.limit)
         .linger(args.linger);
     if let Some(quiet) = args.drain_quiet {
         drain = drain.quiet(quiet);
     }
     let late = match args.late_requests {
-        LateRequests::Serve => Late::Serve,
-        LateRequests::Drop => Late::Drop,
-        LateRequests::Reject(status) => {
+        LatePolicy::Serve => LateRequests::Serve,
+        LatePolicy::Drop => LateRequests::Drop,
+        LatePolicy::Reject(status) => {
             let response = Response::text(status, "the server is stopping\n");
-            Late::Reject(response.field("Retry-After", "1"))
+            LateRequests::Reject(response.field("Retry-After", "1"))
         }
     };
     let server = server.health(&args.health_path);
-    let mut server = server.limits(limits).times(times).drain(drain).late(late);
+    let mut server = server
+        .limits(limits)
+        .timeouts(times)
+        .drain(drain)
+        .late_requests(late);
     if let Some(every) = args.log_connections {
         server = server.log_connections(every);
     }

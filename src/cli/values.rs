@@ -21,7 +21,7 @@ pub type Maybe<T> = Option<T>;
 
 /// What becomes of requests whose first byte comes after the draining has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LateRequests {
+pub enum LatePolicy {
     /// They are served like any other.
     Serve,
     /// They are answered with this status.
@@ -203,15 +203,15 @@ pub(super) fn signal(text: &str) -> Result<i32, String> {
 }
 
 /// What becomes of late requests.
-pub(super) fn late_requests(text: &str) -> Result<LateRequests, String> {
+pub(super) fn late_requests(text: &str) -> Result<LatePolicy, String> {
     let status = match text {
-        "serve" => return Ok(LateRequests::Serve),
-        "drop" => return Ok(LateRequests::Drop),
-        "reject" => return Ok(LateRequests::Reject(SERVICE_UNAVAILABLE)),
+        "serve" => return Ok(LatePolicy::Serve),
+        "drop" => return Ok(LatePolicy::Drop),
+        "reject" => return Ok(LatePolicy::Reject(SERVICE_UNAVAILABLE)),
         _ => text.strip_prefix("reject:"),
     };
     match status.map(str::parse) {
-        Some(Ok(status @ 400..=599)) => Ok(LateRequests::Reject(status)),
+        Some(Ok(status @ 400..=599)) => Ok(LatePolicy::Reject(status)),
         Some(_) => Err(format!(
             "{text:?}: the status must be from 400 to 599; write reject:503"
         )),
@@ -429,11 +429,11 @@ mod tests {
 
     #[test]
     fn late_requests_have_three_policies() {
-        const CASES: &[(&str, LateRequests)] = &[
-            ("serve", LateRequests::Serve),
-            ("drop", LateRequests::Drop),
-            ("reject", LateRequests::Reject(503)),
-            ("reject:429", LateRequests::Reject(429)),
+        const CASES: &[(&str, LatePolicy)] = &[
+            ("serve", LatePolicy::Serve),
+            ("drop", LatePolicy::Drop),
+            ("reject", LatePolicy::Reject(503)),
+            ("reject:429", LatePolicy::Reject(429)),
         ];
         for (text, policy) in CASES {
             assert_eq!(late_requests(text), Ok(*policy));

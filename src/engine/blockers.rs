@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use super::Engine;
 use crate::handler::Handler;
-use crate::status::{Connection, Progress, Query, Status};
+use crate::status::{Connection, Progress, Status, StatusQuery};
 use crate::sys::Sys;
 use crate::tracker::Phase;
 
@@ -47,7 +47,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     /// Returns the status, with a page of the connections.
-    pub(super) fn status(&self, query: &Query) -> Status {
+    pub(super) fn status(&self, query: &StatusQuery) -> Status {
         let now = self.core.sys.now();
         let phases = if query.all { &Phase::ALL[..] } else { &BUSY };
         let drain = &self.core.drain;

@@ -15,7 +15,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.next_due = self.core.drain.short_grace_due();
         for phase in Phase::ALL {
             while let Some((id, since)) = self.tracker.oldest(phase) {
-                let timeouts = &self.core.config.times.0;
+                let timeouts = &self.core.config.timeouts.0;
                 let idle = self.tracker.count(Phase::Idle);
                 let Some(due) = self.core.drain.due(timeouts, phase, since, idle) else {
                     break;

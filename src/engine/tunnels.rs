@@ -254,17 +254,17 @@ const _: () = assert!(size_of::<TunnelEntry>() <= 56 && size_of::<Option<TunnelE
 mod tests {
     use super::*;
     use crate::tick::MAX_LIMIT;
-    use crate::upgrade::{Line, Next};
+    use crate::upgrade::{TunnelAction, TunnelIo};
 
     struct Nothing;
 
     impl Tunnel for Nothing {
-        fn receive(&mut self, _: &mut [u8], _: &mut Line<'_>) -> Next {
-            Next::Wait
+        fn receive(&mut self, _: &mut [u8], _: &mut TunnelIo<'_>) -> TunnelAction {
+            TunnelAction::Wait
         }
 
-        fn draining(&mut self, _: &mut Line<'_>) -> Next {
-            Next::Close
+        fn draining(&mut self, _: &mut TunnelIo<'_>) -> TunnelAction {
+            TunnelAction::Close
         }
     }
 

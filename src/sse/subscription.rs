@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::topic::{Hub, Slow};
-use crate::source::{Context, Fill, Source};
+use crate::source::{BodyContext, Fill, Source};
 
 /// The events of a topic, from some number on.
 pub(super) struct Subscription {
@@ -35,7 +35,7 @@ impl Subscription {
 }
 
 impl Source for Subscription {
-    fn fill(&mut self, out: &mut Vec<u8>, context: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill {
         let retry = || {
             self.hub
                 .retry(context.id.to_bits() ^ u64::from(context.nth))

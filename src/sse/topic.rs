@@ -20,7 +20,7 @@ use super::subscription::Subscription;
 use crate::later::Handle;
 use crate::request::Request;
 use crate::response::Response;
-use crate::source::Shared;
+use crate::source::SharedBytes;
 use crate::tracker::ConnId;
 
 /// What subscribers are sent: published to from any thread, cheap to clone.
@@ -130,7 +130,7 @@ impl Topic {
             options,
             // Ids of another process, or of another topic, are none of ours.
             era: RandomState::new().hash_one(0) as u32,
-            comment: Shared::new(b":\n\n"),
+            comment: SharedBytes::new(b":\n\n"),
             state: Mutex::default(),
         };
         Self { hub: Arc::new(hub) }
@@ -146,7 +146,7 @@ impl Topic {
             Some(id) => event.write(id),
             None => event.write(&self.hub.id(state.next())),
         };
-        let bytes = Shared::new(text.as_bytes());
+        let bytes = SharedBytes::new(text.as_bytes());
         state.keep(bytes, own, &self.hub.options);
         let subscribers = state.seats.len();
         let calls = state.call();
@@ -157,7 +157,7 @@ impl Topic {
 
     /// Sends a comment, which clients ignore, to all who wait for an event: it keeps what is between
     /// us and them from giving the connection up, and finds those that are gone. Every 15 seconds is
-    /// usual; let it be less than [`Times::handler`](crate::Times::handler), if that is set, or a
+    /// usual; let it be less than [`Timeouts::handler`](crate::Timeouts::handler), if that is set, or a
     /// stream without events ends as an answer that takes too long.
     pub fn heartbeat(&self) {
         let mut state = self.hub.lock();
@@ -254,7 +254,7 @@ pub(super) struct Hub {
     pub(super) options: Options,
     /// Tells our ids from those of others.
     pub(super) era: u32,
-    pub(super) comment: Shared,
+    pub(super) comment: SharedBytes,
     state: Mutex<State>,
 }
 
@@ -305,7 +305,7 @@ pub(super) struct State {
 }
 
 struct Kept {
-    bytes: Shared,
+    bytes: SharedBytes,
     own_id: Option<Box<str>>,
 }
 
@@ -339,12 +339,12 @@ impl State {
     }
 
     /// The event of that number, if it is kept.
-    pub(super) fn event(&self, number: u64) -> Option<&Shared> {
+    pub(super) fn event(&self, number: u64) -> Option<&SharedBytes> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.kept.get(index).map(|kept| &kept.bytes)
     }
 
-    fn keep(&mut self, bytes: Shared, own_id: Option<Box<str>>, options: &Options) {
+    fn keep(&mut self, bytes: SharedBytes, own_id: Option<Box<str>>, options: &Options) {
         self.bytes += bytes.bytes().len();
         self.kept.push_back(Kept { bytes, own_id });
         while self.kept.len() > 1
@@ -446,7 +446,7 @@ mod tests {
     use crate::later::{Inbox, Message};
     use crate::peer::Peer;
     use crate::response::Body;
-    use crate::source::{Context, Fill, Source};
+    use crate::source::{BodyContext, Fill, Source};
 
     /// A loop, and how often it was woken.
     fn inbox() -> (Inbox, Arc<AtomicU32>) {
@@ -478,7 +478,7 @@ mod tests {
     }
 
     fn fill(source: &mut dyn Source, inbox: &Inbox, number: u64) -> (Vec<u8>, Fill) {
-        let context = Context {
+        let context = BodyContext {
             id: ConnId::from_bits(number),
             nth: 1,
             handle: inbox.handle(),

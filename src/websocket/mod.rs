@@ -145,7 +145,7 @@ impl Default for Settings {
             // Below the minute after which many proxies and address translators forget.
             ping: Duration::from_secs(25),
             patience: Duration::from_secs(15),
-            // Twice this, and some time to spare, is within `Drain::farewell`.
+            // Twice this, and some time to spare, is within `Drain::tunnel_grace`.
             closing: Duration::from_secs(3),
             protocols: Vec::new(),
             origin: None,
@@ -198,7 +198,7 @@ impl WebSocket {
 
     /// How long the peer's Close is waited for after ours, and in a drain the rest of a message
     /// before that: 3 s each. Twice this should be below
-    /// [`Drain::farewell`](crate::Drain::farewell).
+    /// [`Drain::tunnel_grace`](crate::Drain::tunnel_grace).
     #[must_use]
     pub fn closing(mut self, limit: Duration) -> Self {
         self.set().closing = limit;

@@ -7,13 +7,13 @@ use soketto::base::OpCode;
 use super::code;
 use super::frame::{self, Message};
 use super::sender::{Push, Sender};
-use crate::upgrade::Line;
+use crate::upgrade::TunnelIo;
 
 /// A WebSocket's way out, for the time of one event.
 #[derive(Debug)]
 pub struct Outbox<'a, 'l> {
     /// None once nothing can be sent.
-    line: Option<&'a mut Line<'l>>,
+    line: Option<&'a mut TunnelIo<'l>>,
     push: &'a mut Option<Box<Push>>,
     /// A Close was sent.
     closed: bool,
@@ -21,7 +21,7 @@ pub struct Outbox<'a, 'l> {
 
 impl<'a, 'l> Outbox<'a, 'l> {
     pub(super) const fn new(
-        line: Option<&'a mut Line<'l>>,
+        line: Option<&'a mut TunnelIo<'l>>,
         push: &'a mut Option<Box<Push>>,
     ) -> Self {
         Self {

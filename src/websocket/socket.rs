@@ -13,7 +13,7 @@ use super::outbox::Outbox;
 use super::sender::Push;
 use super::{Event, Settings, code, frame};
 use crate::source::Fill;
-use crate::upgrade::{Line, Next, Tunnel};
+use crate::upgrade::{Tunnel, TunnelAction, TunnelIo};
 
 /// A WebSocket, with what the application does on it.
 pub(super) struct Socket<F>
@@ -67,7 +67,7 @@ where
     }
 
     /// Tells the application, and does what it said.
-    fn tell(&mut self, event: Event<'_>, line: &mut Line<'_>) {
+    fn tell(&mut self, event: Event<'_>, line: &mut TunnelIo<'_>) {
         let mut outbox = Outbox::new(Some(line), &mut self.push);
         (self.handler)(event, &mut outbox);
         if outbox.closed() {
@@ -76,7 +76,7 @@ where
     }
 
     /// A piece of what the peer sent.
-    fn piece(&mut self, piece: Piece<'_>, line: &mut Line<'_>) -> ControlFlow<()> {
+    fn piece(&mut self, piece: Piece<'_>, line: &mut TunnelIo<'_>) -> ControlFlow<()> {
         let open = matches!(self.state, State::Open | State::Leaving);
         match piece {
             Piece::Close(code) => {
@@ -100,7 +100,7 @@ where
     }
 
     /// Sends a Close, unless one was sent.
-    fn close(&mut self, code: u16, reason: &str, line: &mut Line<'_>) {
+    fn close(&mut self, code: u16, reason: &str, line: &mut TunnelIo<'_>) {
         if matches!(self.state, State::Open | State::Leaving) {
             send(line, OpCode::Close, &frame::close(code, reason));
             self.close_sent(line);
@@ -108,14 +108,14 @@ where
     }
 
     /// Our Close is out: nothing is sent behind it, and the peer's is waited for.
-    fn close_sent(&mut self, line: &mut Line<'_>) {
+    fn close_sent(&mut self, line: &mut TunnelIo<'_>) {
         self.state = State::Closing;
         self.push = None;
         line.wake_after(self.settings.closing);
     }
 
     /// What other threads have sent, as far as there is room; true if there is more.
-    fn pull(&mut self, line: &mut Line<'_>) -> bool {
+    fn pull(&mut self, line: &mut TunnelIo<'_>) -> bool {
         let Some(push) = &mut self.push else {
             return false;
         };
@@ -140,17 +140,17 @@ where
     }
 
     /// What is to be done after whatever happened.
-    fn next(&mut self, line: &mut Line<'_>) -> Next {
+    fn next(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         if self.pull(line) {
-            return Next::More;
+            return TunnelAction::More;
         }
         let half_way = self.decoder.is_amid() || line.midway();
         if self.state == State::Leaving && !half_way {
             self.close(code::AWAY, GOODBYE, line);
         }
         match self.state {
-            State::Closed => Next::Close,
-            _ => Next::Wait,
+            State::Closed => TunnelAction::Close,
+            _ => TunnelAction::Wait,
         }
     }
 }
@@ -159,7 +159,7 @@ impl<F> Tunnel for Socket<F>
 where
     F: FnMut(Event<'_>, &mut Outbox<'_, '_>) + Send,
 {
-    fn open(&mut self, line: &mut Line<'_>) -> Next {
+    fn open(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         line.wake_after(self.settings.ping);
         let settings = Arc::clone(&self.settings);
         let protocol = settings.protocols.get(usize::from(self.protocol));
@@ -172,7 +172,7 @@ where
         self.next(line)
     }
 
-    fn receive(&mut self, bytes: &mut [u8], line: &mut Line<'_>) -> Next {
+    fn receive(&mut self, bytes: &mut [u8], line: &mut TunnelIo<'_>) -> TunnelAction {
         (self.heard, self.pinged) = (true, false);
         let limits = Limits {
             message: self.settings.max_message,
@@ -190,11 +190,11 @@ where
         self.next(line)
     }
 
-    fn wake(&mut self, line: &mut Line<'_>) -> Next {
+    fn wake(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         self.next(line)
     }
 
-    fn time(&mut self, line: &mut Line<'_>) -> Next {
+    fn time(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         match self.state {
             State::Open if self.heard => {
                 self.heard = false;
@@ -216,11 +216,11 @@ where
         self.next(line)
     }
 
-    fn ended(&mut self, _: &mut Line<'_>) -> Next {
-        Next::Close
+    fn ended(&mut self, _: &mut TunnelIo<'_>) -> TunnelAction {
+        TunnelAction::Close
     }
 
-    fn draining(&mut self, line: &mut Line<'_>) -> Next {
+    fn draining(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         if self.state == State::Open {
             self.state = State::Leaving;
             line.wake_after(self.settings.closing);
@@ -245,7 +245,7 @@ where
     }
 }
 
-fn send(line: &mut Line<'_>, opcode: OpCode, payload: &[u8]) {
+fn send(line: &mut TunnelIo<'_>, opcode: OpCode, payload: &[u8]) {
     frame::header(opcode, payload.len(), |header| line.send(header));
     line.send(payload);
 }

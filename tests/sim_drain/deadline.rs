@@ -14,7 +14,7 @@ const LIMIT: u32 = 3_000;
 const DEADLINE: u32 = SIGNAL + LIMIT;
 
 fn lab() -> Lab {
-    Lab::draining_by(Drain::new().limit(ms(u64::from(LIMIT))))
+    Lab::draining_by(Drain::new().timeout(ms(u64::from(LIMIT))))
 }
 
 /// Signals, and ends at the deadline to the millisecond, having cut somebody.
@@ -58,7 +58,9 @@ fn r17_a_silent_upload() {
 
 #[test]
 fn r17_half_a_head_where_the_heads_limit_is_the_longer() {
-    let drain = Drain::new().limit(ms(u64::from(LIMIT))).head(ms(20_000));
+    let drain = Drain::new()
+        .timeout(ms(u64::from(LIMIT)))
+        .head_timeout(ms(20_000));
     let mut lab = Lab::draining_by(drain);
     let peer = lab.ask("GET / HT");
     forced(&mut lab, peer);
@@ -168,7 +170,7 @@ fn r17_everything_at_once() {
 #[test]
 fn a_request_that_arrives_with_the_deadline_is_answered_or_told() {
     // An idle connection is there at the deadline only under a grace that is longer.
-    let drain = Drain::new().limit(ms(100)).idle_grace(ms(60_000));
+    let drain = Drain::new().timeout(ms(100)).idle_grace(ms(60_000));
     let mut lab = Lab::draining_by(drain);
     let (asking, silent) = (lab.idle(), lab.idle());
     lab.signal();
@@ -186,7 +188,7 @@ fn a_request_of_which_no_event_has_told_at_the_deadline_gets_503() {
         ..Setup::default()
     };
     let config = Config {
-        drain: Drain::new().limit(ms(100)).idle_grace(ms(60_000)),
+        drain: Drain::new().timeout(ms(100)).idle_grace(ms(60_000)),
         ..Config::default()
     };
     let mut lab = Lab::with(setup, config);
@@ -208,7 +210,7 @@ fn a_request_of_which_no_event_has_told_at_the_deadline_gets_503() {
 
 #[test]
 fn a_deadline_that_finds_only_the_idle_has_destroyed_nothing() {
-    let drain = Drain::new().limit(ms(500)).idle_grace(ms(60_000));
+    let drain = Drain::new().timeout(ms(500)).idle_grace(ms(60_000));
     let mut lab = Lab::draining_by(drain);
     let peer = lab.idle();
     lab.signal();
@@ -220,7 +222,7 @@ fn a_deadline_that_finds_only_the_idle_has_destroyed_nothing() {
 /// A stream without an end, through a window that opens every ten milliseconds.
 #[track_caller]
 fn endless(version: &str) -> String {
-    let mut lab = Lab::draining_by(Drain::new().limit(ms(300)));
+    let mut lab = Lab::draining_by(Drain::new().timeout(ms(300)));
     let peer = lab.connect_as(Manner {
         takes: Pace::After(10),
         ..reluctant(64 << 10)
@@ -286,7 +288,7 @@ fn a_request_that_has_come_is_cut_and_not_idle_though_its_read_is_interrupted() 
             ..Setup::default()
         };
         let config = Config {
-            drain: Drain::new().limit(ms(0)),
+            drain: Drain::new().timeout(ms(0)),
             ..Config::default()
         };
         let mut lab = Lab::with(setup, config);

@@ -2,7 +2,7 @@
 
 use ebbtide::config::Config;
 use ebbtide::sys::sim::{Act, Faults, PeerId, Setup};
-use ebbtide::{Drain, Fill, Late, Response};
+use ebbtide::{Drain, Fill, LateRequests, Response};
 
 use crate::sim_support::wire::{CHUNKED, GET, LAST_CHUNK, get, ok_close, post, text_close};
 use crate::sim_support::{Lab, SIGTERM, ms};
@@ -128,7 +128,7 @@ fn a_backlog_that_cannot_be_emptied_holds_the_listener_for_a_second_and_no_longe
 
 #[test]
 fn a_notice_goes_on_accepting_and_says_close() {
-    let mut lab = Lab::draining_by(Drain::new().notice(ms(5_000)));
+    let mut lab = Lab::draining_by(Drain::new().delay(ms(5_000)));
     let idle = lab.idle();
     let asking = lab.idle();
     lab.until(1_000);
@@ -155,7 +155,7 @@ fn a_notice_goes_on_accepting_and_says_close() {
 
 #[test]
 fn a_notice_is_within_the_limit() {
-    let drain = Drain::new().notice(ms(5_000)).limit(ms(2_000));
+    let drain = Drain::new().delay(ms(5_000)).timeout(ms(2_000));
     let mut lab = Lab::draining_by(drain);
     let idle = lab.idle();
     lab.signal();
@@ -164,9 +164,9 @@ fn a_notice_is_within_the_limit() {
     assert_eq!(report.drain_millis, 2_000);
 }
 
-fn late(late: Late) -> Lab {
+fn late(late: LateRequests) -> Lab {
     let mut lab = Lab::configured(Config {
-        late,
+        late_requests: late,
         drain: Drain::new().idle_grace(ms(1_000)),
         ..Config::default()
     });
@@ -176,7 +176,7 @@ fn late(late: Late) -> Lab {
 
 #[test]
 fn late_requests_are_rejected_where_that_is_asked_for() {
-    let mut lab = late(Late::Reject(Response::text(503, "leaving\n")));
+    let mut lab = late(LateRequests::Reject(Response::text(503, "leaving\n")));
     let (before, after) = (lab.idle(), lab.idle());
     let begun = lab.ask("GET /say/begun HT");
     let pending = lab.ask(get("/later/x"));
@@ -216,7 +216,7 @@ fn who_had_asked_before_the_signal_is_not_late_however_many_they_are() {
         ..Setup::default()
     };
     let config = Config {
-        late: Late::Drop,
+        late_requests: LateRequests::Drop,
         drain: Drain::new().idle_grace(ms(1_000)),
         ..Config::default()
     };
@@ -236,7 +236,7 @@ fn who_had_asked_before_the_signal_is_not_late_however_many_they_are() {
 
 #[test]
 fn a_request_that_was_read_behind_a_stream_is_not_late() {
-    let mut lab = late(Late::Drop);
+    let mut lab = late(LateRequests::Drop);
     let feed = lab.app().feed("/feed/x");
     let peer = lab.ask(get("/feed/x") + GET);
     lab.signal();
@@ -250,7 +250,7 @@ fn a_request_that_was_read_behind_a_stream_is_not_late() {
 
 #[test]
 fn late_requests_are_dropped_where_that_is_asked_for() {
-    let mut lab = late(Late::Drop);
+    let mut lab = late(LateRequests::Drop);
     let peer = lab.idle();
     lab.signal();
     lab.until(150);
@@ -264,7 +264,7 @@ fn late_requests_are_dropped_where_that_is_asked_for() {
 
 #[test]
 fn late_requests_are_served_with_close_by_default() {
-    let mut lab = late(Late::Serve);
+    let mut lab = late(LateRequests::Serve);
     let peer = lab.idle();
     lab.signal();
     lab.until(150);

@@ -247,7 +247,7 @@ fn a_peer_that_closes_an_idle_connection_first_is_closed_and_nothing_more() {
 
 #[test]
 fn r31_a_spread_closes_the_idle_evenly() {
-    let mut lab = Lab::draining_by(Drain::new().spread(ms(2_000)));
+    let mut lab = Lab::draining_by(Drain::new().close_spread(ms(2_000)));
     let peers: Vec<PeerId> = (0..1_000).map(|_| lab.idle()).collect();
     lab.until(1_000);
     lab.signal();
@@ -264,7 +264,7 @@ fn r31_a_spread_closes_the_idle_evenly() {
 
 #[test]
 fn a_spread_serves_those_who_still_wait_with_close() {
-    let mut lab = Lab::draining_by(Drain::new().spread(ms(1_000)));
+    let mut lab = Lab::draining_by(Drain::new().close_spread(ms(1_000)));
     let peers: Vec<PeerId> = (0..10).map(|_| lab.idle()).collect();
     lab.until(1_000);
     lab.signal();

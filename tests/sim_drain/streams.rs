@@ -158,7 +158,7 @@ fn a_stream_that_begins_in_the_drain_says_close() {
 
 #[test]
 fn a_stream_that_ends_during_the_notice_leaves_its_connection_as_idle_as_others() {
-    let mut lab = Lab::draining_by(Drain::new().notice(ms(5_000)));
+    let mut lab = Lab::draining_by(Drain::new().delay(ms(5_000)));
     let feed = lab.app().feed("/feed/x");
     let peer = lab.ask(get("/feed/x"));
     lab.signal();

@@ -4,7 +4,7 @@ use ebbtide::config::Config;
 use ebbtide::drain::End;
 use ebbtide::sys::sim::PeerId;
 use ebbtide::tracker::Phase;
-use ebbtide::{Drain, Late, Next, Response};
+use ebbtide::{Drain, LateRequests, Response, TunnelAction};
 
 use crate::sim_support::tube::Tube;
 use crate::sim_support::wire::{SWITCHED, pattern, text_close, upgrade};
@@ -23,7 +23,7 @@ fn tunnelled(lab: &mut Lab, target: &str) -> (PeerId, Tube) {
 fn r28_a_tunnel_is_told_in_the_turn_of_the_signal_and_ends_with_its_goodbye() {
     let mut lab = Lab::new();
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");
-    tube.at("draining", "bye", Next::Close);
+    tube.at("draining", "bye", TunnelAction::Close);
     lab.until(500);
     lab.sim().signal(SIGTERM);
     lab.turn();
@@ -38,8 +38,8 @@ fn r28_a_tunnel_is_told_in_the_turn_of_the_signal_and_ends_with_its_goodbye() {
 fn r28_a_tunnel_may_wait_for_its_peers_goodbye() {
     let mut lab = Lab::new();
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");
-    tube.at("draining", "bye", Next::Wait);
-    tube.at("receive", "", Next::Close);
+    tube.at("draining", "bye", TunnelAction::Wait);
+    tube.at("receive", "", TunnelAction::Close);
     lab.signal();
     lab.until(9_999);
     lab.still_open(peer);
@@ -52,7 +52,7 @@ fn r28_a_tunnel_may_wait_for_its_peers_goodbye() {
 
 #[test]
 fn r28_a_tunnel_that_does_not_end_is_ended_with_a_fin_and_counts_as_cut() {
-    let mut lab = Lab::draining_by(Drain::new().farewell(ms(3_000)));
+    let mut lab = Lab::draining_by(Drain::new().tunnel_grace(ms(3_000)));
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");
     lab.until(500);
     lab.signal();
@@ -69,7 +69,7 @@ fn r28_a_tunnel_that_does_not_end_is_ended_with_a_fin_and_counts_as_cut() {
 
 #[test]
 fn the_deadline_is_before_a_farewell_that_is_longer() {
-    let drain = Drain::new().farewell(ms(60_000)).limit(ms(2_000));
+    let drain = Drain::new().tunnel_grace(ms(60_000)).timeout(ms(2_000));
     let mut lab = Lab::draining_by(drain);
     let (peer, _) = tunnelled(&mut lab, "/tunnel/x");
     lab.signal();
@@ -93,7 +93,7 @@ fn a_second_signal_cuts_a_tunnel() {
 fn a_slow_reader_gets_its_goodbye_behind_what_it_is_owed() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
-    tube.at("draining", "bye", Next::Close);
+    tube.at("draining", "bye", TunnelAction::Close);
     let peer = lab.connect_as(reluctant(1_000));
     lab.send(peer, upgrade("/tunnel/x"));
     lab.send(peer, pattern(20_000));
@@ -110,9 +110,9 @@ fn a_slow_reader_gets_its_goodbye_behind_what_it_is_owed() {
 
 #[test]
 fn a_reader_that_takes_nothing_is_reset_when_its_time_for_a_goodbye_is_over() {
-    let mut lab = Lab::draining_by(Drain::new().farewell(ms(3_000)));
+    let mut lab = Lab::draining_by(Drain::new().tunnel_grace(ms(3_000)));
     let tube = lab.app().tube("/tunnel/x");
-    tube.at("draining", "bye", Next::Close);
+    tube.at("draining", "bye", TunnelAction::Close);
     let peer = lab.connect_as(reluctant(500));
     lab.send(peer, upgrade("/tunnel/x"));
     lab.send(peer, pattern(20_000));
@@ -126,10 +126,10 @@ fn a_reader_that_takes_nothing_is_reset_when_its_time_for_a_goodbye_is_over() {
 fn a_tunnel_that_pauses_hears_again_when_it_is_told() {
     let mut lab = Lab::new();
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");
-    tube.at("receive", "", Next::Pause);
+    tube.at("receive", "", TunnelAction::Pause);
     lab.send(peer, "one");
     lab.send(peer, "two");
-    tube.at("receive", "", Next::Close);
+    tube.at("receive", "", TunnelAction::Close);
     lab.signal();
     assert_eq!(tube.received(), "onetwo");
     lab.drains_at(2);
@@ -137,10 +137,10 @@ fn a_tunnel_that_pauses_hears_again_when_it_is_told() {
 
 #[test]
 fn a_tunnel_that_pauses_again_when_it_is_told_ends_with_a_fin() {
-    let mut lab = Lab::draining_by(Drain::new().farewell(ms(3_000)));
+    let mut lab = Lab::draining_by(Drain::new().tunnel_grace(ms(3_000)));
     let tube = lab.app().tube("/tunnel/x");
-    tube.at("open", "", Next::Pause);
-    tube.at("draining", "", Next::Pause);
+    tube.at("open", "", TunnelAction::Pause);
+    tube.at("draining", "", TunnelAction::Pause);
     let peer = lab.ask(upgrade("/tunnel/x") + "early");
     lab.signal();
     let outcome = lab.ends_at(3_000);
@@ -150,13 +150,13 @@ fn a_tunnel_that_pauses_again_when_it_is_told_ends_with_a_fin() {
 
 #[test]
 fn during_the_notice_tunnels_begin_and_go_on() {
-    let mut lab = Lab::draining_by(Drain::new().notice(ms(5_000)));
+    let mut lab = Lab::draining_by(Drain::new().delay(ms(5_000)));
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");
-    tube.at("draining", "bye", Next::Close);
+    tube.at("draining", "bye", TunnelAction::Close);
     lab.signal();
     lab.until(4_000);
     let (second, other) = tunnelled(&mut lab, "/tunnel/y");
-    other.at("draining", "bye", Next::Close);
+    other.at("draining", "bye", TunnelAction::Close);
     lab.until(4_999);
     lab.still_open(peer);
     assert_eq!(tube.calls(), ["open"]);
@@ -172,7 +172,7 @@ fn during_the_notice_tunnels_begin_and_go_on() {
 fn a_tunnel_that_begins_in_the_drain_is_told_at_once() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
-    tube.at("draining", "bye", Next::Close);
+    tube.at("draining", "bye", TunnelAction::Close);
     let peer = lab.ask("G");
     lab.signal();
     lab.until(100);
@@ -185,7 +185,7 @@ fn a_tunnel_that_begins_in_the_drain_is_told_at_once() {
 #[test]
 fn a_late_upgrade_may_be_rejected() {
     let mut lab = Lab::configured(Config {
-        late: Late::Reject(Response::text(503, "leaving\n")),
+        late_requests: LateRequests::Reject(Response::text(503, "leaving\n")),
         ..Config::default()
     });
     let peer = lab.idle();
@@ -202,7 +202,7 @@ fn ten_thousand_are_told_in_a_moment_and_not_in_one_turn() {
     let mut lab = Lab::new();
     lab.patience = 200_000;
     let tube = lab.app().tube("/tunnel/x");
-    tube.at("draining", "bye", Next::Close);
+    tube.at("draining", "bye", TunnelAction::Close);
     let mut peers = Vec::new();
     for _ in 0..10 {
         peers.extend((0..1_000).map(|_| lab.sim().connect(0)));
@@ -228,11 +228,11 @@ fn ten_thousand_are_told_in_a_moment_and_not_in_one_turn() {
 
 #[test]
 fn r31_goodbyes_are_spread_like_idle_closes() {
-    let mut lab = Lab::draining_by(Drain::new().spread(ms(2_000)));
+    let mut lab = Lab::draining_by(Drain::new().close_spread(ms(2_000)));
     let mut tubes = Vec::new();
     for n in 0..200 {
         let (peer, tube) = tunnelled(&mut lab, &format!("/tunnel/{n}"));
-        tube.at("draining", "bye", Next::Close);
+        tube.at("draining", "bye", TunnelAction::Close);
         tubes.push(peer);
     }
     lab.signal();
@@ -246,7 +246,7 @@ fn r31_goodbyes_are_spread_like_idle_closes() {
 
 #[test]
 fn a_farewell_is_counted_from_when_a_tunnel_is_told() {
-    let drain = Drain::new().spread(ms(2_000)).farewell(ms(500));
+    let drain = Drain::new().close_spread(ms(2_000)).tunnel_grace(ms(500));
     let mut lab = Lab::draining_by(drain);
     let (first, _) = tunnelled(&mut lab, "/tunnel/1");
     let (second, _) = tunnelled(&mut lab, "/tunnel/2");
@@ -263,7 +263,7 @@ fn a_panic_at_the_goodbye_resets_that_connection_alone() {
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");
     let (other, polite) = tunnelled(&mut lab, "/tunnel/y");
     tube.panics_at("draining");
-    polite.at("draining", "bye", Next::Close);
+    polite.at("draining", "bye", TunnelAction::Close);
     lab.signal();
     lab.reset_at(peer, 0);
     lab.finished_at(other, 0);
@@ -278,9 +278,9 @@ fn a_panic_at_the_goodbye_resets_that_connection_alone() {
 fn a_timer_in_the_drain_ends_a_goodbye_that_is_not_answered() {
     let mut lab = Lab::new();
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");
-    tube.at("draining", "bye", Next::Wait);
+    tube.at("draining", "bye", TunnelAction::Wait);
     tube.timer_at("draining", 2_000);
-    tube.at("time", "", Next::Close);
+    tube.at("time", "", TunnelAction::Close);
     lab.signal();
     lab.drains_at(2_000);
     lab.finished_at(peer, 2_000);
@@ -290,7 +290,7 @@ fn a_timer_in_the_drain_ends_a_goodbye_that_is_not_answered() {
 fn a_goodbye_is_acknowledged_before_the_end() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
-    tube.at("draining", "bye", Next::Close);
+    tube.at("draining", "bye", TunnelAction::Close);
     let peer = lab.connect_as(reluctant(10_000));
     lab.send(peer, upgrade("/tunnel/x"));
     lab.signal();

@@ -10,8 +10,8 @@ use ebbtide::report::End;
 use ebbtide::sys::sim::Setup;
 use ebbtide::tracker::Phase;
 use ebbtide::{
-    Admit, Context, Drain, Fill, Flow, Handler, Head, Reply, Request, Response, Sink, Source,
-    Times, Waker,
+    Admit, BodyContext, BodyWaker, Drain, Fill, Flow, Handler, Head, Reply, Request, Response,
+    Sink, Source, Timeouts,
 };
 
 use crate::sim_support::wire::{GET, get, ok, post_head};
@@ -28,7 +28,7 @@ fn lab<H: Handler>(config: Config, handler: H) -> Lab<H> {
 struct Saying(Fill, usize);
 
 impl Source for Saying {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         out.resize(self.1, b'z');
         self.1 = 0;
         self.0.clone()
@@ -74,7 +74,7 @@ fn a_source_that_has_more_and_nothing_is_given_up() {
 struct Then(usize, Fill);
 
 impl Source for Then {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         if self.0 == 0 {
             return self.1.clone();
         }
@@ -143,7 +143,7 @@ fn a_source_that_fails_before_the_signal_is_counted_but_no_fault_of_the_drain() 
 #[test]
 fn a_write_timeout_within_the_drain_is_a_cut() {
     let config = Config {
-        times: Times::new().write(Duration::from_secs(1)),
+        timeouts: Timeouts::new().write(Duration::from_secs(1)),
         ..Config::default()
     };
     let large = |_: &Request<'_>| Response::new(200).body(vec![b'x'; 1 << 20]);
@@ -174,7 +174,7 @@ impl Drop for Bomb {
 }
 
 impl Source for Bomb {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         out.push(b'x');
         Fill::Done
     }
@@ -199,7 +199,7 @@ fn a_source_whose_drop_panics_does_not_end_the_server() {
 fn the_shortest_linger_does_not_spin_behind_a_slow_peer() {
     let drain = Drain::new()
         .linger(Duration::ZERO)
-        .limit(Duration::from_secs(2));
+        .timeout(Duration::from_secs(2));
     let mut lab = Lab::draining_by(drain);
     let peer = lab.connect_as(reluctant(1_000));
     lab.send(peer, get("/"));
@@ -213,12 +213,12 @@ fn the_shortest_linger_does_not_spin_behind_a_slow_peer() {
 
 /// Takes a body and pauses after its first piece; leaves its waker for the test.
 struct Pausing {
-    wakers: Rc<RefCell<Vec<Waker>>>,
+    wakers: Rc<RefCell<Vec<BodyWaker>>>,
     bytes: usize,
 }
 
 impl Sink for Pausing {
-    fn receive(&mut self, bytes: &[u8], context: &Context<'_>) -> Flow {
+    fn receive(&mut self, bytes: &[u8], context: &BodyContext<'_>) -> Flow {
         self.bytes += bytes.len();
         self.wakers.borrow_mut().push(context.waker());
         Flow::Pause
@@ -229,7 +229,7 @@ impl Sink for Pausing {
     }
 }
 
-struct Pauses(Rc<RefCell<Vec<Waker>>>);
+struct Pauses(Rc<RefCell<Vec<BodyWaker>>>);
 
 impl Handler for Pauses {
     fn admit(&mut self, head: &Head<'_, '_>) -> Admit {

@@ -2,7 +2,7 @@
 
 use ebbtide::sys::sim::{Act, PeerId};
 use ebbtide::tracker::Phase;
-use ebbtide::{Limits, Response, Times};
+use ebbtide::{Limits, Response, Timeouts};
 
 use crate::sim_support::wire::{
     self, CHUNKED, GET, chunk, get, ok, ok_close, post_head, text_close, timed_out, unavailable,
@@ -155,7 +155,7 @@ fn a_handler_has_no_limit_unless_it_is_given_one() {
     lab.now();
     assert_eq!(lab.got(peer), ok("x\n"));
 
-    let mut lab = Lab::timed_by(Times::new().handler(Some(ms(5_000))));
+    let mut lab = Lab::timed_by(Timeouts::new().handler(Some(ms(5_000))));
     lab.until(300);
     let peer = lab.ask(get("/later/x") + GET);
     lives_until(&mut lab, peer, 5_300);
@@ -169,7 +169,7 @@ fn a_handler_has_no_limit_unless_it_is_given_one() {
 
 #[test]
 fn a_stream_has_the_handlers_limit_for_each_piece() {
-    let mut lab = Lab::timed_by(Times::new().handler(Some(ms(5_000))));
+    let mut lab = Lab::timed_by(Timeouts::new().handler(Some(ms(5_000))));
     let feed = lab.app().feed("/feed/x");
     let peer = lab.ask(get("/feed/x"));
     for n in 1..=4 {
@@ -186,7 +186,7 @@ fn a_stream_has_the_handlers_limit_for_each_piece() {
 
 #[test]
 fn a_paused_sink_has_the_handlers_limit() {
-    let mut lab = Lab::timed_by(Times::new().handler(Some(ms(5_000))));
+    let mut lab = Lab::timed_by(Timeouts::new().handler(Some(ms(5_000))));
     let basin = lab.app().basin.clone();
     let peer = lab.ask(post_head("/sink", 10));
     basin.borrow_mut().pause_at = Some(1);
@@ -300,7 +300,7 @@ fn a_peer_that_takes_a_byte_now_and_then_after_our_end_is_left_to_the_kernel() {
 
 #[test]
 fn each_limit_can_be_set() {
-    let times = Times::new()
+    let times = Timeouts::new()
         .head(ms(100))
         .body(ms(200))
         .idle(ms(300))

@@ -3,7 +3,7 @@
 use ebbtide::config::Config;
 use ebbtide::sys::sim::{Faults, PeerId, ResetAt, Setup};
 use ebbtide::tracker::Phase;
-use ebbtide::{Next, Pipe, PipeError, Times};
+use ebbtide::{Pipe, PipeError, Timeouts, TunnelAction};
 
 use crate::sim_support::dice::Dice;
 use crate::sim_support::wire::{
@@ -254,7 +254,7 @@ fn a_tunnel_whose_peer_takes_nothing_is_given_nothing() {
 
 #[test]
 fn a_tunnel_whose_peer_takes_nothing_for_too_long_is_reset() {
-    let mut lab = Lab::timed_by(Times::new().write(ms(5_000)));
+    let mut lab = Lab::timed_by(Timeouts::new().write(ms(5_000)));
     let tube = lab.app().tube("/tunnel/x");
     let peer = lab.connect_as(reluctant(500));
     lab.send(peer, upgrade("/tunnel/x"));
@@ -272,8 +272,8 @@ fn more_is_asked_for_when_there_is_room() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
     let piece = pattern(50_000);
-    tube.at("open", "", Next::More);
-    tube.at("wake", &piece, Next::More);
+    tube.at("open", "", TunnelAction::More);
+    tube.at("wake", &piece, TunnelAction::More);
     let peer = lab.connect_as(reluctant(10_000));
     lab.send(peer, upgrade("/tunnel/x"));
     let asked = tube.calls().len();
@@ -282,7 +282,7 @@ fn more_is_asked_for_when_there_is_room() {
         lab.sim().take(peer, EVERYTHING);
         lab.pass(1);
     }
-    tube.at("wake", "end", Next::Close);
+    tube.at("wake", "end", TunnelAction::Close);
     for _ in 0..100 {
         lab.sim().take(peer, EVERYTHING);
         lab.pass(1);
@@ -307,8 +307,8 @@ fn more_and_nothing_to_send_for_ever_is_a_mistake_and_others_are_served() {
     let mut lab = Lab::new();
     let other = lab.connect();
     let tube = lab.app().tube("/tunnel/x");
-    tube.at("open", "", Next::More);
-    tube.at("wake", "", Next::More);
+    tube.at("open", "", TunnelAction::More);
+    tube.at("wake", "", TunnelAction::More);
     let peer = lab.connect();
     lab.sim().send(peer, upgrade("/tunnel/x"));
     lab.sim().send(other, GET);
@@ -323,7 +323,7 @@ fn a_pause_holds_the_peer_until_a_wake() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
     let peer = tunnelled(&mut lab, "/tunnel/x");
-    tube.at("receive", "", Next::Pause);
+    tube.at("receive", "", TunnelAction::Pause);
     lab.send(peer, "one");
     lab.send(peer, "two");
     lab.sim().fin(peer);
@@ -332,7 +332,7 @@ fn a_pause_holds_the_peer_until_a_wake() {
         (tube.received().as_str(), lab.count(Phase::Tunnel)),
         ("one", 1)
     );
-    tube.at("receive", "all", Next::Wait);
+    tube.at("receive", "all", TunnelAction::Wait);
     tube.wake();
     lab.now();
     assert_eq!(tube.received(), "onetwo");
@@ -347,12 +347,12 @@ fn a_pause_holds_the_peer_until_a_wake() {
 fn a_tunnel_may_pause_for_long_before_bytes_that_came_with_its_request() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
-    tube.at("open", "", Next::Pause);
+    tube.at("open", "", TunnelAction::Pause);
     let peer = lab.ask(upgrade("/tunnel/x") + "early");
     lab.until(100_000);
     lab.still_open(peer);
     assert_eq!((lab.report().timed_out, tube.received().as_str()), (0, ""));
-    tube.at("receive", "all", Next::Close);
+    tube.at("receive", "all", TunnelAction::Close);
     tube.wake();
     lab.now();
     assert_eq!(tube.received(), "early");
@@ -364,7 +364,7 @@ fn a_tunnel_that_pauses_finds_out_that_its_peer_is_gone() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
     let peer = tunnelled(&mut lab, "/tunnel/x");
-    tube.at("receive", "", Next::Pause);
+    tube.at("receive", "", TunnelAction::Pause);
     lab.send(peer, "one");
     lab.sim().reset(peer);
     lab.now();
@@ -377,12 +377,12 @@ fn a_half_closed_tunnel_goes_on_sending() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
     let peer = tunnelled(&mut lab, "/tunnel/x");
-    tube.at("ended", "", Next::Wait);
+    tube.at("ended", "", TunnelAction::Wait);
     lab.send(peer, "last");
     lab.sim().fin(peer);
     lab.until(60_000);
     lab.still_open(peer);
-    tube.at("wake", "still here", Next::Close);
+    tube.at("wake", "still here", TunnelAction::Close);
     tube.wake();
     lab.now();
     assert_eq!(lab.got(peer), SWITCHED.to_owned() + "laststill here");
@@ -397,7 +397,7 @@ fn other_threads_push_through_a_pipe_that_is_bounded() {
     let tube = lab.app().tube("/tunnel/x");
     let (writer, pipe) = Pipe::new(10_000);
     tube.empties(pipe);
-    tube.at("open", "", Next::More); // looks into the pipe, which so learns whom to wake
+    tube.at("open", "", TunnelAction::More); // looks into the pipe, which so learns whom to wake
     let peer = lab.connect_as(reluctant(1_000));
     lab.send(peer, upgrade("/tunnel/x"));
     lab.sim().take(peer, EVERYTHING);
@@ -480,7 +480,7 @@ fn timers_come_once_at_their_time_and_each_tunnel_has_its_own() {
 
 #[test]
 fn a_tunnel_may_end_itself_when_its_time_is_over() {
-    for (next, fin) in [(Next::Close, true), (Next::Fail, false)] {
+    for (next, fin) in [(TunnelAction::Close, true), (TunnelAction::Fail, false)] {
         let mut lab = Lab::new();
         let tube = lab.app().tube("/tunnel/x");
         tube.timer_at("open", 5_000);
@@ -500,7 +500,7 @@ fn a_failed_tunnel_is_reset_also_where_it_owes_bytes() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
     tube.timer_at("open", 1_000);
-    tube.at("time", "", Next::Fail);
+    tube.at("time", "", TunnelAction::Fail);
     let peer = lab.connect_as(reluctant(200));
     lab.send(peer, upgrade("/tunnel/x"));
     lab.send(peer, pattern(1_000));
@@ -515,7 +515,7 @@ fn a_failed_tunnel_is_reset_also_where_it_owes_bytes() {
 fn a_tunnel_that_closes_while_it_owes_bytes_ends_behind_them() {
     let mut lab = Lab::new();
     let tube = lab.app().tube("/tunnel/x");
-    tube.at("receive", &pattern(5_000), Next::Close);
+    tube.at("receive", &pattern(5_000), TunnelAction::Close);
     let peer = lab.connect_as(reluctant(1_000));
     lab.send(peer, upgrade("/tunnel/x"));
     lab.send(peer, "x");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ebbtide::config::Config;
 use ebbtide::sys::sim::{PeerId, Setup};
 use ebbtide::tick::{MAX_LIMIT, Tick};
-use ebbtide::{Fill, Response, Times};
+use ebbtide::{Fill, Response, Timeouts};
 
 use crate::sim_support::wire::{CHUNKED, GET, LAST_CHUNK, chunk, get, ok, unavailable};
 use crate::sim_support::{Lab, reluctant};
@@ -98,7 +98,7 @@ fn who_has_waited_for_longer_than_clocks_compare_is_still_the_oldest() {
 
 #[test]
 fn the_longest_limit_that_can_be_set_is_kept() {
-    let times = Times::new()
+    let times = Timeouts::new()
         .handler(Some(Duration::MAX))
         .write(Duration::from_secs(3_600 * 24 * 365));
     let mut lab = Lab::timed_by(times);

@@ -78,10 +78,10 @@ impl Storm {
         };
         let config = Config {
             drain: Drain::new()
-                .limit(ms(u64::from(LIMIT)))
-                .notice(ms(u64::from(chance(&[0, 0, 200]))))
+                .timeout(ms(u64::from(LIMIT)))
+                .delay(ms(u64::from(chance(&[0, 0, 200]))))
                 .idle_grace(ms(u64::from(chance(&[0, 25, 25, 500]))))
-                .spread(ms(u64::from(chance(&[0, 0, 300])))),
+                .close_spread(ms(u64::from(chance(&[0, 0, 300])))),
             limits: Limits::new().connections(chance(&[100, 10_000]) as usize),
             ..Config::default()
         };

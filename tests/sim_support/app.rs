@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use ebbtide::h1::Head;
 use ebbtide::{
-    Admit, Context, Fill, Flow, Handler, Later, Reply, Request, Response, Sink, Source, Ticket,
-    Upgrade, Waker,
+    Admit, BodyContext, BodyWaker, Fill, Flow, Handler, Pending, Reply, Request, Response, Sink,
+    Source, Ticket, Upgrade,
 };
 
 use super::tube::Tube;
@@ -22,7 +22,7 @@ pub(crate) struct App {
     /// How many heads were asked about.
     pub(crate) admitted: u32,
     tickets: BTreeMap<String, Ticket>,
-    laters: Vec<Later>,
+    laters: Vec<Pending>,
     feeds: HashMap<String, Feed>,
     tubes: HashMap<String, Tube>,
     upgrades: BTreeMap<String, Upgrade>,
@@ -119,7 +119,7 @@ impl Handler for App {
             }
             // The ticket is dropped before the handler returns.
             "dropped" => request.later().0.into(),
-            // The Later of another request: the first keeps it, the second returns it.
+            // The Pending of another request: the first keeps it, the second returns it.
             "keep" => {
                 self.laters.push(request.later().0);
                 Response::new(204).into()
@@ -193,7 +193,7 @@ struct FeedState {
     end: Option<Fill>,
     /// It ends when it is told of the drain, with this piece.
     farewell: Option<String>,
-    waker: Option<Waker>,
+    waker: Option<BodyWaker>,
     fills: u32,
     gone: bool,
 }
@@ -239,7 +239,7 @@ impl Feed {
 }
 
 impl Source for Feed {
-    fn fill(&mut self, out: &mut Vec<u8>, context: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill {
         let mut state = self.state();
         state.fills += 1;
         state.waker = Some(context.waker());
@@ -277,7 +277,7 @@ impl Flood {
 }
 
 impl Source for Flood {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         let n = self.left.min(self.text.len());
         out.extend_from_slice(&self.text.as_bytes()[..n]);
         self.at += n;
@@ -293,7 +293,7 @@ impl Source for Flood {
 struct Broken;
 
 impl Source for Broken {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         out.extend_from_slice(b"half");
         panic!("in the source");
     }
@@ -305,7 +305,7 @@ pub(crate) struct Basin {
     pub(crate) bytes: Vec<u8>,
     /// It pauses as soon as it has that many bytes, and at every call as long as it is set.
     pub(crate) pause_at: Option<usize>,
-    pub(crate) waker: Option<Waker>,
+    pub(crate) waker: Option<BodyWaker>,
     pub(crate) pauses: u32,
     pub(crate) ended: bool,
     pub(crate) dropped: bool,
@@ -322,7 +322,7 @@ struct Drink {
 }
 
 impl Sink for Drink {
-    fn receive(&mut self, bytes: &[u8], context: &Context<'_>) -> Flow {
+    fn receive(&mut self, bytes: &[u8], context: &BodyContext<'_>) -> Flow {
         assert!(!bytes.is_empty(), "a piece is never empty");
         let mut basin = self.basin.borrow_mut();
         let first = self.length == 0;

@@ -20,7 +20,7 @@ use ebbtide::report::{End, Outcome, Report};
 use ebbtide::sys::Sys;
 use ebbtide::sys::sim::{ALL, Act, Bytes, Faults, Manner, Pace, PeerId, Seen, Setup, Sim};
 use ebbtide::tracker::Phase;
-use ebbtide::{Drain, Limits, Response, Times};
+use ebbtide::{Drain, Limits, Response, Timeouts};
 
 use self::app::App;
 use self::dice::Dice;
@@ -60,9 +60,9 @@ impl Lab {
         })
     }
 
-    pub(crate) fn timed_by(times: Times) -> Self {
+    pub(crate) fn timed_by(times: Timeouts) -> Self {
         Self::configured(Config {
-            times,
+            timeouts: times,
             ..Config::default()
         })
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use ebbtide::{Fill, Line, Next, Pipe, Tunnel, Waker};
+use ebbtide::{BodyWaker, Fill, Pipe, Tunnel, TunnelAction, TunnelIo};
 
 /// The test's end of a tunnel that echoes, unless it was told otherwise.
 #[derive(Clone, Default)]
@@ -16,12 +16,12 @@ struct State {
     calls: Vec<&'static str>,
     received: Vec<u8>,
     /// What it sends at a call, and says then; by default it echoes, and waits.
-    answers: HashMap<&'static str, (String, Next)>,
+    answers: HashMap<&'static str, (String, TunnelAction)>,
     /// What it sets its timer to at a call.
     timers: HashMap<&'static str, Duration>,
     panics_at: Option<&'static str>,
     pipe: Option<Pipe>,
-    waker: Option<Waker>,
+    waker: Option<BodyWaker>,
 }
 
 impl Tube {
@@ -32,7 +32,7 @@ impl Tube {
     }
 
     /// What it is to send and to say at `open`, `receive`, `wake`, `time`, `ended`, `draining`.
-    pub(crate) fn at(&self, call: &'static str, send: &str, next: Next) {
+    pub(crate) fn at(&self, call: &'static str, send: &str, next: TunnelAction) {
         self.state().answers.insert(call, (send.to_owned(), next));
     }
 
@@ -71,7 +71,7 @@ impl Tube {
         End(self.clone())
     }
 
-    fn called(&self, call: &'static str, line: &mut Line<'_>) -> Option<Next> {
+    fn called(&self, call: &'static str, line: &mut TunnelIo<'_>) -> Option<TunnelAction> {
         let mut state = self.state();
         state.calls.push(call);
         state.waker = Some(line.waker());
@@ -92,45 +92,47 @@ impl Tube {
 pub(crate) struct End(Tube);
 
 impl Tunnel for End {
-    fn open(&mut self, line: &mut Line<'_>) -> Next {
-        self.0.called("open", line).unwrap_or(Next::Wait)
+    fn open(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
+        self.0.called("open", line).unwrap_or(TunnelAction::Wait)
     }
 
-    fn receive(&mut self, bytes: &mut [u8], line: &mut Line<'_>) -> Next {
+    fn receive(&mut self, bytes: &mut [u8], line: &mut TunnelIo<'_>) -> TunnelAction {
         assert!(!bytes.is_empty());
         self.0.state().received.extend_from_slice(bytes);
         self.0.called("receive", line).unwrap_or_else(|| {
             line.send(bytes);
-            Next::Wait
+            TunnelAction::Wait
         })
     }
 
-    fn wake(&mut self, line: &mut Line<'_>) -> Next {
+    fn wake(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
         let next = self.0.called("wake", line);
         let pipe = self.0.state().pipe.take();
         if let Some(mut pipe) = pipe {
             let fill = line.pull(&mut pipe);
             self.0.state().pipe = Some(pipe);
             return match fill {
-                Fill::More | Fill::Share(_) => Next::More,
-                Fill::Pending => Next::Wait,
-                Fill::Done => Next::Close,
-                Fill::Failed => Next::Fail,
+                Fill::More | Fill::Share(_) => TunnelAction::More,
+                Fill::Pending => TunnelAction::Wait,
+                Fill::Done => TunnelAction::Close,
+                Fill::Failed => TunnelAction::Fail,
             };
         }
-        next.unwrap_or(Next::Wait)
+        next.unwrap_or(TunnelAction::Wait)
     }
 
-    fn time(&mut self, line: &mut Line<'_>) -> Next {
-        self.0.called("time", line).unwrap_or(Next::Wait)
+    fn time(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
+        self.0.called("time", line).unwrap_or(TunnelAction::Wait)
     }
 
-    fn ended(&mut self, line: &mut Line<'_>) -> Next {
-        self.0.called("ended", line).unwrap_or(Next::Close)
+    fn ended(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
+        self.0.called("ended", line).unwrap_or(TunnelAction::Close)
     }
 
-    fn draining(&mut self, line: &mut Line<'_>) -> Next {
-        self.0.called("draining", line).unwrap_or(Next::Wait)
+    fn draining(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
+        self.0
+            .called("draining", line)
+            .unwrap_or(TunnelAction::Wait)
     }
 
     fn name(&self) -> &str {

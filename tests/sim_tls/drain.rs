@@ -358,7 +358,7 @@ fn a_stream_that_the_second_signal_cuts_does_not_look_whole() {
 
 #[test]
 fn a_request_without_an_answer_at_the_deadline_gets_a_whole_503() {
-    let drain = Drain::new().limit(ms(3_000));
+    let drain = Drain::new().timeout(ms(3_000));
     let config = Config {
         drain,
         ..Config::default()

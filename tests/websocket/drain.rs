@@ -140,7 +140,7 @@ fn a_slow_reader_gets_everything_and_then_the_close() {
 #[test]
 fn a_reader_that_takes_nothing_is_reset_at_the_farewell_and_counts_as_cut() {
     let config = Config {
-        drain: Drain::new().farewell(ms(8_000)),
+        drain: Drain::new().tunnel_grace(ms(8_000)),
         ..Config::default()
     };
     let mut room = Room::with(WebSocket::new(), config);
@@ -168,7 +168,7 @@ fn one_that_was_closing_anyway_is_waited_for() {
 #[test]
 fn who_asks_for_one_while_the_server_stops_is_sent_elsewhere() {
     let config = Config {
-        drain: Drain::new().notice(ms(5_000)),
+        drain: Drain::new().delay(ms(5_000)),
         ..Config::default()
     };
     let mut room = Room::with(WebSocket::new(), config);
@@ -190,7 +190,7 @@ fn who_asks_for_one_while_the_server_stops_is_sent_elsewhere() {
 #[test]
 fn a_thousand_say_goodbye_spread_over_two_seconds() {
     let config = Config {
-        drain: Drain::new().spread(ms(2_000)),
+        drain: Drain::new().close_spread(ms(2_000)),
         ..Config::default()
     };
     let mut room = Room::with(WebSocket::new(), config);

@@ -4,7 +4,7 @@ use ebbtide::config::Config;
 use ebbtide::sys::sim::Pace;
 use ebbtide::tracker::Phase;
 use ebbtide::websocket::{Message, SendError, WebSocket, code};
-use ebbtide::{Limits, Times};
+use ebbtide::{Limits, Timeouts};
 
 use super::frames::{BINARY, CLOSE, Frame, LAST, MORE, PING, PONG, TEXT, close, frame, text};
 use super::room::{HANDSHAKE, Room};
@@ -235,9 +235,9 @@ fn limits_end_with_1009_before_the_bytes_are_there() {
 
 #[test]
 fn a_slow_reader_is_bounded_and_then_reset() {
-    let times = Times::new().write(ms(5_000));
+    let times = Timeouts::new().write(ms(5_000));
     let config = Config {
-        times,
+        timeouts: times,
         limits: Limits::new(),
         ..Config::default()
     };

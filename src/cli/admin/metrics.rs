@@ -168,4 +168,4 @@ impl Families {
 }
 
 /// Those of [`Status::stage`].
-const STAGES: [&str; 5] = ["serving", "noticed", "draining", "cutting", "ending"];
+const STAGES: [&str; 5] = ["serving", "delaying", "draining", "cutting", "ending"];

@@ -24,8 +24,8 @@ use self::args::{Flags, Place};
 use super::token::Token;
 use crate::sys::listen::{Listener, Options};
 use crate::{
-    Admit, Connection, Drain, Handle, Handler, Head, Limits, Query, Reply, Request, Response,
-    Running, Server, Status, Times,
+    Admit, Connection, Drain, Handle, Handler, Head, Limits, Reply, Request, Response, Running,
+    Server, Status, StatusQuery, Timeouts,
 };
 
 /// An admin listener that is bound, and answers nobody yet.
@@ -57,12 +57,12 @@ impl Admin {
         };
         let server = Server::builder().listen(listener).bind(&[])?;
         let limits = Limits::new().connections(CONNECTIONS).body(0);
-        let times = Times::new().head(ASK).idle(IDLE).linger(PART);
+        let times = Timeouts::new().head(ASK).idle(IDLE).linger(PART);
         // Nothing here is worth holding up the exit of the process.
-        let drain = Drain::new().idle_grace(Duration::ZERO).limit(FAREWELL);
+        let drain = Drain::new().idle_grace(Duration::ZERO).timeout(FAREWELL);
         Ok(Some(Self {
             place,
-            server: server.limits(limits).times(times).drain(drain),
+            server: server.limits(limits).timeouts(times).drain(drain),
             access: token.map_or(open, Access::Token),
         }))
     }
@@ -195,9 +195,9 @@ impl Desk {
         let body = Body {
             pid: process::id(),
             version: env!("CARGO_PKG_VERSION"),
-            status: self.ask(Query {
+            status: self.ask(StatusQuery {
                 take: OLDEST,
-                ..Query::default()
+                ..StatusQuery::default()
             })?,
         };
         Ok(json(200, &body))
@@ -215,7 +215,7 @@ impl Desk {
     }
 
     fn metrics(&self) -> Result<Response, Response> {
-        let text = metrics::text(&self.ask(Query::default())?);
+        let text = metrics::text(&self.ask(StatusQuery::default())?);
         Ok(Response::new(200)
             .content_type(metrics::CONTENT_TYPE)
             .body(text.into_bytes()))
@@ -223,7 +223,7 @@ impl Desk {
 
     /// Waits for the served loop. Others wait meanwhile, who would not fare better: all that is
     /// asked for here is asked of that loop.
-    fn ask(&self, query: Query) -> Result<Status, Response> {
+    fn ask(&self, query: StatusQuery) -> Result<Status, Response> {
         self.served
             .status(query, self.patience)
             .ok_or_else(|| Response::text(503, "the loop does not answer\n"))
@@ -231,10 +231,10 @@ impl Desk {
 }
 
 /// The page of connections that a query asks for.
-fn page(text: &str) -> Result<Query, String> {
-    let mut query = Query {
+fn page(text: &str) -> Result<StatusQuery, String> {
+    let mut query = StatusQuery {
         take: PAGE,
-        ..Query::default()
+        ..StatusQuery::default()
     };
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

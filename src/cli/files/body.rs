@@ -12,7 +12,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use crate::{Context, Fill, Source};
+use crate::{BodyContext, Fill, Source};
 
 /// What is sent, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl FileBody {
 }
 
 impl Source for FileBody {
-    fn fill(&mut self, out: &mut Vec<u8>, _: &Context<'_>) -> Fill {
+    fn fill(&mut self, out: &mut Vec<u8>, _: &BodyContext<'_>) -> Fill {
         match self.read(out) {
             Ok(()) if self.pieces.is_empty() => Fill::Done,
             Ok(()) => Fill::More,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::exchange::{KEEP_BYTES, trim};
 use crate::response::Body;
-use crate::source::Shared;
+use crate::source::SharedBytes;
 use crate::sys::Sys;
 
 /// What a connection has still to write.
@@ -32,8 +32,8 @@ enum Tail {
     Owned(Vec<u8>),
     Shared(Arc<[u8]>),
     /// A piece of a stream, with its framing and without.
-    Chunk(Shared),
-    Bare(Shared),
+    Chunk(SharedBytes),
+    Bare(SharedBytes),
 }
 
 impl Tail {
@@ -123,7 +123,7 @@ impl Output {
     }
 
     /// Adds a piece of a stream, as a chunk or bare.
-    pub(super) fn share(&mut self, bytes: Shared, chunked: bool) {
+    pub(super) fn share(&mut self, bytes: SharedBytes, chunked: bool) {
         debug_assert!(matches!(self.tail, Tail::None), "a piece behind a tail");
         self.tail = if chunked {
             Tail::Chunk(bytes)

@@ -8,7 +8,7 @@ use super::pass::Pass;
 use super::{Close, Read};
 use crate::h1::{EMPTY_HEADER, Event, Head, Header, MAX_FIELDS};
 use crate::handler::Handler;
-use crate::source::{Context, Flow};
+use crate::source::{BodyContext, Flow};
 use crate::sys::Sys;
 
 /// What became of bytes.
@@ -163,7 +163,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             }
             return self.exchange.body.extend_from_slice(data);
         };
-        let context = Context {
+        let context = BodyContext {
             id: self.id,
             nth: self.connection.requests,
             handle: self.core.inbox.handle(),

@@ -13,7 +13,7 @@ use super::exchange::{Activity, NOTED_HEAD, discard};
 use super::head_cache::CacheKey;
 use super::output::small;
 use super::pass::Pass;
-use crate::config::Late;
+use crate::config::LateRequests;
 use crate::h1::{CONTINUE, Framed, Framing, Head, ResponseHead};
 use crate::handler::{Admit, Handler, Reply};
 use crate::request::Request;
@@ -151,14 +151,14 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
                     mem::forget(reply); // dropping it would ask each of its parts
                 }
             }
-            Some(Reply::Later(later))
+            Some(Reply::Pending(later))
                 if later.id == self.id && later.nth == self.connection.requests =>
             {
                 self.exchange.activity = Activity::AwaitingTicket;
                 self.restart = true;
             }
-            Some(Reply::Later(_)) => {
-                log::error!("a handler returned the Later of another request");
+            Some(Reply::Pending(_)) => {
+                log::error!("a handler returned the Pending of another request");
                 self.respond(Response::text(500, "the server made a mistake\n").close());
             }
             None => self.panicked(),
@@ -341,14 +341,14 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
     /// Rejects or drops a late request, as configured. Returns whether it did.
     #[cold]
     fn turn_away(&mut self) -> bool {
-        match &self.core.config.late {
-            Late::Serve => return false,
-            Late::Reject(response) => {
+        match &self.core.config.late_requests {
+            LateRequests::Serve => return false,
+            LateRequests::Reject(response) => {
                 let response = response.copy().close();
                 self.core.report.late += 1;
                 self.respond(response);
             }
-            Late::Drop => {
+            LateRequests::Drop => {
                 self.core.report.late += 1;
                 self.exchange.input.clear();
                 self.exchange.closing = Some(Close::Graceful);

@@ -8,7 +8,7 @@ use super::exchange::{Activity, Exchange, discard, trim};
 use super::pass::Pass;
 use crate::handler::Handler;
 use crate::response::Response;
-use crate::source::{Context, Fill, Shared, Source};
+use crate::source::{BodyContext, Fill, Shared, Source};
 use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Pass<'_, S, H> {
@@ -68,7 +68,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
     fn ask_source(&mut self, source: &mut dyn Source) -> (Option<Fill>, bool) {
         let piece = &mut self.core.piece;
         piece.clear();
-        let context = Context {
+        let context = BodyContext {
             id: self.id,
             nth: self.connection.requests,
             handle: self.core.inbox.handle(),

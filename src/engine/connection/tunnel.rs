@@ -14,9 +14,9 @@ use crate::engine::tunnels::{Inbound, TunnelEntry, Tunnels};
 use crate::h1::{Codec, ResponseHead};
 use crate::handler::Handler;
 use crate::response::{Body, Response};
-use crate::source::Context;
+use crate::source::BodyContext;
 use crate::sys::{Midway, Sys};
-use crate::upgrade::{Line, Next, Timer, Tunnel};
+use crate::upgrade::{Timer, Tunnel, TunnelAction, TunnelIo};
 
 /// What a tunnel is told, besides its peer's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
     }
 
     /// Asks the tunnel, and does what it wants next.
-    fn ask_tunnel(&mut self, ask: impl FnOnce(&mut dyn Tunnel, &mut Line<'_>) -> Next) {
+    fn ask_tunnel(&mut self, ask: impl FnOnce(&mut dyn Tunnel, &mut TunnelIo<'_>) -> TunnelAction) {
         let core = &mut *self.core;
         let State::Tunnel { entry: index, .. } = self.connection.state else {
             return;
@@ -200,14 +200,14 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
         let Some(entry) = core.tunnels.get_mut(index) else {
             return;
         };
-        let context = Context {
+        let context = BodyContext {
             id: self.id,
             nth: self.connection.requests,
             handle: core.inbox.handle(),
         };
         let midway = core.sys.midway(&self.connection.io) != Midway::Nothing;
         let (room, out) = (self.exchange.out.room(), &mut self.exchange.out.buffer);
-        let mut line = Line::new(out, room, &mut core.piece, context, midway);
+        let mut line = TunnelIo::new(out, room, &mut core.piece, context, midway);
         let next = catch_unwind(AssertUnwindSafe(|| ask(&mut *entry.tunnel, &mut line)));
         let timer = line.timer();
         trim(&mut core.piece);
@@ -216,13 +216,13 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             Timer::Set(after) => core.tunnels.set_timer(index, after, self.now),
             Timer::Stop => core.tunnels.stop_timer(index),
         }
-        let more = matches!(next, Ok(Next::More));
+        let more = matches!(next, Ok(TunnelAction::More));
         self.exchange.activity = Activity::Tunnel { more };
         match next {
-            Ok(Next::Wait | Next::More) => {}
-            Ok(Next::Pause) => self.set_inbound(Inbound::Paused),
-            Ok(Next::Close) => self.exchange.closing = Some(Close::Graceful),
-            Ok(Next::Fail) => self.exchange.closing = Some(Close::Reset),
+            Ok(TunnelAction::Wait | TunnelAction::More) => {}
+            Ok(TunnelAction::Pause) => self.set_inbound(Inbound::Paused),
+            Ok(TunnelAction::Close) => self.exchange.closing = Some(Close::Graceful),
+            Ok(TunnelAction::Fail) => self.exchange.closing = Some(Close::Reset),
             Err(_) => {
                 core.report.panics += 1;
                 self.exchange.closing = Some(Close::Reset);
