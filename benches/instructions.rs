@@ -36,15 +36,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ebbtide::config::Config;
-use ebbtide::engine::Engine;
-use ebbtide::handler::Handler;
-use ebbtide::later::Inbox;
-use ebbtide::sys::Sys;
-use ebbtide::sys::listen::{Listener, Options};
-use ebbtide::sys::real::Real;
-use ebbtide::sys::signals::{STOP_SIGNALS, Signals};
-use ebbtide::{Request, Response};
+use ebbtide::internals::engine::{Config, Engine, Inbox};
+use ebbtide::internals::sys::Sys;
+use ebbtide::internals::sys::real::Real;
+use ebbtide::internals::sys::signals::{STOP_SIGNALS, Signals};
+use ebbtide::{Handler, ListenOptions, Listener, Request, Response};
 use httparse::Status;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
@@ -327,7 +323,7 @@ fn routed(request: &Request<'_>) -> Response {
 /// The server as it is run: everything on that is on by default, and signals.
 fn ebbtide(handler: impl Handler) -> impl Server {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(any, &Options::default()).expect("loopback has a port");
+    let listener = Listener::bind(any, &ListenOptions::default()).expect("loopback has a port");
     let addr = listener.local_addr();
     let signals = Signals::install(&STOP_SIGNALS).expect("signals can be caught");
     let real = Real::new(vec![listener], Some(signals)).expect("there are descriptors");

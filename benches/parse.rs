@@ -10,7 +10,7 @@ mod timer;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 
-use ebbtide::h1::{Codec, EMPTY_HEADER, Event, Limits};
+use ebbtide::internals::h1::{Codec, EMPTY_HEADER, Event, Limits};
 use httparse::Status;
 
 /// What a figure is an average of.
@@ -45,7 +45,7 @@ fn main() {
     let padding = &filler[..4096 - BROWSER.len() - "X-Long: \r\n".len()];
     let large = BROWSER.replace("\r\n\r\n", &format!("\r\nX-Long: {padding}\r\n\r\n"));
     for head in [SMALL, BROWSER, &large] {
-        let plain = per_run(|| receive_plain_head(head.as_bytes()));
+        let plain = per_run(|| receive_fast_head(head.as_bytes()));
         let other = per_run(|| receive_head(head.as_bytes()));
         let bare = per_run(|| bare_head(head.as_bytes()));
         for (way, ours) in [("plain", plain), ("other", other)] {
@@ -73,10 +73,10 @@ fn per_run(work: impl Fn()) -> f64 {
     timer::nanos_each(REPEATS, || (), |()| (0..REPEATS).for_each(|_| work()))
 }
 
-fn receive_plain_head(bytes: &[u8]) {
+fn receive_fast_head(bytes: &[u8]) {
     let mut fields = [EMPTY_HEADER; 16]; // as many as the server gives it at most
     let mut codec = Codec::default();
-    let received = codec.receive_plain(black_box(bytes), &mut fields, &Limits::default());
+    let received = codec.receive_fast(black_box(bytes), &mut fields, &Limits::default());
     assert!(matches!(received, Some((n, _)) if n == bytes.len()));
     black_box(&received);
 }

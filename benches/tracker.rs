@@ -5,8 +5,8 @@
 
 mod timer;
 
-use ebbtide::tick::Tick;
-use ebbtide::tracker::{ConnId, Phase, Tracker};
+use ebbtide::internals::tick::Tick;
+use ebbtide::internals::tracker::{ConnId, Phase, Tracker};
 
 /// As large as what the engine keeps of a connection.
 type Value = [u32; 10];

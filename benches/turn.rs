@@ -10,13 +10,10 @@ use std::env;
 use std::fs;
 use std::process::{self, Command, Stdio};
 
-use ebbtide::config::Config;
-use ebbtide::engine::Engine;
-use ebbtide::handler::Handler;
-use ebbtide::later::Inbox;
-use ebbtide::sys::Sys;
-use ebbtide::sys::sim::{PeerId, Setup, Sim};
-use ebbtide::{Request, Response};
+use ebbtide::internals::engine::{Config, Engine, Inbox};
+use ebbtide::internals::sys::Sys;
+use ebbtide::internals::sys::sim::{PeerId, Setup, Sim};
+use ebbtide::{Handler, Request, Response};
 
 /// Connections, and rounds in which each sends something.
 const CONNECTIONS: usize = 64;

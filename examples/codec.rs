@@ -8,7 +8,7 @@
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 
-use ebbtide::h1::{Codec, Event, Limits, ResponseHead};
+use ebbtide::internals::h1::{Codec, Event, Limits, ResponseHead};
 
 const DATE: &[u8; 37] = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
@@ -69,7 +69,7 @@ fn respond(codec: &mut Codec, out: &mut Vec<u8>, status: u16, body: &[u8]) {
         length: Some(body.len() as u64),
         date: DATE,
     };
-    if codec.begin(out, &head) == ebbtide::h1::Framed::Length {
+    if codec.begin(out, &head) == ebbtide::internals::h1::Framed::Length {
         out.extend_from_slice(body);
         codec.sent(body.len() as u64);
     }

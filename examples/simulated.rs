@@ -6,11 +6,9 @@
 //! comes; eleven minutes of waiting take no time. Another seed cuts every read and write elsewhere,
 //! and nothing else comes of it: the digest is the same.
 
-use ebbtide::config::Config;
-use ebbtide::engine::{Engine, Turn};
-use ebbtide::later::Inbox;
-use ebbtide::sys::Sys;
-use ebbtide::sys::sim::{Act, Faults, Setup, Sim};
+use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
+use ebbtide::internals::sys::Sys;
+use ebbtide::internals::sys::sim::{Act, Faults, Setup, Sim};
 use ebbtide::{Outcome, Request, Response};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -7,10 +7,10 @@ use crate::tick::Tick;
 
 /// The line `Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n`, kept.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Date(Option<Kept>);
+pub(crate) struct Date(Option<Cached>);
 
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct Cached {
     line: [u8; 37],
     since: Tick,
 }
@@ -19,29 +19,29 @@ impl Date {
     /// The line as of `now`: up to a second old, and that old at most. `unix_time` is asked, for
     /// seconds since 1970, only if it is older.
     #[inline]
-    pub fn line(&mut self, now: Tick, unix_time: impl FnOnce() -> u64) -> &[u8; 37] {
+    pub(crate) fn line(&mut self, now: Tick, unix_time: impl FnOnce() -> u64) -> &[u8; 37] {
         if !self.since().is_some_and(|since| Self::is_good(since, now)) {
             self.renew(now, unix_time());
         }
-        self.0.as_ref().map_or(&EPOCH, |kept| &kept.line)
+        self.0.as_ref().map_or(&EPOCH, |cached| &cached.line)
     }
 
     /// The moment of the line that was given out last.
     #[inline]
-    pub fn since(&self) -> Option<Tick> {
-        self.0.as_ref().map(|kept| kept.since)
+    pub(crate) fn since(&self) -> Option<Tick> {
+        self.0.as_ref().map(|cached| cached.since)
     }
 
     /// Whether the line of one moment is good at another, which is not earlier.
     #[inline]
-    pub const fn is_good(since: Tick, now: Tick) -> bool {
+    pub(crate) const fn is_good(since: Tick, now: Tick) -> bool {
         // Not `Tick::since`: after weeks without a request the kept moment would be the later one.
         now.as_millis().wrapping_sub(since.as_millis()) < 1000
     }
 
     #[cold]
     fn renew(&mut self, now: Tick, unix_time: u64) {
-        self.0 = Some(Kept {
+        self.0 = Some(Cached {
             line: format(unix_time),
             since: now,
         });

@@ -33,32 +33,33 @@
 //!
 //! # Features
 //!
-//! * `cli` (default): the command, `ebbtide serve`, `ebbtide ctl` and `ebbtide probe`.
+//! None is on by default.
+//!
 //! * `json`: `Outcome::to_json`, and `serde::Serialize` for [`Report`] and [`Status`].
-//! * `tls` (default): TLS 1.2 and 1.3 by `Server::tls`, with the cryptography of ring, which needs a
+//! * `tls`: TLS 1.2 and 1.3 by `Server::tls`, with the cryptography of ring, which needs a
 //!   C compiler and no cmake.
 //! * `rustls`: the same, with a provider of cryptography of your own: one that the process has
 //!   installed, or that of the `rustls::ServerConfig` you give.
-//! * `websocket` (default): `websocket::WebSocket`, on upgraded connections.
-//! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`] runs.
+//! * `websocket`: `websocket::WebSocket`, on upgraded connections.
+//! * `sim`: `sys::sim`, the world as a table with virtual time, in which the whole [`engine`](internals::engine) runs.
 //!
-//! A program needs the command as little as its dependencies: `default-features = false`, and what it
-//! uses. Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
-//! signal-hook-mio only. It never exits the process, installs a logger, or starts a thread that
+//! Without any, the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
+//! signal-hook-mio only. The command, `ebbtide serve`, is a package of its own, `ebbtide-cli`. The
+//! library never exits the process, installs a logger, or starts a thread that
 //! nobody asked for ([`Server::spawn`] and hooks ask for one each), and has no `unsafe`.
 //!
 //! # The map
 //!
 //! ```text
-//! main ──► server ──► engine ──► sys (a trait) ◄── sys::real (mio), sys::sim (a table),
+//!          server ──► engine ──► sys (a trait) ◄── sys::real (mio), sys::sim (a table),
 //!                       │                          sys::tls (rustls, around either)
 //!       ┌───────────────┼───────────────┐
 //!       ▼               ▼               ▼
 //!      h1            tracker          drain
 //! ```
 //!
-//! [`h1`] turns bytes into events and decisions into bytes; [`tracker`] knows which connections
-//! wait for what, and since when; [`mod@drain`] says what stopping asks for at a moment. None of
+//! [`h1`](internals::h1) turns bytes into events and decisions into bytes; [`tracker`](internals::tracker) knows which connections
+//! wait for what, and since when; [`drain`](internals::drain) says what stopping asks for at a moment. None of
 //! the three knows a socket or a clock.
 //!
 //! # For fuzzers and benchmarks
@@ -66,10 +67,10 @@
 //! Both machines run without a socket, so that what is measured or broken is theirs alone.
 //!
 //! * The parser: feed bytes to an [`h1::Codec`], take [`h1::Event`]s, write answers into a `Vec`.
-//!   `examples/codec.rs` is a whole conversation in fifty lines; see [`h1`].
+//!   `examples/codec.rs` is a whole conversation in fifty lines; see [`h1`](internals::h1).
 //! * The server: an [`engine::Engine`] on a `sys::sim::Sim`, with the feature `sim`. Peers, faults,
-//!   signals and time are a script; [`engine::Engine::turn`] is one turn of the loop, and
-//!   [`engine::Engine::check`] asserts what must hold between two. `examples/simulated.rs` drains a
+//!   signals and time are a script; [`engine::Engine::turn`](internals::engine::Engine::turn) is one turn of the loop, and
+//!   [`engine::Engine::check`](internals::engine::Engine::check) asserts what must hold between two. `examples/simulated.rs` drains a
 //!   server after eleven minutes that take no time; see the docs of `sys::sim`.
 //!
 //! `fuzz/README.md` says what the fuzz targets hold, and how to add one.
@@ -95,7 +96,7 @@
 //! * **TLS is a system around another.** Decrypted bytes are never left behind, and a byte counts as
 //!   written when its record is with the kernel, so that limits, back-pressure and the drain are
 //!   those of plain TCP. The engine asks one thing more: whether a record or a handshake has begun
-//!   of which it has seen nothing ([`Sys::midway`](sys::Sys::midway)); such a connection is not
+//!   of which it has seen nothing ([`Sys::midway`](internals::sys::Sys::midway)); such a connection is not
 //!   idle, and has the time of a head.
 //! * **What begins like a head and turns out to be none**, a line end in two pieces or a TLS record
 //!   without data, has the time of a head from its first byte, and does not make the connection idle
@@ -103,53 +104,82 @@
 //! * **Limits** are at most five days, because moments are 32-bit milliseconds and the age of
 //!   whoever waits without a limit is capped well below their wrap.
 
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
-pub mod config;
-pub mod date;
-pub mod drain;
-pub mod engine;
-pub mod error;
-mod guard;
-pub mod h1;
-pub mod handler;
-pub mod hooks;
-pub mod later;
+mod app;
+mod date;
+mod drain;
+mod engine;
+mod error;
+mod h1;
 mod list;
-pub mod peer;
-pub mod pipe;
-pub mod report;
-pub mod request;
-pub mod response;
-pub mod server;
-pub mod source;
+mod peer;
+mod server;
 pub mod sse;
-pub mod status;
-pub mod sys;
-pub mod tick;
-pub mod timeouts;
-pub mod tracker;
-pub mod trigger;
-pub mod upgrade;
+mod sys;
+mod tick;
+mod timeouts;
+mod tracker;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
-pub use config::{Drain, LateRequests, Limits, Timeouts};
+/// The parts of the server, for fuzzers, benchmarks and tests on the simulator.
+///
+/// A program needs none of them, and any release may change them.
+pub mod internals {
+    /// The drain as a value, and the time that connections have in each phase.
+    pub mod drain {
+        pub use crate::drain::*;
+        pub use crate::timeouts::*;
+    }
+
+    /// The loop, its settings and its mailbox.
+    pub mod engine {
+        pub use crate::app::{Config, Hooks, Inbox, Switch, Wake};
+        pub use crate::engine::*;
+    }
+
+    /// The protocol: from bytes to events, and from decisions to bytes.
+    pub mod h1 {
+        pub use crate::h1::*;
+    }
+
+    /// The system below the loop; `sim`, with the feature of that name, is a simulated one.
+    pub mod sys {
+        pub use crate::peer::Peer;
+        pub use crate::sys::*;
+    }
+
+    /// Moments, in milliseconds.
+    pub mod tick {
+        pub use crate::tick::*;
+    }
+
+    /// Which connections wait for what, and since when.
+    pub mod tracker {
+        pub use crate::tracker::*;
+    }
+}
+
+pub use app::{
+    Admit, Body, BodyContext, BodyWaker, Connection, Drain, End, Fill, Flow, Guard, Handle,
+    Handler, LateRequests, Limits, Mistake, Outcome, Pending, Phases, Pipe, PipeError, PipeWriter,
+    Progress, Reply, Report, Request, Response, SharedBytes, Sink, Source, Status, StatusQuery,
+    Ticket, Timeouts, Trigger, Tunnel, TunnelAction, TunnelIo, Upgrade,
+};
+pub use engine::PROGRESS_LINE;
 pub use error::Error;
 pub use h1::{Head, Header};
-pub use handler::{Admit, Handler, Reply};
-pub use later::{BodyWaker, Guard, Handle, Pending, Ticket};
-pub use pipe::{Pipe, PipeError, PipeWriter};
-pub use report::{End, Outcome, Report};
-pub use request::Request;
-pub use response::{Body, Mistake, Response};
 #[cfg(feature = "rustls")]
 pub use rustls;
 pub use server::{Builder, Running, Server};
-pub use source::{BodyContext, Fill, Flow, SharedBytes, Sink, Source};
-pub use status::{Connection, Status, StatusQuery};
+pub use sys::listen::{ListenOptions, Listener};
 #[cfg(feature = "rustls")]
 pub use sys::tls::{Pem, TlsConfig};
-pub use trigger::Trigger;
-pub use upgrade::{Tunnel, TunnelAction, TunnelIo, Upgrade};
+
+/// The Rust blocks of the pages are tests.
+#[cfg(doctest)]
+mod documentation {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/library.md")]
+    mod library {}
+}

@@ -7,24 +7,19 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use crate::config::{Config, Drain, LateRequests, Limits, Timeouts};
+use crate::app::{
+    Body, Config, Drain, Handle, Handler, Inbox, LateRequests, Limits, Outcome, Reply, Report,
+    Request, Timeouts, Trigger,
+};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::handler::{Handler, Reply};
-use crate::later::{Handle, Inbox};
-use crate::report::{Outcome, Report};
-use crate::request::Request;
-use crate::response::Body;
 use crate::sys::Sys;
-use crate::sys::listen::{Listener, Options, open_file_limit};
+use crate::sys::listen::{ListenOptions, Listener, open_file_limit};
 use crate::sys::real::Real;
 use crate::sys::signals::{STOP_SIGNALS, Signals};
 #[cfg(feature = "rustls")]
 use crate::sys::tls::{Tls, TlsConfig};
-use crate::tick::millis;
-use crate::trigger::Trigger;
 
 /// A bound server.
 ///
@@ -55,7 +50,7 @@ pub struct Server {
 #[must_use = "a builder opens nothing until it binds"]
 pub struct Builder {
     signals: Option<Vec<i32>>,
-    options: Options,
+    options: ListenOptions,
     listeners: Vec<Listener>,
 }
 
@@ -69,7 +64,7 @@ impl Builder {
     }
 
     /// How the sockets are opened.
-    pub const fn options(mut self, options: Options) -> Self {
+    pub const fn options(mut self, options: ListenOptions) -> Self {
         self.options = options;
         self
     }
@@ -222,19 +217,6 @@ impl Server {
         self
     }
 
-    /// Makes a signal log a table of the oldest connections instead of stopping the server. It is
-    /// one of those that the [`Builder`] was given: any other would end the process.
-    pub const fn table_signal(mut self, number: i32) -> Self {
-        self.config.table_signal = Some(number);
-        self
-    }
-
-    /// Logs the number of connections in each phase that often, at `info`.
-    pub fn log_connections(mut self, every: Duration) -> Self {
-        self.config.log_connections = Some(millis(every).max(1));
-        self
-    }
-
     /// The address that the first socket listens on: the real port where port 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.listeners[0].local_addr() // there is one: `Builder::bind` sees to it
@@ -266,9 +248,8 @@ impl Server {
     /// # Errors
     ///
     /// The event loop could not be set up, the system's selector failed, or two settings do not go
-    /// together: a path for [`health`](Server::health) without a slash, a
-    /// [`table_signal`](Server::table_signal) that is not caught, an answer for late requests that
-    /// can be sent once only or not at all, room for no connection.
+    /// together: a path for [`health`](Server::health) without a slash, an answer for late requests
+    /// that can be sent once only or not at all, room for no connection.
     pub fn run(self, handler: impl Handler) -> io::Result<Outcome> {
         self.run_with(|_| Ok(handler))
     }
@@ -346,12 +327,6 @@ impl Server {
         }
         if self.config.limits.connections == 0 {
             return Some("a limit of 0 connections serves nobody".into());
-        }
-        let catches = |number| self.signals.as_ref().is_some_and(|s| s.catches(number));
-        if let Some(number) = self.config.table_signal.filter(|number| !catches(*number)) {
-            return Some(format!(
-                "the table signal {number} is none that the builder was given"
-            ));
         }
         let LateRequests::Reject(response) = &self.config.late_requests else {
             return None;

@@ -8,7 +8,7 @@
 
 use std::mem::MaybeUninit;
 
-use ebbtide::h1::{Bad, Codec, Event, Limits};
+use ebbtide::internals::h1::{RequestError, Codec, Event, Limits};
 use ebbtide_fuzz::chunked::{self, Verdict};
 use libfuzzer_sys::fuzz_target;
 
@@ -34,7 +34,7 @@ fn decode(bytes: &[u8]) -> Verdict {
         let (n, event) = match codec.receive(&bytes[at..], &mut room, &limits) {
             Ok(received) => received,
             Err(bad) => {
-                assert_eq!(bad, Bad::Chunk);
+                assert_eq!(bad, RequestError::Chunk);
                 return Verdict::Bad;
             }
         };

@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use ebbtide::h1::{Bad, Codec, EMPTY_HEADER, Event, Framing, Head, Limits};
+use ebbtide::internals::h1::{RequestError, Codec, EMPTY_HEADER, Event, Framing, Head, Limits};
 use ebbtide_fuzz::request::{self, Body, Verdict};
 use libfuzzer_sys::fuzz_target;
 
@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits {
 
 fuzz_target!(|bytes: &[u8]| {
     // Which holds what it takes against httparse, for it is compiled for fuzzing.
-    Codec::default().receive_plain(bytes, &mut [EMPTY_HEADER; 8], &LIMITS);
+    Codec::default().receive_fast(bytes, &mut [EMPTY_HEADER; 8], &LIMITS);
 
     // Whole, httparse is first at it; byte by byte, the scan is.
     let whole = receive(bytes, bytes.len());
@@ -34,10 +34,10 @@ fuzz_target!(|bytes: &[u8]| {
             httparse_agrees(bytes, &head);
         }
         // What is only too large is good.
-        (Verdict::Good(theirs), Err(Bad::TargetTooLong | Bad::HeadTooLarge)) => {
+        (Verdict::Good(theirs), Err(RequestError::TargetTooLong | RequestError::HeadTooLarge)) => {
             assert!(theirs.len > LIMITS.head as usize);
         }
-        (Verdict::Good(theirs), Err(Bad::TooManyFields)) => {
+        (Verdict::Good(theirs), Err(RequestError::TooManyFields)) => {
             assert!(theirs.fields.len() > usize::from(LIMITS.fields));
         }
         (Verdict::Good(theirs), ours) => panic!("{ours:?} of {theirs:?}"),
@@ -58,10 +58,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-fn is_limit(bad: Bad) -> bool {
+fn is_limit(bad: RequestError) -> bool {
     matches!(
         bad,
-        Bad::TargetTooLong | Bad::HeadTooLarge | Bad::TooManyFields
+        RequestError::TargetTooLong | RequestError::HeadTooLarge | RequestError::TooManyFields
     )
 }
 
@@ -102,7 +102,7 @@ fn httparse_agrees(bytes: &[u8], head: &Head<'_, '_>) {
 }
 
 /// What comes out of bytes that come so many at a time: how many were consumed, and the head.
-fn receive(bytes: &[u8], step: usize) -> Result<(usize, Option<String>), Bad> {
+fn receive(bytes: &[u8], step: usize) -> Result<(usize, Option<String>), RequestError> {
     let mut codec = Codec::default();
     let (mut begin, mut end) = (0, 0);
     while end < bytes.len() {

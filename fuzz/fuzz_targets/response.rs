@@ -6,16 +6,13 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Act, Faults, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Faults, Setup};
 use ebbtide::{BodyContext, Fill, Handler, Reply, Request, Response, Source};
 use ebbtide_fuzz::grammar::{is_text, is_token};
 use ebbtide_fuzz::response::{self, Fault, Framing};
 
-use sim_support::Lab;
-
-#[path = "../../tests/sim_support/mod.rs"]
-mod sim_support;
+use ebbtide_lab::Lab;
 
 /// A connection: what is asked and what the application says.
 #[derive(Arbitrary, Debug)]
@@ -229,7 +226,7 @@ impl Meant {
 
     fn compare(&self, response: &response::Response<'_>) {
         assert_eq!(response.status, self.status);
-        assert_eq!(response.reason, ebbtide::h1::reason(self.status));
+        assert_eq!(response.reason, ebbtide::internals::h1::reason(self.status));
         let fields: Vec<_> = response
             .fields
             .iter()

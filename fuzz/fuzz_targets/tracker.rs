@@ -9,8 +9,8 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::tick::{MAX_MILLIS, Tick};
-use ebbtide::tracker::{ConnId, Phase, Tracker};
+use ebbtide::internals::tick::{MAX_MILLIS, Tick};
+use ebbtide::internals::tracker::{ConnId, Phase, Tracker};
 
 #[derive(Arbitrary, Debug)]
 enum Operation {

@@ -1,20 +1,22 @@
-//! A WebSocket server on any bytes: whole or in any pieces it answers the same, nothing stays
-//! behind, and a signal ends it within its limits.
+//! A WebSocket server answers any bytes the same, whole or in any pieces, and a signal ends the server
+//! within its limits.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::config::Config;
-use ebbtide::sys::sim::{Act, Setup};
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Act, Setup};
 use ebbtide::websocket::{Event, Outbox, WebSocket};
 use ebbtide::{Request, Response};
 
-use sim_support::{Lab, SIGTERM};
+use ebbtide_lab::{Lab, SIGTERM};
 
-#[path = "../../tests/sim_support/mod.rs"]
-mod sim_support;
+use frames::{BINARY, HANDSHAKE, LAST, frame};
+
+#[path = "../../tests/sim/websocket/frames.rs"]
+mod frames;
 
 #[derive(Arbitrary, Debug)]
 struct Script {
@@ -25,7 +27,7 @@ struct Script {
 
 #[derive(Arbitrary, Debug)]
 enum Step {
-    /// A frame as a client should send it, but for its first byte.
+    /// A frame as a client should send it, with this first byte.
     Frame(u8, Vec<u8>),
     /// A long message, in one frame.
     Long(u16),
@@ -37,8 +39,8 @@ fuzz_target!(|script: Script| {
     let mut bytes = HANDSHAKE.as_bytes().to_vec();
     for step in script.steps.iter().take(20) {
         match step {
-            Step::Frame(first, payload) => frame(&mut bytes, *first, payload),
-            Step::Long(length) => frame(&mut bytes, 0x82, &vec![7; usize::from(*length)]),
+            Step::Frame(first, payload) => bytes.extend(frame(*first, payload)),
+            Step::Long(length) => bytes.extend(frame(LAST | BINARY, vec![7; usize::from(*length)])),
             Step::Raw(raw) => bytes.extend_from_slice(raw),
         }
     }
@@ -97,21 +99,3 @@ fn drained(bytes: &[u8], signal: u8) {
     let (_, outcome) = lab.outcome().expect("it lives past its time for a goodbye");
     assert_eq!(outcome.report.dismissed, 0, "it did not end by itself");
 }
-
-fn frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
-    out.push(first);
-    match payload.len() {
-        length @ 0..126 => out.push(0x80 | length as u8),
-        length => {
-            out.push(0x80 | 126);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-    }
-    let key = [1, 2, 3, 4];
-    out.extend_from_slice(&key);
-    out.extend(payload.iter().zip(key.iter().cycle()).map(|(a, b)| a ^ b));
-}
-
-const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-    Sec-WebSocket-Version: 13\r\n\r\n";

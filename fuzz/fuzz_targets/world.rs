@@ -7,22 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::panic;
-use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use ebbtide::config::Config;
-use ebbtide::engine::HOOK_GRACE;
-use ebbtide::report::{End, Outcome};
-use ebbtide::sys::sim::{Act, Faults, Manner, Pace, PeerId, ResetAt, Setup};
-use ebbtide::{Drain, Fill, Limits, Response, Timeouts};
+use ebbtide::internals::engine::{Config, HOOK_GRACE};
+use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, ResetAt, Setup};
+use ebbtide::{Drain, End, Fill, Limits, Outcome, Response, Timeouts};
 
-use sim_support::wire::{Answer, LAST_CHUNK, answers, chunk, get, pattern, post, post_head};
-use sim_support::{Lab, SIGTERM};
-
-#[path = "../../tests/sim_support/mod.rs"]
-mod sim_support;
+use ebbtide_lab::laws::{self, Conduct, Course, Expected};
+use ebbtide_lab::wire::{LAST_CHUNK, chunk, get, pattern, post, post_head};
+use ebbtide_lab::{Lab, SIGTERM, ms};
 
 /// A world, and what happens in it.
 #[derive(Arbitrary, Debug)]
@@ -111,7 +106,7 @@ fuzz_target!(
         panic::set_hook(Box::new(move |info| {
             let scripted = info
                 .location()
-                .is_some_and(|at| at.file().ends_with("sim_support/app.rs"));
+                .is_some_and(|at| at.file().ends_with("tests/lab/src/app.rs"));
             if !scripted {
                 found(info);
             }
@@ -154,36 +149,7 @@ fn live(world: &World) -> (Outcome, u32, u64) {
 
 struct Play {
     lab: Lab,
-    peers: Vec<Character>,
-}
-
-/// A peer, as far as the laws ask.
-struct Character {
-    peer: PeerId,
-    /// The requests that it sends in full before anything else, and their answers.
-    asks: Vec<Expected>,
-    /// When the first byte of each was sent, and of those whose answer is not known.
-    begun: Vec<u32>,
-    /// When it takes what it is sent.
-    takes: Pace,
-    /// What it sends is not only requests; it breaks off; it does not read all that it is sent.
-    wild: bool,
-    unkind: bool,
-    /// A stream fails, or the application stops everything.
-    broken: bool,
-}
-
-enum Expected {
-    Body(String),
-    Status(u16),
-}
-
-/// How a world went, as far as the laws of a peer ask.
-struct Course {
-    /// Somebody was cut, or limits and resets end what a peer does.
-    disturbed: bool,
-    /// Nothing keeps it from accepting: it accepts whoever is there.
-    welcomes: bool,
+    peers: Vec<Conduct>,
 }
 
 impl Play {
@@ -267,15 +233,8 @@ impl Play {
         self.lab.sim().behave(peer, manner);
         let mut at = u32::from(script.connects) * 4;
         self.lab.sim().at(at, Act::Connect(peer));
-        let mut it = Character {
-            peer,
-            asks: Vec::new(),
-            begun: Vec::new(),
-            takes: manner.takes,
-            wild: false,
-            unkind: manner.takes != Pace::AtOnce || manner.window < 1_000,
-            broken: false,
-        };
+        let mut it = Conduct::new(peer, manner.takes);
+        it.unkind = manner.takes != Pace::AtOnce || manner.window < 1_000;
         let mut over = false; // it has nothing more to say
         for (nth, step) in script.steps.iter().take(STEPS).enumerate() {
             let act = match step {
@@ -353,6 +312,7 @@ impl Play {
         let to = |path: &str| format!("{path}?{nonce}");
         let body = |body: String| Some(Expected::Body(body));
         let status = |status| Some(Expected::Status(status));
+        let refused = |status| Some(Expected::Refused(status));
         let ok = |path: &str, text: &str| (get(&to(path)), body(text.to_owned()));
         match what {
             What::Say => ok(&format!("/say/{nonce}"), &format!("{nonce}\n")),
@@ -390,7 +350,7 @@ impl Play {
             // Whether it gets that far depends on the cuts.
             What::SinkRefuses => (post(&to("/sink/refuse"), "ab"), None),
             What::SinkPanics => (post(&to("/sink/panic-end"), "ab"), status(500)),
-            What::TooLarge => (post(&to("/small"), "more than ten"), status(413)),
+            What::TooLarge => (post(&to("/small"), "more than ten"), refused(413)),
             What::Feed(pieces) => {
                 let target = to("/feed/x");
                 let feed = self.lab.app().feed(&target);
@@ -418,10 +378,10 @@ impl Play {
             What::Owned(n) => ok(&format!("/owned/{n}"), &pattern(n.into())),
             What::Shared(n) => ok(&format!("/shared/{n}"), &pattern(n.into())),
             What::Flood(n) => (get(&to(&format!("/flood/{n}"))), status(200)),
-            What::Refused => (get(&to("/refuse")), status(403)),
-            What::Missing => (get(&to("/missing")), status(404)),
+            What::Refused => (get(&to("/refuse")), refused(403)),
+            What::Missing => (get(&to("/missing")), refused(404)),
             What::Panics => (get(&to("/panic")), status(500)),
-            What::PanicsInAdmit => (get(&to("/panic/admit")), status(500)),
+            What::PanicsInAdmit => (get(&to("/panic/admit")), refused(500)),
             What::PanicsInSource => (get(&to("/panic/source")), None),
             What::Mistaken => (get(&to("/mistaken")), status(500)),
             What::Shutdown => ok("/shutdown", "stopping\n"),
@@ -472,6 +432,10 @@ impl Play {
             "a handler ran for nobody: {outcome}"
         );
         let course = Course {
+            cut,
+            hurried: true,
+            held_up: false,
+            forgets: chance(world, 5) > 0,
             disturbed: cut || world.reset.is_some() || world.times.is_some(),
             welcomes: world.chances[5] % 6 < 2
                 && world.chances[5] % 4 < 3
@@ -479,83 +443,9 @@ impl Play {
                 && world.exhausted.is_none()
                 && world.connections.is_none(),
         };
-        for (n, runs) in runs.into_iter().enumerate() {
-            self.laws_of_a_peer(n, runs, &course);
+        for (peer, runs) in self.peers.iter().zip(runs) {
+            laws::hold(self.lab.sim(), peer, runs, &course);
         }
-    }
-
-    fn laws_of_a_peer(&mut self, n: usize, runs: usize, course: &Course) {
-        let it = &self.peers[n];
-        let seen = self.lab.sim().seen(it.peer);
-        let got = self.lab.sim().got(it.peer).to_vec();
-        let (answers, rest) = answers(&got);
-        let mut heard = 0;
-        for (nth, answer) in answers.iter().enumerate() {
-            let last = nth + 1 == answers.len();
-            assert!(
-                last && rest.is_empty() || !answer.close,
-                "bytes behind a close: {}",
-                got.escape_ascii()
-            );
-            match it.asks.get(nth) {
-                _ if it.broken => {}
-                // Its own, in order.
-                Some(expected) if is(answer, expected) => {
-                    heard += usize::from(!matches!(answer.status, 403 | 404 | 413));
-                }
-                // Or whatever comes of bytes that are not ours.
-                None if it.wild => {}
-                // Or the last word: by force, or for what was not finished.
-                _ => {
-                    let forced = matches!(answer.status, 400 | 408 | 503);
-                    assert!(answer.close && forced, "{answer:?} of {n}");
-                    heard += usize::from(answer.status == 503);
-                }
-            }
-        }
-        // Whoever saw a clean end has heard of every request of its that was run, whatever else
-        // went wrong. (More than that: a panic in the admission is answered and nothing ran.)
-        if seen.fin.is_some() && !it.wild && !it.broken {
-            assert!(heard >= runs, "an answer is lost: {heard} of {runs}");
-            assert_eq!(rest, b"", "half an answer before a clean end");
-        }
-        // No request is lost without a word. Whatever goes wrong, and in a cut as well: a clean end
-        // says that no request has come which is not answered, or it comes behind an answer that
-        // says close, which says as much of those behind it. So each that had begun to arrive when
-        // the FIN was sent has its answer. (What peers do in a moment is done before the engine
-        // learns that it has come.)
-        let finished = match it.takes {
-            Pace::AtOnce => seen.fin,
-            Pace::After(pause) => seen.fin.map(|taken| taken.saturating_sub(pause)),
-            Pace::Never => None, // it was sent at some moment before it was taken
-        };
-        if let Some(finished) = finished
-            && !answers.last().is_some_and(|answer| answer.close)
-        {
-            let due = it.begun.iter().filter(|begun| **begun <= finished).count();
-            assert!(
-                answers.len() >= due,
-                "a request of {n} is lost: {} of {due} are answered; {:?}, {seen:?}",
-                answers.len(),
-                it.begun
-            );
-        }
-        // Only those whom the system itself would not have are left without an end.
-        let kind = !it.wild && !it.unkind && !it.broken && !course.disturbed;
-        if kind && seen.fin.is_none() {
-            assert_eq!((got.as_slice(), runs), (&b""[..], 0), "{seen:?}");
-            assert!(
-                !seen.connected || !course.welcomes,
-                "{n} is turned away: {seen:?}"
-            );
-        }
-    }
-}
-
-fn is(answer: &Answer, expected: &Expected) -> bool {
-    match expected {
-        Expected::Body(body) => answer.status == 200 && answer.body == body.as_bytes(),
-        Expected::Status(status) => answer.status == *status,
     }
 }
 
@@ -579,10 +469,6 @@ fn chance(world: &World, n: usize) -> u32 {
 
 fn limit(world: &World) -> u32 {
     u32::from(world.drain[5]) * 8
-}
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
 }
 
 /// Of what is arbitrary, so much is played: a world of seconds.

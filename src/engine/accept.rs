@@ -6,74 +6,15 @@
 
 use super::Engine;
 use super::connection::{Connection, Step};
-use crate::handler::Handler;
+use crate::app::Handler;
 use crate::sys::{AcceptError, Sys};
 use crate::tick::Tick;
 use crate::tracker::Phase;
 
-/// What is known of the listeners.
-#[derive(Debug)]
-pub(super) struct Accepting {
-    /// Whether a listener's backlog may hold connections, by its number.
-    more: Vec<bool>,
-    /// Since when there are no descriptors, or as many connections as the limit allows.
-    pub(super) full: Option<Tick>,
-    /// The listener to begin with next.
-    first: usize,
-    /// The listeners are still open.
-    pub(super) open: bool,
-    /// The log says that there are no descriptors, and no backlog was emptied since.
-    exhausted: bool,
-}
-
-impl Accepting {
-    pub(super) fn new(listeners: usize) -> Self {
-        Self {
-            more: vec![true; listeners],
-            full: None,
-            first: 0,
-            open: true,
-            exhausted: false,
-        }
-    }
-
-    /// Notes an event of a listener: its backlog may hold connections.
-    pub(super) fn arrived(&mut self, listener: usize) {
-        if let Some(more) = self.more.get_mut(listener) {
-            *more = true;
-        }
-    }
-
-    /// Notes that every backlog may hold connections.
-    pub(super) fn look_again(&mut self) {
-        self.more.fill(true);
-    }
-
-    /// Notes that there is room for another connection.
-    #[inline]
-    pub(super) const fn make_room(&mut self) {
-        self.full = None;
-    }
-
-    /// Returns whether a backlog may hold connections and there is room.
-    pub(super) fn ready(&self) -> bool {
-        self.open && self.full.is_none() && self.more.contains(&true)
-    }
-
-    /// Returns whether every backlog was found empty.
-    pub(super) fn emptied(&self) -> bool {
-        !self.more.contains(&true)
-    }
-}
-
 impl<S: Sys, H: Handler> Engine<S, H> {
     /// Accepts from the backlogs, up to the turn's share.
     pub(super) fn accept(&mut self, now: Tick) {
-        if let Some(since) = self.accepting.full
-            && now.since(since) >= RETRY
-        {
-            self.accepting.full = None;
-        }
+        self.accepting.retry(now);
         if !self.accepting.ready() {
             return;
         }
@@ -135,7 +76,3 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 
 /// Connections accepted in a turn: enough for a herd, and few enough that the others are served.
 const ACCEPTS: u32 = 256;
-
-/// How long to wait for room when nothing closes, in milliseconds. Descriptors can also come free
-/// elsewhere in the process.
-pub(super) const RETRY: u32 = 100;

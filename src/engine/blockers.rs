@@ -5,8 +5,7 @@
 use std::cmp::Reverse;
 
 use super::Engine;
-use crate::handler::Handler;
-use crate::status::{Connection, Progress, Status, StatusQuery};
+use crate::app::{Connection, Handler, Progress, Status, StatusQuery};
 use crate::sys::Sys;
 use crate::tracker::Phase;
 

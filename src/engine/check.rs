@@ -3,7 +3,7 @@
 //! Changes nothing.
 
 use super::Engine;
-use crate::handler::Handler;
+use crate::app::Handler;
 use crate::sys::Sys;
 use crate::tracker::Phase;
 

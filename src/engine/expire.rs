@@ -1,7 +1,7 @@
 //! Deadlines: each phase is a list in order of arrival, so only the oldest of each is looked at.
 
 use super::{Engine, Input, earliest};
-use crate::handler::Handler;
+use crate::app::Handler;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::Phase;

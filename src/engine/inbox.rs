@@ -5,12 +5,10 @@
 //! that is gone is dropped.
 
 use super::{Engine, Input};
+use crate::app::{Handler, Message, Trigger};
 use crate::drain::Stage;
-use crate::handler::Handler;
-use crate::later::Message;
 use crate::sys::Sys;
 use crate::tick::Tick;
-use crate::trigger::Trigger;
 
 impl<S: Sys, H: Handler> Engine<S, H> {
     /// Reads the inbox, at most [`MESSAGES`] a turn.

@@ -15,6 +15,7 @@
 //! Knows no mio, no rustls, no clock.
 
 mod accept;
+mod accepting;
 mod blockers;
 mod check;
 mod connection;
@@ -30,19 +31,14 @@ use std::fmt;
 use std::io;
 use std::mem;
 
-use self::accept::{Accepting, RETRY};
+use self::accepting::Accepting;
 use self::connection::{Connection, HeadCache, Input, Pool, Scope, Step};
 pub use self::progress::PROGRESS_LINE;
-use self::progress::Progress;
 pub use self::stop::HOOK_GRACE;
 use self::tunnels::Tunnels;
-use crate::config::Config;
+use crate::app::{Config, Handle, Handler, Inbox, Outcome, Report, Runner};
 use crate::date::Date;
 use crate::drain::Drain;
-use crate::handler::Handler;
-use crate::hooks::Runner;
-use crate::later::{Handle, Inbox};
-use crate::report::{Outcome, Report};
 use crate::sys::{Ready, Sys, Who};
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Counts, Phase, Tracker};
@@ -58,10 +54,10 @@ pub struct Engine<S: Sys, H> {
     /// Connections that have more to do than their share, in order.
     again: VecDeque<ConnId>,
     accepting: Accepting,
-    started: bool,
     hooks: Runner,
     signals: Vec<i32>,
-    progress: Progress,
+    /// When the next line of a drain's progress is due.
+    next_line: Option<Tick>,
     /// When the first connection or tunnel is due; `None` if none waits for time.
     next_due: Option<Tick>,
     /// When the last turn began.
@@ -118,10 +114,9 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             ready: Vec::new(),
             again: VecDeque::new(),
-            started: false,
             hooks: Runner::default(),
             signals: Vec::new(),
-            progress: Progress::default(),
+            next_line: None,
             next_due: None,
             turned: Tick::default(),
         }
@@ -171,17 +166,13 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: no event of any connection can come any more.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        let before = self.core.sys.look();
+        let before = self.core.sys.update_clock();
         self.start_idle_clocks(before);
         let timeout = self.timeout(before);
         let mut ready = mem::take(&mut self.ready);
         let complete = self.core.sys.wait(timeout, &mut ready)?;
         let now = self.core.sys.now();
         self.turned = now;
-        if !self.started {
-            self.started = true;
-            self.start_lines(now);
-        }
         if ready.iter().any(|event| event.who == Who::Signal) {
             self.read_signals();
         }
@@ -229,12 +220,12 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         // Where the limit on connections stopped the accepting, only a close makes room.
         let full = self.tracker.len() >= self.core.config.limits.connections;
         let waits = self.accepting.open && (!full || drain.is_draining());
-        let retry = self.accepting.full.filter(|_| waits);
+        let retry = self.accepting.retry_at().filter(|_| waits);
         let next = earliest([
             self.next_due,
-            retry.map(|since| since.after(RETRY)),
+            retry,
             drain.next_change(self.accepting.open, now),
-            self.next_line(),
+            self.next_line,
             drain.ending().map(|(_, until)| until),
         ]);
         // Connections without a limit need their ages capped in time.

@@ -3,27 +3,13 @@
 //! They go through the `log` facade, at `info`, with the counts of the phases. Knows no sockets.
 
 use super::Engine;
+use crate::app::{Handler, Phases, Trigger, held_by};
 use crate::drain::Stage;
-use crate::guard::held_by;
-use crate::handler::Handler;
-use crate::status::Phases;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::Phase;
-use crate::trigger::Trigger;
-
-/// When the next line is due.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    next: Option<Tick>,
-}
 
 impl<S: Sys, H: Handler> Engine<S, H> {
-    /// Starts the regular lines.
-    pub(super) fn start_lines(&mut self, now: Tick) {
-        self.progress.next = self.core.config.log_connections.map(|ms| now.after(ms));
-    }
-
     /// Logs a reason to stop, and what follows from it.
     pub(super) fn log_trigger(&mut self, trigger: &Trigger, now: Tick) {
         let counts = Phases::from(self.tracker.counts());
@@ -47,23 +33,19 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.log_blockers(LISTED);
             }
         }
-        self.progress.next = Some(now.after(SECOND));
+        self.next_line = Some(now.after(SECOND));
     }
 
     /// Logs the line that is due.
     pub(super) fn log_progress(&mut self, now: Tick) {
-        let Some(next) = self.progress.next else {
+        let Some(next) = self.next_line else {
             return;
         };
         if !now.reached(next) {
             return;
         }
         let counts = Phases::from(self.tracker.counts());
-        self.progress.next = match self.core.drain.stage() {
-            Stage::Serving => {
-                log::info!("connections: {counts}");
-                self.core.config.log_connections.map(|ms| now.after(ms))
-            }
+        self.next_line = match self.core.drain.stage() {
             Stage::Delaying { since } | Stage::Draining { since, .. } => {
                 let left = seconds(self.core.drain.time_left(now).unwrap_or_default());
                 let waiting = self.waiting();
@@ -71,7 +53,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 // In step with the signal, however late a turn was.
                 Some(now.after(SECOND - now.since(since) % SECOND))
             }
-            Stage::Cutting => None,
+            Stage::Serving | Stage::Cutting => None,
         };
     }
 
@@ -88,16 +70,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         held_by(&self.handle().guards().names())
     }
 
-    /// Logs the counts and the oldest connections, for the table signal.
-    pub(super) fn log_table(&self) {
-        let (counts, held) = (Phases::from(self.tracker.counts()), self.held());
-        match self.core.drain.time_left(self.core.sys.now()) {
-            None => log::info!("connections: {counts}{held}"),
-            Some(left) => log::info!("draining: {counts}; {} s left{held}", seconds(left)),
-        }
-        self.log_blockers(LISTED);
-    }
-
     /// Logs what the deadline found. Connections that have nothing to lose are worth no warning.
     pub(super) fn log_deadline(&self) {
         let counts = self.tracker.counts();
@@ -108,11 +80,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             log::warn!("the deadline: {}{held}", Phases::from(counts));
             self.log_blockers(LISTED);
         }
-    }
-
-    /// Returns when the next line is due.
-    pub(super) const fn next_line(&self) -> Option<Tick> {
-        self.progress.next
     }
 }
 

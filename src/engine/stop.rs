@@ -3,25 +3,16 @@
 //! The drain is a value that says what follows; this does it. Knows phases, not requests.
 
 use super::{Engine, Input};
+use crate::app::{Handler, Job, Outcome, Station, Trigger};
 use crate::drain::{Baseline, End, ListenerState, Stage};
-use crate::handler::Handler;
-use crate::hooks::Job;
-use crate::report::Outcome;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::Phase;
-use crate::trigger::{Station, Trigger};
 
 impl<S: Sys, H: Handler> Engine<S, H> {
     /// Reads the signals of a batch: from now on responses say close.
     pub(super) fn read_signals(&mut self) {
         self.core.sys.signals(&mut self.signals);
-        let table = self.core.config.table_signal;
-        let before = self.signals.len();
-        self.signals.retain(|number| Some(*number) != table);
-        if self.signals.len() < before {
-            self.log_table();
-        }
         if !self.signals.is_empty() {
             self.announce();
         }
@@ -119,7 +110,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if self.core.drain.lacks_last_call() {
             // Where the system cannot refuse handshakes, waiting would only let more of them in.
             closing = !self.core.sys.stop_handshakes();
-            let now = self.core.sys.look(); // this turn may have been long
+            let now = self.core.sys.update_clock(); // this turn may have been long
             self.core.drain.begin_last_call(now);
         }
         self.accepting.look_again();

@@ -15,10 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use slab::Slab;
 
 use super::connection::discard;
+use crate::app::Tunnel;
 use crate::list::{Linked, Links, List};
 use crate::tick::Tick;
 use crate::tracker::ConnId;
-use crate::upgrade::Tunnel;
 
 /// What a tunnel owns.
 pub(super) struct TunnelEntry {
@@ -253,8 +253,8 @@ const _: () = assert!(size_of::<TunnelEntry>() <= 56 && size_of::<Option<TunnelE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::{TunnelAction, TunnelIo};
     use crate::tick::MAX_LIMIT;
-    use crate::upgrade::{TunnelAction, TunnelIo};
 
     struct Nothing;
 

@@ -1,8 +1,8 @@
 //! Tunnels in the loop: their timers, and the goodbyes of a drain.
 
 use super::{Engine, Input, earliest};
+use crate::app::Handler;
 use crate::drain::{Stage, spread_share};
-use crate::handler::Handler;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Phase};

@@ -8,7 +8,7 @@
 //!
 //! Knows nothing of what a body is for.
 
-use super::{Bad, grammar};
+use super::{RequestError, grammar};
 
 /// Where in a chunked body we are. The default is its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Chunked {
         &mut self,
         bytes: &'b [u8],
         max_extras: u32,
-    ) -> Result<(usize, Step<'b>), Bad> {
+    ) -> Result<(usize, Step<'b>), RequestError> {
         let mut at = 0;
         while at < bytes.len() {
             if self.state == State::Data {
@@ -96,13 +96,13 @@ impl Chunked {
 
     /// Takes a byte that is not data, and not the last of the body.
     #[inline]
-    fn frame(&mut self, byte: u8, max_extras: u32) -> Result<(), Bad> {
+    fn frame(&mut self, byte: u8, max_extras: u32) -> Result<(), RequestError> {
         use State::*;
         self.state = match (self.state, byte) {
             (Size, b'0'..=b'9') => return self.digit(byte - b'0', max_extras),
             (Size, b'a'..=b'f') => return self.digit(byte - b'a' + 10, max_extras),
             (Size, b'A'..=b'F') => return self.digit(byte - b'A' + 10, max_extras),
-            (Size, _) if self.digits == 0 => return Err(Bad::Chunk),
+            (Size, _) if self.digits == 0 => return Err(RequestError::Chunk),
             (Size | Name | Value | AfterQuoted, b'\r') => SizeLf,
             (SizeLf, b'\n') => {
                 self.digits = 0;
@@ -123,11 +123,11 @@ impl Chunked {
     /// Takes a digit of a size. RFC 9112, section 7.1, has no limit to their number: what is refused
     /// is a value that overflows.
     #[inline]
-    fn digit(&mut self, digit: u8, max_extras: u32) -> Result<(), Bad> {
+    fn digit(&mut self, digit: u8, max_extras: u32) -> Result<(), RequestError> {
         if self.digits < FREE_DIGITS {
             self.digits += 1;
         } else if self.left >> (u64::BITS - 4) != 0 {
-            return Err(Bad::Chunk);
+            return Err(RequestError::Chunk);
         } else {
             self.charge(max_extras)?; // there is a leading zero for each that comes
         }
@@ -137,9 +137,9 @@ impl Chunked {
 
     /// Counts a byte that says nothing of the body.
     #[inline]
-    fn charge(&mut self, max_extras: u32) -> Result<(), Bad> {
+    fn charge(&mut self, max_extras: u32) -> Result<(), RequestError> {
         if self.extras >= max_extras {
-            return Err(Bad::ChunkExtras);
+            return Err(RequestError::ChunkExtras);
         }
         self.extras += 1;
         Ok(())
@@ -147,7 +147,7 @@ impl Chunked {
 }
 
 /// The state after a byte of an extension or of a trailer.
-fn extra(state: State, byte: u8) -> Result<State, Bad> {
+fn extra(state: State, byte: u8) -> Result<State, RequestError> {
     use State::*;
     let blank = grammar::is_blank(byte);
     let token = grammar::is_tchar(byte);
@@ -168,7 +168,7 @@ fn extra(state: State, byte: u8) -> Result<State, Bad> {
         (TrailerName, b':') => TrailerValue,
         (TrailerValue, b'\r') => TrailerLf,
         (TrailerValue, _) if grammar::is_value_char(byte) => TrailerValue,
-        _ => return Err(Bad::Chunk),
+        _ => return Err(RequestError::Chunk),
     })
 }
 
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     /// The body and what is left behind it.
-    type Outcome = Result<(Vec<u8>, usize), Bad>;
+    type Outcome = Result<(Vec<u8>, usize), RequestError>;
 
     /// Reads pieces with a fresh decoder; `Ok` only if the end was found.
     fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max_extras: u32) -> Option<Outcome> {
@@ -313,7 +313,7 @@ mod tests {
             b"0\r\n\n",
         ];
         for bytes in CASES {
-            assert_eq!(outcome(bytes), Some(Err(Bad::Chunk)), "{bytes:?}");
+            assert_eq!(outcome(bytes), Some(Err(RequestError::Chunk)), "{bytes:?}");
         }
     }
 
@@ -322,8 +322,11 @@ mod tests {
         // Two of ";a", two of ";b", three of "X:\r": the LF that ends a line is not counted.
         let body = b"1;a\r\nx\r\n1;b\r\ny\r\n0\r\nX:\r\n\r\n";
         assert_eq!(read([&body[..]], 7), Some(Ok((b"xy".to_vec(), 0))));
-        assert_eq!(read([&body[..]], 6), Some(Err(Bad::ChunkExtras)));
-        assert_eq!(read([&b"1;aaaaaaaaa"[..]], 9), Some(Err(Bad::ChunkExtras)));
+        assert_eq!(read([&body[..]], 6), Some(Err(RequestError::ChunkExtras)));
+        assert_eq!(
+            read([&b"1;aaaaaaaaa"[..]], 9),
+            Some(Err(RequestError::ChunkExtras))
+        );
     }
 
     #[test]
@@ -331,9 +334,12 @@ mod tests {
         // Two of "01", four of "0000", ";" and "a".
         let body = b"000000000000000001\r\nx\r\n00000000000000000000;a\r\n\r\n";
         assert_eq!(read([&body[..]], 8), Some(Ok((b"x".to_vec(), 0))));
-        assert_eq!(read([&body[..]], 7), Some(Err(Bad::ChunkExtras)));
+        assert_eq!(read([&body[..]], 7), Some(Err(RequestError::ChunkExtras)));
         assert_eq!(outcome(&[b'0'; 16 + 60]), None);
-        assert_eq!(outcome(&[b'0'; 16 + 61]), Some(Err(Bad::ChunkExtras)));
+        assert_eq!(
+            outcome(&[b'0'; 16 + 61]),
+            Some(Err(RequestError::ChunkExtras))
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use httparse::Header;
 
-use super::{Bad, grammar};
+use super::{RequestError, grammar};
 
 /// Where a request's body ends (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Gathered {
     /// Takes the next field. Most have names of another length than the five that matter, and cost
     /// a comparison of lengths.
     #[inline(always)]
-    pub(super) fn take(&mut self, field: &Header<'_>) -> Result<(), Bad> {
+    pub(super) fn take(&mut self, field: &Header<'_>) -> Result<(), RequestError> {
         let (name, value) = (field.name.as_bytes(), field.value);
         match name.len() {
             4 if is(name, b"host") => self.host(value),
@@ -74,9 +74,9 @@ impl Gathered {
 
     /// A `Host`.
     #[inline]
-    pub(super) fn host(&mut self, value: &[u8]) -> Result<(), Bad> {
+    pub(super) fn host(&mut self, value: &[u8]) -> Result<(), RequestError> {
         if self.host || !grammar::is_authority(value) {
-            return Err(Bad::Host);
+            return Err(RequestError::Host);
         }
         self.host = true;
         Ok(())
@@ -85,7 +85,7 @@ impl Gathered {
     /// An `Expect`: a list (RFC 9110, section 10.1.1), of which empty elements are ignored (section
     /// 5.6.1.2). With nothing else in it nothing is expected.
     #[cold]
-    fn expect(&mut self, value: &[u8]) -> Result<(), Bad> {
+    fn expect(&mut self, value: &[u8]) -> Result<(), RequestError> {
         for element in elements(value).filter(|element| !element.is_empty()) {
             let good = self.expects != Expects::Other && is(element, b"100-continue");
             self.expects = if good {
@@ -98,7 +98,7 @@ impl Gathered {
     }
 
     /// A `Connection`.
-    pub(super) fn connection(&mut self, value: &[u8]) -> Result<(), Bad> {
+    pub(super) fn connection(&mut self, value: &[u8]) -> Result<(), RequestError> {
         if is(value, b"keep-alive") {
             self.keep_alive = true; // what nearly all say who say something
         } else {
@@ -108,17 +108,17 @@ impl Gathered {
         Ok(())
     }
 
-    fn length(&mut self, value: &[u8]) -> Result<(), Bad> {
+    fn length(&mut self, value: &[u8]) -> Result<(), RequestError> {
         // Also twice the same, which RFC 9112 (section 6.3) lets a server take as one: who sends
         // that is broken or a smuggler.
         if self.length.is_some() {
-            return Err(Bad::Length);
+            return Err(RequestError::Length);
         }
         self.length = Some(parse_length(value)?);
         Ok(())
     }
 
-    fn coding(&mut self, value: &[u8]) -> Result<(), Bad> {
+    fn coding(&mut self, value: &[u8]) -> Result<(), RequestError> {
         // One word, and no list of it and of empty elements, which RFC 9110 (section 5.6.1.2) has
         // ignored: to a proxy that compares the whole value, `chunked,` is another coding or none,
         // and the body ends elsewhere. That is how requests are smuggled, and no client writes it.
@@ -133,16 +133,16 @@ impl Gathered {
 
     /// What the fields say, once they all were taken.
     #[inline]
-    pub(super) fn conclude(self, minor: u8) -> Result<Conclusion, Bad> {
+    pub(super) fn conclude(self, minor: u8) -> Result<Conclusion, RequestError> {
         if minor > 0 && !self.host {
-            return Err(Bad::Host);
+            return Err(RequestError::Host);
         }
         let framing = match (self.coding, self.length) {
             (Coding::None, None | Some(0)) => Framing::None,
             (Coding::None, Some(length)) => Framing::Length(length),
-            (_, Some(_)) => return Err(Bad::Framing),
-            (_, None) if minor == 0 => return Err(Bad::Framing),
-            (Coding::Other, None) => return Err(Bad::Coding),
+            (_, Some(_)) => return Err(RequestError::Framing),
+            (_, None) if minor == 0 => return Err(RequestError::Framing),
+            (Coding::Other, None) => return Err(RequestError::Coding),
             (Coding::Chunked, None) => Framing::Chunked,
         };
         // HTTP/1.0 knows no expectations: they are ignored there (RFC 9110, section 10.1.1).
@@ -152,7 +152,7 @@ impl Gathered {
             Expects::Nothing
         };
         if expects == Expects::Other {
-            return Err(Bad::Expectation);
+            return Err(RequestError::Expectation);
         }
         Ok(Conclusion {
             framing,
@@ -191,9 +191,9 @@ fn is<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
 }
 
 /// `1*DIGIT`; no sign, no list, no blanks within.
-fn parse_length(value: &[u8]) -> Result<u64, Bad> {
+fn parse_length(value: &[u8]) -> Result<u64, RequestError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Bad::Length);
+        return Err(RequestError::Length);
     }
     value
         .iter()
@@ -201,14 +201,14 @@ fn parse_length(value: &[u8]) -> Result<u64, Bad> {
             let digit = u64::from(digit - b'0');
             length.checked_mul(10)?.checked_add(digit)
         })
-        .ok_or(Bad::BodyTooLarge)
+        .ok_or(RequestError::BodyTooLarge)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn conclude(minor: u8, fields: &[(&str, &str)]) -> Result<Conclusion, Bad> {
+    fn conclude(minor: u8, fields: &[(&str, &str)]) -> Result<Conclusion, RequestError> {
         let mut gathered = Gathered::default();
         for (name, value) in fields {
             let value = value.as_bytes();
@@ -219,25 +219,28 @@ mod tests {
 
     #[test]
     fn a_length_is_digits_that_fit() {
-        const CASES: &[(&str, Result<u64, Bad>)] = &[
+        const CASES: &[(&str, Result<u64, RequestError>)] = &[
             ("0", Ok(0)),
             ("5", Ok(5)),
             ("005", Ok(5)),
             ("010", Ok(10)),
             ("18446744073709551615", Ok(u64::MAX)),
             ("0000000000000000000000000000001", Ok(1)),
-            ("18446744073709551616", Err(Bad::BodyTooLarge)),
-            ("999999999999999999999999999999", Err(Bad::BodyTooLarge)),
-            ("", Err(Bad::Length)),
-            ("+5", Err(Bad::Length)),
-            ("-5", Err(Bad::Length)),
-            ("0x5", Err(Bad::Length)),
-            ("5a", Err(Bad::Length)),
-            ("5 5", Err(Bad::Length)),
-            ("5, 5", Err(Bad::Length)),
-            ("5,", Err(Bad::Length)),
-            ("5.0", Err(Bad::Length)),
-            ("999999999999999999999999999999x", Err(Bad::Length)),
+            ("18446744073709551616", Err(RequestError::BodyTooLarge)),
+            (
+                "999999999999999999999999999999",
+                Err(RequestError::BodyTooLarge),
+            ),
+            ("", Err(RequestError::Length)),
+            ("+5", Err(RequestError::Length)),
+            ("-5", Err(RequestError::Length)),
+            ("0x5", Err(RequestError::Length)),
+            ("5a", Err(RequestError::Length)),
+            ("5 5", Err(RequestError::Length)),
+            ("5, 5", Err(RequestError::Length)),
+            ("5,", Err(RequestError::Length)),
+            ("5.0", Err(RequestError::Length)),
+            ("999999999999999999999999999999x", Err(RequestError::Length)),
         ];
         for (value, expected) in CASES {
             assert_eq!(parse_length(value.as_bytes()), *expected, "{value:?}");
@@ -252,7 +255,7 @@ mod tests {
         type Case = (
             u8,
             &'static [(&'static str, &'static str)],
-            Result<Framing, Bad>,
+            Result<Framing, RequestError>,
         );
         const CASES: &[Case] = &[
             (1, &[], Ok(Framing::None)),
@@ -260,37 +263,61 @@ mod tests {
             (1, &[CL], Ok(Framing::Length(5))),
             (1, &[("cONTENT-lENGTH", "5")], Ok(Framing::Length(5))),
             (0, &[CL], Ok(Framing::Length(5))),
-            (1, &[CL, CL], Err(Bad::Length)),
-            (1, &[("Content-Length", ""), CL], Err(Bad::Length)),
-            (1, &[("Content-Length", "0"), CL], Err(Bad::Length)),
+            (1, &[CL, CL], Err(RequestError::Length)),
+            (1, &[("Content-Length", ""), CL], Err(RequestError::Length)),
+            (1, &[("Content-Length", "0"), CL], Err(RequestError::Length)),
             (1, &[TE], Ok(Framing::Chunked)),
             (1, &[("transfer-encoding", "CHUNKED")], Ok(Framing::Chunked)),
-            (1, &[TE, TE], Err(Bad::Coding)),
-            (1, &[TE, GZIP], Err(Bad::Coding)),
-            (1, &[GZIP, TE], Err(Bad::Coding)),
-            (1, &[GZIP], Err(Bad::Coding)),
-            (1, &[("Transfer-Encoding", "")], Err(Bad::Coding)),
+            (1, &[TE, TE], Err(RequestError::Coding)),
+            (1, &[TE, GZIP], Err(RequestError::Coding)),
+            (1, &[GZIP, TE], Err(RequestError::Coding)),
+            (1, &[GZIP], Err(RequestError::Coding)),
+            (1, &[("Transfer-Encoding", "")], Err(RequestError::Coding)),
             (
                 1,
                 &[("Transfer-Encoding", "chunked, chunked")],
-                Err(Bad::Coding),
+                Err(RequestError::Coding),
             ),
             (
                 1,
                 &[("Transfer-Encoding", "gzip, chunked")],
-                Err(Bad::Coding),
+                Err(RequestError::Coding),
             ),
-            (1, &[("Transfer-Encoding", "chunked,")], Err(Bad::Coding)),
-            (1, &[("Transfer-Encoding", ",chunked")], Err(Bad::Coding)),
-            (1, &[("Transfer-Encoding", "identity")], Err(Bad::Coding)),
-            (1, &[("Transfer-Encoding", "chunked;q=1")], Err(Bad::Coding)),
-            (1, &[("Transfer-Encoding", "xchunked")], Err(Bad::Coding)),
-            (1, &[TE, CL], Err(Bad::Framing)),
-            (1, &[CL, TE], Err(Bad::Framing)),
-            (1, &[CL, GZIP], Err(Bad::Framing)),
-            (1, &[("Content-Length", "0"), TE], Err(Bad::Framing)),
-            (0, &[TE], Err(Bad::Framing)),
-            (0, &[GZIP], Err(Bad::Framing)),
+            (
+                1,
+                &[("Transfer-Encoding", "chunked,")],
+                Err(RequestError::Coding),
+            ),
+            (
+                1,
+                &[("Transfer-Encoding", ",chunked")],
+                Err(RequestError::Coding),
+            ),
+            (
+                1,
+                &[("Transfer-Encoding", "identity")],
+                Err(RequestError::Coding),
+            ),
+            (
+                1,
+                &[("Transfer-Encoding", "chunked;q=1")],
+                Err(RequestError::Coding),
+            ),
+            (
+                1,
+                &[("Transfer-Encoding", "xchunked")],
+                Err(RequestError::Coding),
+            ),
+            (1, &[TE, CL], Err(RequestError::Framing)),
+            (1, &[CL, TE], Err(RequestError::Framing)),
+            (1, &[CL, GZIP], Err(RequestError::Framing)),
+            (
+                1,
+                &[("Content-Length", "0"), TE],
+                Err(RequestError::Framing),
+            ),
+            (0, &[TE], Err(RequestError::Framing)),
+            (0, &[GZIP], Err(RequestError::Framing)),
         ];
         for (minor, fields, expected) in CASES {
             let fields = [&[("Host", "a")][..], fields].concat();
@@ -318,7 +345,11 @@ mod tests {
         ];
         for (minor, fields, good) in CASES {
             let outcome = conclude(*minor, fields).map(drop);
-            let expected = if *good { Ok(()) } else { Err(Bad::Host) };
+            let expected = if *good {
+                Ok(())
+            } else {
+                Err(RequestError::Host)
+            };
             assert_eq!(outcome, expected, "HTTP/1.{minor} {fields:?}");
         }
     }
@@ -359,7 +390,7 @@ mod tests {
         type Case = (
             u8,
             &'static [(&'static str, &'static str)],
-            Result<bool, Bad>,
+            Result<bool, RequestError>,
         );
         const CASES: &[Case] = &[
             (1, &[CL], Ok(false)),
@@ -368,9 +399,9 @@ mod tests {
             (1, &[EXPECT, ("Transfer-Encoding", "chunked")], Ok(true)),
             (1, &[EXPECT], Ok(false)),
             (1, &[EXPECT, ("Content-Length", "0")], Ok(false)),
-            (1, &[CL, OTHER], Err(Bad::Expectation)),
-            (1, &[CL, EXPECT, OTHER], Err(Bad::Expectation)),
-            (1, &[CL, OTHER, EXPECT], Err(Bad::Expectation)),
+            (1, &[CL, OTHER], Err(RequestError::Expectation)),
+            (1, &[CL, EXPECT, OTHER], Err(RequestError::Expectation)),
+            (1, &[CL, OTHER, EXPECT], Err(RequestError::Expectation)),
             (1, &[CL, EXPECT, EXPECT], Ok(true)),
             (1, &[CL, ("Expect", "100-continue, 100-Continue")], Ok(true)),
             (1, &[CL, ("Expect", "100-continue,")], Ok(true)),
@@ -379,16 +410,36 @@ mod tests {
             (1, &[CL, ("Expect", " , ")], Ok(false)),
             (1, &[CL, ("Expect", ""), EXPECT], Ok(true)),
             (1, &[CL, EXPECT, ("Expect", "")], Ok(true)),
-            (1, &[("Expect", "100-continue, x")], Err(Bad::Expectation)),
-            (1, &[("Expect", "x, 100-continue")], Err(Bad::Expectation)),
-            (1, &[CL, OTHER, ("Expect", "")], Err(Bad::Expectation)),
-            (1, &[("Expect", "100-continue=a")], Err(Bad::Expectation)),
+            (
+                1,
+                &[("Expect", "100-continue, x")],
+                Err(RequestError::Expectation),
+            ),
+            (
+                1,
+                &[("Expect", "x, 100-continue")],
+                Err(RequestError::Expectation),
+            ),
+            (
+                1,
+                &[CL, OTHER, ("Expect", "")],
+                Err(RequestError::Expectation),
+            ),
+            (
+                1,
+                &[("Expect", "100-continue=a")],
+                Err(RequestError::Expectation),
+            ),
             (
                 1,
                 &[("Expect", "a=\"b,100-continue\"")],
-                Err(Bad::Expectation),
+                Err(RequestError::Expectation),
             ),
-            (1, &[("Expect", "100-continue x")], Err(Bad::Expectation)),
+            (
+                1,
+                &[("Expect", "100-continue x")],
+                Err(RequestError::Expectation),
+            ),
             (0, &[CL, EXPECT], Ok(false)),
             (0, &[CL, OTHER], Ok(false)),
         ];

@@ -4,7 +4,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::word::{HIGH, below, equal, find, load, within};
+use super::swar::{HIGH, below, equal, find, load, within};
 
 /// Whether a name is a token, as a field's name must be (RFC 9110, section 5.1).
 pub fn is_field_name(name: &str) -> bool {

@@ -12,7 +12,7 @@ use httparse::{Header, Status};
 
 use super::framing::{Conclusion, Framing, Gathered};
 use super::scan::Scan;
-use super::{Bad, target};
+use super::{RequestError, target};
 
 /// The head of a request, borrowed from the bytes it came in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,13 +47,13 @@ impl<'h, 'b> Head<'h, 'b> {
     pub fn parse(
         mut bytes: &'b [u8],
         fields: &'h mut [MaybeUninit<Header<'b>>],
-    ) -> Result<Self, Bad> {
+    ) -> Result<Self, RequestError> {
         while let [b'\r', b'\n', rest @ ..] = bytes {
             bytes = rest;
         }
         match Self::parse_first(bytes, fields)? {
             Some((head, len)) if len == bytes.len() => Ok(head),
-            _ => Err(Bad::Syntax),
+            _ => Err(RequestError::Syntax),
         }
     }
 
@@ -64,7 +64,7 @@ impl<'h, 'b> Head<'h, 'b> {
     pub(super) fn parse_first(
         bytes: &'b [u8],
         fields: &'h mut [MaybeUninit<Header<'b>>],
-    ) -> Result<Option<(Self, usize)>, Bad> {
+    ) -> Result<Option<(Self, usize)>, RequestError> {
         let mut request = httparse::Request::new(&mut []);
         let len = match request.parse_with_uninit_headers(bytes, fields) {
             Ok(Status::Complete(len)) => len,
@@ -74,13 +74,13 @@ impl<'h, 'b> Head<'h, 'b> {
         let (Some(method), Some(target), Some(minor)) =
             (request.method, request.path, request.version)
         else {
-            return Err(Bad::Syntax); // a complete request has all three
+            return Err(RequestError::Syntax); // a complete request has all three
         };
         let fields: &'h [Header<'b>] = request.headers;
 
         let begin = bytes.as_ptr().addr();
         if method.as_ptr().addr() != begin || !bytes[..len].ends_with(b"\r\n\r\n") {
-            return Err(Bad::BareLf);
+            return Err(RequestError::BareLf);
         }
         let mut gathered = Gathered::default();
         for field in fields {
@@ -88,7 +88,7 @@ impl<'h, 'b> Head<'h, 'b> {
             // before the first field's name there is a whole request line.
             let name_at = field.name.as_ptr().addr() - begin;
             if bytes[name_at - 2] != b'\r' {
-                return Err(Bad::BareLf);
+                return Err(RequestError::BareLf);
             }
             gathered.take(field)?;
         }
@@ -149,7 +149,7 @@ pub(super) fn receive<'h, 'b>(
     bytes: &'b [u8],
     fields: &'h mut [MaybeUninit<Header<'b>>],
     limit: u32,
-) -> Result<(usize, Option<Head<'h, 'b>>), Bad> {
+) -> Result<(usize, Option<Head<'h, 'b>>), RequestError> {
     let mut skipped = 0;
     if let [b'\r', ..] = bytes {
         skipped = scan.skip_empty_lines(bytes)?;
@@ -171,7 +171,7 @@ pub(super) fn receive<'h, 'b>(
     let window = &bytes[..bytes.len().min(limit as usize)];
     let error = match Head::parse_first(window, fields) {
         Ok(Some((head, len))) => return Ok((skipped + len, Some(head))),
-        Ok(None) => Bad::Syntax, // if the scan finds an end where httparse does not
+        Ok(None) => RequestError::Syntax, // if the scan finds an end where httparse does not
         Err(bad) => bad,
     };
     match scan.step(bytes, limit)? {
@@ -182,9 +182,9 @@ pub(super) fn receive<'h, 'b>(
 
 /// What an error of httparse says about the peer.
 #[cold]
-fn refusal(error: httparse::Error, bytes: &[u8]) -> Bad {
+fn refusal(error: httparse::Error, bytes: &[u8]) -> RequestError {
     match error {
-        httparse::Error::TooManyHeaders => Bad::TooManyFields,
+        httparse::Error::TooManyHeaders => RequestError::TooManyFields,
         // httparse calls it so whatever stands there; only a version that could be one is refused
         // as a version.
         httparse::Error::Version => {
@@ -193,11 +193,11 @@ fn refusal(error: httparse::Error, bytes: &[u8]) -> Bad {
                 Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
                     if major.is_ascii_digit() && minor.is_ascii_digit() =>
                 {
-                    Bad::Version
+                    RequestError::Version
                 }
-                _ => Bad::Syntax,
+                _ => RequestError::Syntax,
             }
         }
-        _ => Bad::Syntax,
+        _ => RequestError::Syntax,
     }
 }

@@ -8,7 +8,7 @@
 
 use memchr::memchr;
 
-use super::{Bad, grammar};
+use super::{RequestError, grammar};
 
 /// How far a head was searched for its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Scan {
     ///
     /// A CR that the LF may yet follow is left, and counts as a byte seen.
     #[inline]
-    pub(super) fn skip_empty_lines(&mut self, bytes: &[u8]) -> Result<usize, Bad> {
+    pub(super) fn skip_empty_lines(&mut self, bytes: &[u8]) -> Result<usize, RequestError> {
         let mut skipped = 0;
         while let [b'\r', rest @ ..] = &bytes[skipped..] {
             match rest {
@@ -61,11 +61,11 @@ impl Scan {
                     self.at = 0;
                     self.empty_lines += 1;
                     if self.empty_lines > MAX_EMPTY_LINES {
-                        return Err(Bad::Syntax);
+                        return Err(RequestError::Syntax);
                     }
                     skipped += 2;
                 }
-                _ => return Err(Bad::Syntax),
+                _ => return Err(RequestError::Syntax),
             }
         }
         Ok(skipped)
@@ -73,21 +73,21 @@ impl Scan {
 
     /// The length of the head that `bytes` begin with, or `None` if its end is not among them.
     /// `bytes` only grow between calls; no more than `limit` of them are looked at.
-    pub(super) fn step(&mut self, bytes: &[u8], limit: u32) -> Result<Option<usize>, Bad> {
+    pub(super) fn step(&mut self, bytes: &[u8], limit: u32) -> Result<Option<usize>, RequestError> {
         let window = &bytes[..bytes.len().min(limit as usize)];
         if self.at == 0 {
             // Known from the first byte alone, so that a TLS hello on a plain port, say, does not
             // wait for a line end to be refused.
             match window.first() {
-                Some(b'\n') => return Err(Bad::BareLf),
-                Some(byte) if !grammar::is_tchar(*byte) => return Err(Bad::Syntax),
+                Some(b'\n') => return Err(RequestError::BareLf),
+                Some(byte) if !grammar::is_tchar(*byte) => return Err(RequestError::Syntax),
                 _ => {}
             }
         }
         while let Some(n) = memchr(b'\n', window.get(self.at as usize..).unwrap_or_default()) {
             let lf = self.at as usize + n;
             if lf == 0 || window[lf - 1] != b'\r' {
-                return Err(Bad::BareLf);
+                return Err(RequestError::BareLf);
             }
             let empty = lf - 1 == self.line as usize;
             self.at = lf as u32 + 1;
@@ -100,9 +100,9 @@ impl Scan {
         if self.at < limit {
             Ok(None)
         } else if self.line == 0 {
-            Err(Bad::TargetTooLong)
+            Err(RequestError::TargetTooLong)
         } else {
-            Err(Bad::HeadTooLarge)
+            Err(RequestError::HeadTooLarge)
         }
     }
 }
@@ -152,10 +152,22 @@ mod tests {
         const HEAD: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
         let len = HEAD.len() as u32;
         assert_eq!(Scan::default().step(HEAD, len), Ok(Some(HEAD.len())));
-        assert_eq!(Scan::default().step(HEAD, len - 1), Err(Bad::HeadTooLarge));
-        assert_eq!(Scan::default().step(HEAD, 16), Err(Bad::HeadTooLarge));
-        assert_eq!(Scan::default().step(HEAD, 15), Err(Bad::TargetTooLong));
-        assert_eq!(Scan::default().step(HEAD, 0), Err(Bad::TargetTooLong));
+        assert_eq!(
+            Scan::default().step(HEAD, len - 1),
+            Err(RequestError::HeadTooLarge)
+        );
+        assert_eq!(
+            Scan::default().step(HEAD, 16),
+            Err(RequestError::HeadTooLarge)
+        );
+        assert_eq!(
+            Scan::default().step(HEAD, 15),
+            Err(RequestError::TargetTooLong)
+        );
+        assert_eq!(
+            Scan::default().step(HEAD, 0),
+            Err(RequestError::TargetTooLong)
+        );
     }
 
     #[test]
@@ -166,7 +178,7 @@ mod tests {
             b"GET / HTTP/1.1\r\nHost: a\n",
             b"GET / HTTP/1.1\r\n\n",
         ] {
-            assert_eq!(Scan::default().step(bytes, 100), Err(Bad::BareLf));
+            assert_eq!(Scan::default().step(bytes, 100), Err(RequestError::BareLf));
         }
     }
 }

@@ -7,21 +7,21 @@
 
 use memchr::{memchr, memchr2};
 
-use super::word::{self, HIGH, equal, load};
-use super::{Bad, grammar};
+use super::swar::{self, HIGH, equal, load};
+use super::{RequestError, grammar};
 
 /// Whether a target is one that this method can have. It has no blanks and no controls: httparse
 /// saw to that.
 #[inline]
-pub(super) fn check(method: &str, target: &str) -> Result<(), Bad> {
+pub(super) fn check(method: &str, target: &str) -> Result<(), RequestError> {
     if method == "CONNECT" {
-        return Err(Bad::Connect);
+        return Err(RequestError::Connect);
     }
     let form = target.starts_with('/') || is_rare_form(method, target);
     if form && is_ascii_without_fragment(target.as_bytes()) {
         Ok(())
     } else {
-        Err(Bad::Target)
+        Err(RequestError::Target)
     }
 }
 
@@ -59,7 +59,7 @@ fn question_mark(bytes: &[u8]) -> Option<usize> {
     }
     let (words, rest) = bytes.as_chunks();
     // A head need not come from here: what its target has above ASCII is no mark.
-    if let Some(at) = word::find(words, |word| equal(word, b'?') & !word) {
+    if let Some(at) = swar::find(words, |word| equal(word, b'?') & !word) {
         return Some(at);
     }
     let at = rest.iter().position(|byte| *byte == b'?')?;
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_target_has_one_of_four_forms() {
-        const CASES: &[(&str, &str, Result<(), Bad>)] = &[
+        const CASES: &[(&str, &str, Result<(), RequestError>)] = &[
             ("GET", "/", Ok(())),
             ("GET", "/a/b?c=d&e=%zz", Ok(())),
             ("GET", "//a", Ok(())),
@@ -143,27 +143,27 @@ mod tests {
             ("POST", "https://[::1]:443?c", Ok(())),
             ("OPTIONS", "*", Ok(())),
             ("OPTIONS", "/", Ok(())),
-            ("GET", "*", Err(Bad::Target)),
-            ("OPTIONS", "**", Err(Bad::Target)),
-            ("GET", "a", Err(Bad::Target)),
-            ("GET", "a:80", Err(Bad::Target)),
-            ("GET", "?a", Err(Bad::Target)),
-            ("GET", "http:/a", Err(Bad::Target)),
-            ("GET", "http:///a", Err(Bad::Target)),
-            ("GET", "http://?a", Err(Bad::Target)),
-            ("GET", "http://", Err(Bad::Target)),
-            ("GET", "http://:80/", Err(Bad::Target)),
-            ("GET", "http://u@a/", Err(Bad::Target)),
-            ("GET", "ftp://a/", Err(Bad::Target)),
-            ("GET", "://a/", Err(Bad::Target)),
-            ("GET", "/#a", Err(Bad::Target)),
-            ("GET", "/abcdefghijklmnop#", Err(Bad::Target)),
-            ("GET", "/abcdef#hijklmnop", Err(Bad::Target)),
-            ("GET", "http://a/#b", Err(Bad::Target)),
-            ("GET", "/é", Err(Bad::Target)),
-            ("GET", "/abcdefghijklmé", Err(Bad::Target)),
-            ("CONNECT", "a:80", Err(Bad::Connect)),
-            ("CONNECT", "/", Err(Bad::Connect)),
+            ("GET", "*", Err(RequestError::Target)),
+            ("OPTIONS", "**", Err(RequestError::Target)),
+            ("GET", "a", Err(RequestError::Target)),
+            ("GET", "a:80", Err(RequestError::Target)),
+            ("GET", "?a", Err(RequestError::Target)),
+            ("GET", "http:/a", Err(RequestError::Target)),
+            ("GET", "http:///a", Err(RequestError::Target)),
+            ("GET", "http://?a", Err(RequestError::Target)),
+            ("GET", "http://", Err(RequestError::Target)),
+            ("GET", "http://:80/", Err(RequestError::Target)),
+            ("GET", "http://u@a/", Err(RequestError::Target)),
+            ("GET", "ftp://a/", Err(RequestError::Target)),
+            ("GET", "://a/", Err(RequestError::Target)),
+            ("GET", "/#a", Err(RequestError::Target)),
+            ("GET", "/abcdefghijklmnop#", Err(RequestError::Target)),
+            ("GET", "/abcdef#hijklmnop", Err(RequestError::Target)),
+            ("GET", "http://a/#b", Err(RequestError::Target)),
+            ("GET", "/é", Err(RequestError::Target)),
+            ("GET", "/abcdefghijklmé", Err(RequestError::Target)),
+            ("CONNECT", "a:80", Err(RequestError::Connect)),
+            ("CONNECT", "/", Err(RequestError::Connect)),
         ];
         for (method, target, expected) in CASES {
             assert_eq!(check(method, target), *expected, "{method} {target}");

@@ -207,7 +207,7 @@ const fn status_line(status: u16) -> &'static str {
         451 => "HTTP/1.1 451 Unavailable For Legal Reasons\r\n",
         500 => "HTTP/1.1 500 Internal Server Error\r\n",
         501 => "HTTP/1.1 501 Not Implemented\r\n",
-        502 => "HTTP/1.1 502 Bad Gateway\r\n",
+        502 => "HTTP/1.1 502 RequestError Gateway\r\n",
         503 => "HTTP/1.1 503 Service Unavailable\r\n",
         504 => "HTTP/1.1 504 Gateway Timeout\r\n",
         505 => "HTTP/1.1 505 HTTP Version Not Supported\r\n",

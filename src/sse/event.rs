@@ -1,8 +1,8 @@
 //! One event, and how it is written.
 //!
-//! Nothing that is in an event can end it, or begin another. Knows no subscribers.
+//! No data, kind or id can end its event or begin another. Knows no subscribers.
 
-/// An event of a stream: what a page gets as `MessageEvent`.
+/// An event of a stream: a page gets it as a `MessageEvent`.
 ///
 /// ```
 /// use ebbtide::sse::Event;
@@ -17,8 +17,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event with this data, of any number of lines. However its lines end (LF, CR LF, CR), a
-    /// client sees LF: the format has no other.
+    /// Returns an event with this data, of any number of lines. Clients see every end of a line (LF,
+    /// CR LF, CR) as LF: the format has no other.
     pub fn new(data: impl Into<String>) -> Self {
         Self {
             data: data.into(),
@@ -26,28 +26,29 @@ impl Event {
         }
     }
 
-    /// The kind, which pages listen for by name; without it is `message`. Characters that would end
-    /// the line become blanks, in the id as well.
+    /// Sets the kind, which pages listen for by name. Default: `message`. Characters that would end
+    /// the line become spaces.
     #[must_use]
     pub fn kind(mut self, kind: impl Into<String>) -> Self {
         self.kind = one_line(kind.into());
         self
     }
 
-    /// An id of your own, that clients come back with: for events that other servers publish with
-    /// the same ids. By default a topic numbers its events.
+    /// Sets the id, which clients send when they reconnect. Useful where several servers publish the
+    /// same events. By default a topic numbers its events. Characters that would end the line become
+    /// spaces.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = one_line(id.into());
         self
     }
 
-    /// Its own id, if it was given one.
+    /// Returns the id that the program set.
     pub(super) fn own_id(&self) -> Option<&str> {
         (!self.id.is_empty()).then_some(&self.id)
     }
 
-    /// The lines of it, with that id and with the empty one that ends it.
+    /// Returns the lines of the event with this id, and the empty line that ends the event.
     pub(super) fn write(&self, id: &str) -> String {
         let mut out = String::with_capacity(self.data.len() + self.kind.len() + id.len() + 40);
         let mut line = |name: &str, value: &str| {
@@ -76,7 +77,7 @@ impl Event {
     }
 }
 
-/// A text without what ends a line, and without NUL, which makes clients ignore an id.
+/// Replaces the ends of lines, and NUL, with which clients ignore an id.
 fn one_line(text: String) -> String {
     if text.contains(BREAKS) {
         text.replace(BREAKS, " ")
@@ -91,8 +92,8 @@ const BREAKS: [char; 3] = ['\r', '\n', '\0'];
 mod tests {
     use super::*;
 
-    /// What a client makes of a stream: the kind, data and last id of each event. By the letter of
-    /// the standard, "Interpreting an event stream".
+    /// Reads a stream as a client must: returns the kind, data and last id of each event (WHATWG
+    /// HTML, "Interpreting an event stream").
     fn read(stream: &str) -> Vec<(String, String, String)> {
         let mut events = Vec::new();
         let (mut data, mut kind, mut last_id) = (String::new(), String::new(), String::new());

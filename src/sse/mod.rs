@@ -1,10 +1,10 @@
 //! Server-sent events to very many subscribers (WHATWG HTML, section 9.2).
 //!
-//! A [`Topic`] is published to from any thread. An event is written once, framed, into memory that
-//! all subscribers' writes share, and the loop is woken once for all of them. What is kept of a
-//! topic is one bounded ring: a subscriber is a place in it, has no queue of its own, and catches up
-//! from it when it comes back with `Last-Event-ID`. One that is so slow that the ring has gone on
-//! without it loses events, or its stream ends: see [`Slow`].
+//! Any thread publishes to a [`Topic`]. An event is framed once, into memory that all subscribers'
+//! writes share, and one wake reaches a loop for all its subscribers. A topic keeps its latest
+//! events in one bounded ring. A subscriber is a position in the ring and has no queue of its own;
+//! a client that comes back with `Last-Event-ID` catches up from the ring. A subscriber so slow
+//! that the ring has dropped its next event loses events or its stream: see [`Slow`].
 //!
 //! ```
 //! use ebbtide::sse::{Event, Topic};
@@ -19,14 +19,20 @@
 //! # is_handler(handler);
 //! ```
 //!
-//! When the server drains, every stream delivers what was published, tells its client when to come
-//! back, each at another moment ([`Options::retry`]), and ends as a whole body does.
+//! When the server drains, a stream delivers what was published, tells its client when to
+//! reconnect, and ends as a whole body does. Each client gets a delay of its own
+//! ([`Options::retry`]).
 //!
 //! Knows no sockets and no clock.
 
 mod event;
+mod hub;
+mod options;
+mod ring;
+mod subscribers;
 mod subscription;
 mod topic;
 
 pub use self::event::Event;
-pub use self::topic::{Heartbeat, Numbers, Options, Slow, Topic};
+pub use self::options::{Options, Slow};
+pub use self::topic::{Heartbeat, Numbers, Topic};

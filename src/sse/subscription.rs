@@ -1,111 +1,124 @@
-//! One subscriber: a place in a topic's ring, as the body of an answer.
+//! One subscriber: a position in a topic's ring, as the body of a response.
 //!
-//! An event that is due alone is sent from the memory that all share. Who has several to catch up
-//! with is sent small ones together, in one write. Knows no sockets.
+//! An event that is due alone is sent from the memory that all subscribers share. Several small
+//! events that are due are copied into one write. Knows no sockets.
 
+use std::mem;
 use std::sync::Arc;
 
-use super::topic::{Hub, Slow};
-use crate::source::{BodyContext, Fill, Source};
+use super::hub::{Hub, State};
+use super::options::Slow;
+use crate::app::{BodyContext, Fill, Source};
 
-/// The events of a topic, from some number on.
+/// The events of a topic, from a number on.
 pub(super) struct Subscription {
     hub: Arc<Hub>,
+    /// The key of the subscriber.
+    key: u32,
+    position: Position,
+}
+
+struct Position {
     /// The next event to send.
     next: u64,
-    /// Where it ends: known once the server drains.
+    /// Where the stream ends: known once the server drains.
     until: u64,
-    seat: u32,
-    /// Heartbeats up to this one were sent, or made up for by an event.
+    /// The heartbeats up to this one were sent, or an event took their place.
     beats: u32,
     begun: bool,
 }
 
 impl Subscription {
-    pub(super) const fn new(hub: Arc<Hub>, seat: u32, next: u64, beats: u32) -> Self {
-        Self {
-            hub,
+    pub(super) const fn new(hub: Arc<Hub>, key: u32, next: u64, beats: u32) -> Self {
+        let position = Position {
             next,
             until: u64::MAX,
-            seat,
             beats,
             begun: false,
-        }
+        };
+        Self { hub, key, position }
     }
 }
 
 impl Source for Subscription {
     fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill {
-        let retry = || {
-            self.hub
-                .retry(context.id.to_bits() ^ u64::from(context.nth))
-        };
-        if !self.begun {
-            self.begun = true;
-            // The first bytes: the client knows that it is connected, and when to come back.
-            out.extend_from_slice(retry().as_bytes());
+        let salt = context.id.to_bits() ^ u64::from(context.nth);
+        if !mem::replace(&mut self.position.begun, true) {
+            // The first bytes tell the client that the stream is open, and when to reconnect.
+            out.extend_from_slice(self.hub.retry(salt).as_bytes());
         }
         let mut state = self.hub.lock();
         if context.draining() {
-            self.until = self.until.min(state.next());
+            self.position.until = self.position.until.min(state.ring.next());
         }
-        if self.next < state.first {
-            let missed = state.first - self.next;
-            match self.hub.options.slow {
+        let fill = self.position.advance(&mut state, &self.hub, out);
+        match fill {
+            Fill::Done => {
+                drop(state);
+                out.extend_from_slice(self.hub.retry(salt).as_bytes());
+            }
+            Fill::Pending => state.subscribers.wait(self.key),
+            _ => {}
+        }
+        fill
+    }
+}
+
+impl Position {
+    /// Appends or shares the next events, or a heartbeat.
+    fn advance(&mut self, state: &mut State, hub: &Hub, out: &mut Vec<u8>) -> Fill {
+        let missed = state.ring.first().saturating_sub(self.next);
+        if missed > 0 {
+            match hub.options.slow {
                 Slow::Skip => {
                     state.skipped += missed;
-                    self.next = state.first;
+                    self.next = state.ring.first();
                 }
                 Slow::Close => {
                     state.closed += 1;
-                    out.extend_from_slice(retry().as_bytes());
                     return Fill::Done;
                 }
             }
         }
         while self.next < self.until
-            && let Some(event) = state.event(self.next)
+            && let Some(event) = state.ring.get(self.next)
         {
             let bytes = event.bytes();
-            if out.is_empty() && (bytes.len() > SMALL || state.event(self.next + 1).is_none()) {
+            let is_small = bytes.len() <= SMALL;
+            if out.is_empty() && (!is_small || state.ring.get(self.next + 1).is_none()) {
                 self.next += 1;
                 self.beats = state.beats;
                 return Fill::Share(event.clone());
             }
-            if bytes.len() > SMALL || out.len() + bytes.len() > TOGETHER {
-                return Fill::More; // after what is there
+            if !is_small || out.len() + bytes.len() > TOGETHER {
+                return Fill::More; // once `out` is sent
             }
             out.extend_from_slice(bytes);
             self.next += 1;
         }
         if self.next >= self.until {
-            drop(state);
-            out.extend_from_slice(retry().as_bytes());
             return Fill::Done;
         }
-        if self.beats != state.beats {
-            self.beats = state.beats;
-            if out.is_empty() {
-                return Fill::Share(self.hub.comment.clone());
-            }
+        let missed_beats = mem::replace(&mut self.beats, state.beats) != state.beats;
+        if missed_beats && out.is_empty() {
+            return Fill::Share(hub.comment.clone());
         }
-        state.wait(self.seat);
         Fill::Pending
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub.lock().stand_up(self.seat);
+        self.hub.lock().subscribers.detach(self.key);
     }
 }
 
-/// Events up to so many bytes are sent together to who has several to catch up with: to copy them is
-/// less than a write for each.
+/// The longest event, in bytes, that is copied into one write with others: the copy costs less than
+/// a write.
 const SMALL: usize = 4 * 1024;
 
-/// As many bytes as are sent together.
+/// The longest write of several events, in bytes.
 const TOGETHER: usize = 16 * 1024;
 
-// What a stream costs besides its connection: an allocation of this.
+// A stream's memory beside its connection: one allocation of this size.
 const _: () = assert!(size_of::<Subscription>() <= 40);

@@ -18,6 +18,9 @@ use std::net::{IpAddr, SocketAddr};
 use log::debug;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::sys::errno::{ENOENT, is_exhausted};
+use crate::sys::retry;
+
 /// Asks the kernel what is under way.
 #[derive(Debug)]
 pub(super) struct Delivered {
@@ -104,14 +107,6 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Whether there was no descriptor or no memory: a matter of the moment, not of the system.
-fn is_exhausted(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(ENOMEM | ENFILE | EMFILE | ENOBUFS)
-    )
-}
-
 /// The local and the remote address.
 fn ends(socket: &SockRef<'_>) -> io::Result<(SocketAddr, SocketAddr)> {
     // The peer first: of a connection that has ended it already says so.
@@ -121,10 +116,10 @@ fn ends(socket: &SockRef<'_>) -> io::Result<(SocketAddr, SocketAddr)> {
 }
 
 fn exchange(mut channel: &Socket, question: &[u8], serial: u32) -> io::Result<Answer> {
-    channel.send(question)?;
+    retry(|| channel.send(question))?;
     let mut buf = [0; 512];
     for _ in 0..MAX_STALE {
-        let len = channel.read(&mut buf)?;
+        let len = retry(|| channel.read(&mut buf))?;
         if let Some(answer) = parse(&buf[..len], serial) {
             return Ok(answer);
         }
@@ -222,11 +217,6 @@ const NLMSG_ERROR: u16 = 2;
 const NLM_F_REQUEST: u16 = 1;
 const IPPROTO_TCP: u8 = 6;
 const LISTEN: u8 = 10;
-const ENOENT: i32 = 2;
-const ENOMEM: i32 = 12;
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
-const ENOBUFS: i32 = 105;
 
 /// A header of 16 bytes and a request of 56.
 const QUESTION_LEN: usize = 72;
@@ -237,6 +227,7 @@ const MAX_STALE: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::errno::{ENOBUFS, ENOMEM};
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -260,17 +251,6 @@ mod tests {
         message[8..12].copy_from_slice(&serial.to_ne_bytes());
         message[16..20].copy_from_slice(&(-code).to_ne_bytes());
         message
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_want_of_descriptors_is_no_want_of_the_system() {
-        use nix::errno::Errno;
-        let is = |errno: Errno| is_exhausted(&io::Error::from_raw_os_error(errno as i32));
-        let passing = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
-        assert!(passing.into_iter().all(is));
-        let lasting = [Errno::EPROTONOSUPPORT, Errno::EACCES, Errno::EAFNOSUPPORT];
-        assert!(!lasting.into_iter().any(is));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::sys::unix;
 
 /// How to open a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct ListenOptions {
     /// How many connections may wait to be accepted. Linux caps it silently at
     /// `net.core.somaxconn` (4,096 since 5.4, 128 before), other systems at their own limit.
     pub backlog: u32,
@@ -30,7 +30,7 @@ pub struct Options {
     pub only_v6: Option<bool>,
 }
 
-impl Default for Options {
+impl Default for ListenOptions {
     fn default() -> Self {
         Self {
             backlog: BACKLOG,
@@ -68,7 +68,7 @@ impl Listener {
     /// # Errors
     ///
     /// The system's, with the address and what would help.
-    pub fn bind(addr: SocketAddr, options: &Options) -> Result<Self, Error> {
+    pub fn bind(addr: SocketAddr, options: &ListenOptions) -> Result<Self, Error> {
         open(addr, options)
             .and_then(|socket| Self::new(socket, false))
             .map_err(|error| {
@@ -151,7 +151,7 @@ fn parse_limits(text: &str) -> Option<u64> {
         .ok()
 }
 
-fn open(addr: SocketAddr, options: &Options) -> io::Result<TcpListener> {
+fn open(addr: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if options.reuse_port {
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn port_0_says_which_port_it_got_and_does_not_block() {
         for ip in ["127.0.0.1", "[::1]"] {
-            let listener = Listener::bind(any(ip), &Options::default()).unwrap();
+            let listener = Listener::bind(any(ip), &ListenOptions::default()).unwrap();
             let addr = listener.local_addr();
             assert_ne!(addr.port(), 0);
             let socket = tcp(listener);
@@ -258,9 +258,9 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_named_and_explained() {
-        let first = Listener::bind(any("127.0.0.1"), &Options::default()).unwrap();
+        let first = Listener::bind(any("127.0.0.1"), &ListenOptions::default()).unwrap();
         let addr = first.local_addr();
-        let error = Listener::bind(addr, &Options::default()).unwrap_err();
+        let error = Listener::bind(addr, &ListenOptions::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let line = error.to_string();
         assert!(
@@ -277,7 +277,7 @@ mod tests {
     fn an_address_of_another_machine_is_explained() {
         // 192.0.2.0/24 and 2001:db8::/32 are for documentation: nobody has them.
         for (ip, all) in [("192.0.2.1", "0.0.0.0"), ("[2001:db8::1]", "[::]")] {
-            let error = Listener::bind(any(ip), &Options::default()).unwrap_err();
+            let error = Listener::bind(any(ip), &ListenOptions::default()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
             let line = error.to_string();
             assert!(
@@ -300,9 +300,9 @@ mod tests {
 
     #[test]
     fn a_port_can_be_shared_if_all_ask_for_it() {
-        let shared = Options {
+        let shared = ListenOptions {
             reuse_port: true,
-            ..Options::default()
+            ..ListenOptions::default()
         };
         let first = Listener::bind(any("127.0.0.1"), &shared).unwrap();
         let second = Listener::bind(first.local_addr(), &shared).unwrap();
@@ -311,24 +311,24 @@ mod tests {
 
     #[test]
     fn only_v6_leaves_the_port_to_ipv4() {
-        let only_v6 = Options {
+        let only_v6 = ListenOptions {
             only_v6: Some(true),
-            ..Options::default()
+            ..ListenOptions::default()
         };
         // Somebody else may have a port on IPv4 that was free on IPv6: not every one of them.
         let free = (0..20).any(|_| {
             let six = Listener::bind(any("[::]"), &only_v6).unwrap();
             let four = SocketAddr::new([127, 0, 0, 1].into(), six.local_addr().port());
-            Listener::bind(four, &Options::default()).is_ok()
+            Listener::bind(four, &ListenOptions::default()).is_ok()
         });
         assert!(free);
     }
 
     #[test]
     fn both_families_reach_a_socket_that_is_not_only_v6() {
-        let both = Options {
+        let both = ListenOptions {
             only_v6: Some(false),
-            ..Options::default()
+            ..ListenOptions::default()
         };
         let listener = Listener::bind(any("[::]"), &both).unwrap();
         let port = listener.local_addr().port();
@@ -356,7 +356,7 @@ mod tests {
     fn a_socket_that_does_not_listen_is_refused() {
         let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         bound.bind(&any("127.0.0.1").into()).unwrap();
-        let server = Listener::bind(any("127.0.0.1"), &Options::default()).unwrap();
+        let server = Listener::bind(any("127.0.0.1"), &ListenOptions::default()).unwrap();
         let connected = TcpStream::connect(server.local_addr()).unwrap();
         let datagrams = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         for socket in [bound, connected.into(), datagrams] {
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn the_backlog_is_ours_and_not_128() {
-        let listener = Listener::bind(any("127.0.0.1"), &Options::default()).unwrap();
+        let listener = Listener::bind(any("127.0.0.1"), &ListenOptions::default()).unwrap();
         let addr = listener.local_addr();
         let clients: Vec<_> = (0..200)
             .map(|_| TcpStream::connect_timeout(&addr, Duration::from_secs(5)).unwrap())

@@ -8,17 +8,19 @@
 //! Knows connections by their [`ConnId`] and nothing of HTTP.
 
 mod delivered;
+mod errno;
 pub mod listen;
 pub mod real;
+mod retry;
 pub mod signals;
 #[cfg(feature = "rustls")]
 pub mod tls;
 mod unix;
 
-use std::io;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
+pub(crate) use self::retry::retry;
 use crate::peer::Peer;
 use crate::tick::Tick;
 use crate::tracker::ConnId;
@@ -106,12 +108,12 @@ pub trait Sys {
     /// `read_closed`.
     const SHORT_READ_DRAINS: bool;
 
-    /// The moment of the loop's clock when it was last looked at: in [`look`](Self::look), or as a
+    /// The moment of the loop's clock when it was last looked at: in [`update_clock`](Self::update_clock), or as a
     /// wait returned. It stands still meanwhile, and is cheap to ask for.
     fn now(&self) -> Tick;
 
     /// Looks at the clock.
-    fn look(&mut self) -> Tick;
+    fn update_clock(&mut self) -> Tick;
 
     /// Seconds since 1970, for the Date field.
     fn unix_time(&self) -> u64;

@@ -27,7 +27,6 @@ pub struct Signals {
     /// because the handler ran while the wait was returning.
     came: Arc<AtomicBool>,
     flags: Vec<SigId>,
-    numbers: Vec<i32>,
 }
 
 /// The signals that people and supervisors stop a server with: Ctrl-C and SIGTERM.
@@ -63,18 +62,12 @@ impl Signals {
             pipe: SignalPipe::new(numbers)?,
             came: Arc::default(),
             flags: Vec::with_capacity(numbers.len()),
-            numbers: numbers.to_vec(),
         };
         for number in numbers {
             let flag = flag::register(*number, Arc::clone(&signals.came))?;
             signals.flags.push(flag);
         }
         Ok(signals)
-    }
-
-    /// Whether this one is among them.
-    pub(crate) fn catches(&self, number: i32) -> bool {
-        self.numbers.contains(&number)
     }
 
     /// Whether one came since this was last asked.

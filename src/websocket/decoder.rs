@@ -1,17 +1,14 @@
-//! Frames of a client into messages.
+//! A client's frames into messages.
 //!
-//! Bytes are unmasked where they lie. A message that is there as a whole is given as it lies; what
-//! comes in pieces is gathered, and its text checked as it comes. Between messages there is no
-//! state at all. Knows no connection, and answers nothing.
+//! Payloads are unmasked in place. A message that arrives in one read is passed on without a copy;
+//! the parts of any other are gathered, and text is checked as it arrives. Between messages the
+//! decoder holds no memory. Knows no connection, and answers nothing.
 
 use std::mem;
 use std::ops::ControlFlow;
 
-use soketto::Parsing;
-use soketto::base::{self, Codec, Header, OpCode};
-
 use super::code;
-use super::frame::is_code;
+use super::header::{self, Fault, Header, LONGEST_READ, OpCode};
 
 /// What a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,60 +17,38 @@ pub(super) enum Piece<'a> {
     Binary(&'a [u8]),
     Ping(&'a [u8]),
     Pong,
-    /// Its Close, with the code if it had one.
+    /// A Close, with its code if it has one.
     Close(Option<u16>),
 }
 
-/// What a client did wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// Against the protocol.
-    Protocol(&'static str),
-    /// Text that is no UTF-8.
-    Utf8,
-    /// Beyond a limit.
-    TooBig,
-}
-
-impl Fault {
-    /// The code for the Close that says so, and the reason.
-    pub(super) const fn close(self) -> (u16, &'static str) {
-        match self {
-            Self::Protocol(why) => (code::PROTOCOL, why),
-            Self::Utf8 => (code::INVALID, "not UTF-8"),
-            Self::TooBig => (code::TOO_BIG, "too big"),
-        }
-    }
-}
-
-/// What a client may send, in bytes.
+/// The longest message and the longest frame that a client may send, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct SizeLimits {
     pub(super) message: usize,
     pub(super) frame: usize,
 }
 
-/// Where a client's frames stand: nothing between messages.
+/// The state between two reads: none between messages.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    work: Option<Box<Work>>,
+    unfinished: Option<Box<Unfinished>>,
 }
 
-/// What is there of a frame or a message that has begun.
+/// A frame or a message that has begun.
 #[derive(Debug, Default)]
-struct Work {
-    /// The beginning of a header.
-    header: [u8; LONGEST_HEADER],
+struct Unfinished {
+    /// The first bytes of a header.
+    header: [u8; LONGEST_READ],
     header_len: u8,
-    /// The frame whose payload is coming.
+    /// The frame whose payload is arriving.
     frame: Option<Frame>,
-    /// Whether the message that has begun is text.
-    message: Option<bool>,
-    /// What there is of that message.
-    bytes: Vec<u8>,
-    /// How much of it is known to be UTF-8.
+    /// The message that has begun: whether it is text.
+    is_text: Option<bool>,
+    /// The payload of that message so far.
+    message: Vec<u8>,
+    /// How many bytes of the message are known to be UTF-8.
     valid: usize,
-    /// What there is of a control frame's payload.
+    /// The payload of a control frame so far.
     control: Vec<u8>,
 }
 
@@ -82,29 +57,36 @@ struct Frame {
     opcode: OpCode,
     last: bool,
     mask: [u8; 4],
+    /// The bytes of the payload that have not arrived.
     left: usize,
 }
 
 impl Decoder {
-    /// Whether a message has begun and not ended.
+    /// Returns whether a message has begun and not ended.
     pub(super) const fn is_amid(&self) -> bool {
-        self.work.is_some()
+        self.unfinished.is_some()
     }
 
-    /// Takes bytes and tells what they are, in order, until told to stop. After a fault the bytes
-    /// that follow mean nothing.
+    /// Takes bytes, and passes what they are to `tell`, in order, until `tell` breaks.
+    ///
+    /// # Errors
+    ///
+    /// The client broke the protocol or a limit. The bytes that follow mean nothing.
     pub(super) fn receive(
         &mut self,
         mut input: &mut [u8],
-        limits: Limits,
+        limits: SizeLimits,
         mut tell: impl FnMut(Piece<'_>) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
-        let mut work = self.work.take().map_or_else(Work::default, |work| *work);
+        let mut work = self
+            .unfinished
+            .take()
+            .map_or_else(Unfinished::default, |work| *work);
         while !input.is_empty() {
             let mut frame = match work.frame.take() {
                 Some(frame) => frame,
-                None => match work.header(&mut input, limits)? {
-                    Some(header) => work.begin(&header, limits)?,
+                None => match work.header(&mut input, limits.frame)? {
+                    Some(header) => work.begin(&header, limits.message)?,
                     None => break,
                 },
             };
@@ -119,32 +101,30 @@ impl Decoder {
                 return Ok(());
             }
         }
-        if !work.is_blank() {
-            self.work = Some(Box::new(work));
+        if !work.is_empty() {
+            self.unfinished = Some(Box::new(work));
         }
         Ok(())
     }
 }
 
-impl Work {
-    const fn is_blank(&self) -> bool {
-        self.header_len == 0 && self.frame.is_none() && self.message.is_none()
+impl Unfinished {
+    const fn is_empty(&self) -> bool {
+        self.header_len == 0 && self.frame.is_none() && self.is_text.is_none()
     }
 
-    /// The next header, if it is there as a whole; takes it, or what there is of it.
-    fn header(&mut self, input: &mut &mut [u8], limits: Limits) -> Result<Option<Header>, Fault> {
-        let mut codec = Codec::new();
-        codec.set_max_data_size(limits.frame);
+    /// Takes the next header from the input; keeps its first bytes while the rest is missing.
+    fn header(&mut self, input: &mut &mut [u8], max: usize) -> Result<Option<Header>, Fault> {
         let kept = usize::from(self.header_len);
-        let more = input.len().min(LONGEST_HEADER - kept);
+        let more = input.len().min(LONGEST_READ - kept);
         self.header[kept..kept + more].copy_from_slice(&input[..more]);
-        let parsed = codec.decode_header(&self.header[..kept + more]);
-        let (taken, header) = match parsed.map_err(fault)? {
-            Parsing::Done { value, offset } => {
+        let found = header::read(&self.header[..kept + more], max)?;
+        let (taken, header) = match found {
+            Some((header, length)) => {
                 self.header_len = 0;
-                (offset - kept, Some(value))
+                (length - kept, Some(header))
             }
-            Parsing::NeedMore(_) => {
+            None => {
                 self.header_len = (kept + more) as u8; // at most 14
                 (more, None)
             }
@@ -153,47 +133,43 @@ impl Work {
         Ok(header)
     }
 
-    /// A header that may stand here (RFC 6455 §5.1, §5.4).
-    fn begin(&mut self, header: &Header, limits: Limits) -> Result<Frame, Fault> {
-        if !header.is_masked() {
-            return Err(Fault::Protocol("a frame is not masked"));
-        }
-        let opcode = header.opcode();
-        let length = header.payload_len();
-        match (opcode, self.message) {
+    /// Begins a frame, if its header may stand here (RFC 6455 §5.4).
+    fn begin(&mut self, header: &Header, max: usize) -> Result<Frame, Fault> {
+        let opcode = header.opcode;
+        match (opcode, self.is_text) {
             (OpCode::Text | OpCode::Binary, Some(_)) => {
                 return Err(Fault::Protocol("a message within another"));
             }
             (OpCode::Continue, None) => {
                 return Err(Fault::Protocol("the continuation of nothing"));
             }
-            (OpCode::Text | OpCode::Binary, None) => self.message = Some(opcode == OpCode::Text),
+            (OpCode::Text | OpCode::Binary, None) => self.is_text = Some(opcode == OpCode::Text),
             _ => {}
         }
-        if !opcode.is_control() && length > limits.message.saturating_sub(self.bytes.len()) {
+        if !opcode.is_control() && header.length > max.saturating_sub(self.message.len()) {
             return Err(Fault::TooBig);
         }
         Ok(Frame {
             opcode,
-            last: header.is_fin(),
-            mask: header.mask().to_be_bytes(),
-            left: length,
+            last: header.last,
+            mask: header.mask,
+            left: header.length,
         })
     }
 
-    /// Keeps what there is of a frame.
+    /// Keeps a part of a payload.
     fn gather(&mut self, frame: Frame, payload: &[u8]) -> Result<(), Fault> {
         if frame.opcode.is_control() {
             self.control.extend_from_slice(payload);
         } else {
-            self.bytes.extend_from_slice(payload);
+            self.message.extend_from_slice(payload);
             self.check_text()?;
         }
         self.frame = Some(frame);
         Ok(())
     }
 
-    /// A frame is complete; `payload` is the rest of it.
+    /// Ends a frame with the last part of its payload.
     fn complete(
         &mut self,
         frame: &Frame,
@@ -204,37 +180,36 @@ impl Work {
             self.control.extend_from_slice(payload);
             let flow = match frame.opcode {
                 OpCode::Ping => tell(Piece::Ping(&self.control)),
-                OpCode::Close => tell(Piece::Close(close(&self.control)?)),
+                OpCode::Close => tell(Piece::Close(close_code(&self.control)?)),
                 _ => tell(Piece::Pong),
             };
             self.control.clear();
             return Ok(flow);
         }
-        if !(frame.last && self.bytes.is_empty()) {
-            self.bytes.extend_from_slice(payload);
-        }
         if !frame.last {
+            self.message.extend_from_slice(payload);
             self.check_text()?;
             return Ok(ControlFlow::Continue(()));
         }
-        let whole = if self.bytes.is_empty() {
+        let whole = if self.message.is_empty() {
             payload
         } else {
-            &self.bytes
+            self.message.extend_from_slice(payload);
+            &self.message
         };
-        let flow = match self.message.take() {
+        let flow = match self.is_text.take() {
             Some(true) => tell(Piece::Text(str::from_utf8(whole).map_err(|_| Fault::Utf8)?)),
             _ => tell(Piece::Binary(whole)),
         };
-        self.bytes.clear();
+        self.message.clear();
         self.valid = 0;
         Ok(flow)
     }
 
-    /// Text must be good as far as it goes; its last character may be cut.
+    /// Checks the text so far. Its last character may be incomplete.
     fn check_text(&mut self) -> Result<(), Fault> {
-        if self.message == Some(true) {
-            match str::from_utf8(&self.bytes[self.valid..]) {
+        if self.is_text == Some(true) {
+            match str::from_utf8(&self.message[self.valid..]) {
                 Ok(text) => self.valid += text.len(),
                 Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
                 Err(_) => return Err(Fault::Utf8),
@@ -244,13 +219,13 @@ impl Work {
     }
 }
 
-/// The code of a Close (RFC 6455 §5.5.1).
-fn close(payload: &[u8]) -> Result<Option<u16>, Fault> {
+/// Returns the code of a Close (RFC 6455 §5.5.1).
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Fault> {
     match payload {
         [] => Ok(None),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            if !is_code(code) {
+            if !code::is_sendable(code) {
                 return Err(Fault::Protocol("not a code for a Close"));
             }
             str::from_utf8(reason).map_err(|_| Fault::Utf8)?;
@@ -260,20 +235,9 @@ fn close(payload: &[u8]) -> Result<Option<u16>, Fault> {
     }
 }
 
-fn fault(error: base::Error) -> Fault {
-    match error {
-        base::Error::PayloadTooLarge { .. } => Fault::TooBig,
-        base::Error::ReservedOpCode => Fault::Protocol("a reserved opcode"),
-        base::Error::FragmentedControl => Fault::Protocol("a fragmented control frame"),
-        base::Error::InvalidControlFrameLen => Fault::Protocol("a long control frame"),
-        base::Error::InvalidReservedBit(_) => Fault::Protocol("a reserved bit"),
-        _ => Fault::Protocol("not a frame"),
-    }
-}
-
-/// Takes the mask off a part of a payload, and turns the mask to where the next part begins.
+/// Unmasks a part of a payload (RFC 6455 §5.3), and rotates the mask to where the next part begins.
 ///
-/// Four bytes at a time, which the compiler makes many more of.
+/// The compiler makes wide vectors of a loop over four bytes.
 fn unmask(payload: &mut [u8], mask: &mut [u8; 4]) {
     let key = u32::from_ne_bytes(*mask);
     let (fours, rest) = payload.as_chunks_mut::<4>();
@@ -286,39 +250,30 @@ fn unmask(payload: &mut [u8], mask: &mut [u8; 4]) {
     mask.rotate_left(rest.len());
 }
 
-/// The header of a client's frame, in bytes, at the most.
-const LONGEST_HEADER: usize = 14;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: SizeLimits = SizeLimits {
         message: 1_000,
         frame: 1_000,
     };
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-    /// A frame of a client: the first byte as it is, then the masked payload.
+    /// Returns a client's frame with this first byte.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![first];
-        match payload.len() {
-            length @ 0..126 => frame.push(0x80 | length as u8),
-            length @ 126..65_536 => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&(length as u16).to_be_bytes());
-            }
-            length => {
-                frame.push(0x80 | 127);
-                frame.extend_from_slice(&(length as u64).to_be_bytes());
-            }
-        }
+        let mut frame = Vec::new();
+        header::write(OpCode::Text, payload.len(), |header| {
+            frame.extend_from_slice(header);
+        });
+        frame[0] = first;
+        frame[1] |= 0x80; // masked
         frame.extend_from_slice(&MASK);
         frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(a, b)| a ^ b));
         frame
     }
 
-    /// What bytes mean that come in these pieces.
+    /// Returns what the decoder tells of bytes that arrive in these parts.
     fn pieces(parts: &[&[u8]]) -> Vec<String> {
         let mut decoder = Decoder::default();
         let mut told = Vec::new();
@@ -349,7 +304,7 @@ mod tests {
         told
     }
 
-    /// The same whole, cut at every offset, and byte by byte.
+    /// Checks bytes that arrive whole, cut at every offset, and byte by byte.
     #[track_caller]
     fn check(bytes: &[u8], expected: &[&str]) {
         assert_eq!(pieces(&[bytes]), expected, "whole");
@@ -409,7 +364,7 @@ mod tests {
         check(&cut, &["text κ"]);
         let mut decoder = Decoder::default();
         let mut bytes = frame(0x01, b"\xf4\x90\x80\x80");
-        let first = bytes.len() - 2; // the rest of the character is not needed to know
+        let first = bytes.len() - 2; // the first two bytes of the character are wrong already
         let receive = decoder.receive(&mut bytes[..first], LIMITS, |_| ControlFlow::Continue(()));
         assert_eq!(receive, Err(Fault::Utf8));
     }

@@ -1,68 +1,60 @@
-//! Frames on their way out, and the codes of a Close.
+//! Frames on their way out.
 //!
 //! A server's frames are not masked (RFC 6455 §5.1), so a message is the same bytes for every peer
 //! and is encoded once. Knows no connection.
 
 use std::sync::Arc;
 
-use soketto::base::{Codec, Header, OpCode};
+use super::header::{self, LONGEST_CONTROL, LONGEST_WRITTEN, OpCode};
+use crate::app::TunnelIo;
 
-/// A message, encoded: made once, sent to any number of peers.
+/// An encoded message, for any number of peers. Clones share its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message(Arc<[u8]>);
 
 impl Message {
-    /// A text message.
+    /// Encodes a text message.
     pub fn text(text: &str) -> Self {
         Self::new(OpCode::Text, text.as_bytes())
     }
 
-    /// A binary message.
+    /// Encodes a binary message.
     pub fn binary(bytes: &[u8]) -> Self {
         Self::new(OpCode::Binary, bytes)
     }
 
     fn new(opcode: OpCode, payload: &[u8]) -> Self {
-        let mut frame = Vec::with_capacity(payload.len() + LONGEST_HEADER);
-        header(opcode, payload.len(), |bytes| {
-            frame.extend_from_slice(bytes)
+        let mut frame = Vec::with_capacity(LONGEST_WRITTEN + payload.len());
+        header::write(opcode, payload.len(), |header| {
+            frame.extend_from_slice(header);
         });
         frame.extend_from_slice(payload);
         Self(frame.into())
     }
 
-    /// The frame.
+    /// Returns the frame.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Encodes the header of a frame that is a whole message or a control frame.
-pub(super) fn header(opcode: OpCode, length: usize, write: impl FnOnce(&[u8])) {
-    let mut header = Header::new(opcode);
-    header.set_payload_len(length);
-    write(Codec::new().encode_header(&header));
+/// Sends one frame.
+pub(super) fn send(io: &mut TunnelIo<'_>, opcode: OpCode, payload: &[u8]) {
+    header::write(opcode, payload.len(), |header| io.send(header));
+    io.send(payload);
 }
 
-/// The payload of a Close: the code, and as much of the reason as fits a control frame.
+/// Returns the payload of a Close: the code, and as much of the reason as fits a control frame.
 pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
-    let mut fits = reason.len().min(MAX_REASON);
+    let mut fits = reason.len().min(LONGEST_REASON);
     while !reason.is_char_boundary(fits) {
         fits -= 1;
     }
     [&code.to_be_bytes(), &reason.as_bytes()[..fits]].concat()
 }
 
-/// Whether a code may stand in a Close (RFC 6455 §7.4, and the registry of IANA).
-pub(super) const fn is_code(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-}
-
-/// Header of a frame of a server, in bytes, at the most.
-const LONGEST_HEADER: usize = 10;
-
-/// The longest payload of a control frame is 125 bytes (RFC 6455 §5.5), and two are the code.
-const MAX_REASON: usize = 123;
+/// The longest reason, in bytes: two bytes of the payload are the code.
+const LONGEST_REASON: usize = LONGEST_CONTROL as usize - 2;
 
 #[cfg(test)]
 mod tests {
@@ -91,19 +83,5 @@ mod tests {
         let long = close(1001, &"é".repeat(100));
         assert_eq!(long.len(), 2 + 122, "61 of two bytes each");
         assert!(str::from_utf8(&long[2..]).is_ok());
-    }
-
-    #[test]
-    fn codes_that_must_not_be_sent_are_none() {
-        for code in [
-            0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535,
-        ] {
-            assert!(!is_code(code), "{code}");
-        }
-        for code in [
-            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1014, 3000, 4999,
-        ] {
-            assert!(is_code(code), "{code}");
-        }
     }
 }

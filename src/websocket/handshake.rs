@@ -1,26 +1,26 @@
-//! The opening handshake: a request for a WebSocket, or why it is none (RFC 6455 §4.2).
+//! The opening handshake: accepts a request for a WebSocket, or refuses it (RFC 6455 §4.2).
 //!
 //! Knows no frames.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
+use sha1_smol::Sha1;
 
-use super::Settings;
-use crate::request::Request;
-use crate::response::Response;
-use crate::upgrade::{Tunnel, Upgrade};
+use super::settings::Settings;
+use crate::app::{Request, Response, Tunnel, Upgrade};
 
-/// A handshake that is good.
+/// A request that may become a WebSocket.
 pub(super) struct Handshake {
     upgrade: Upgrade,
     accept: String,
-    /// Which of the settings' subprotocols was agreed on.
+    /// The agreed subprotocol: an index into the settings'.
     pub(super) protocol: Option<usize>,
 }
 
 impl Handshake {
-    /// Checks a request; the error is the answer that refuses it.
+    /// Checks a request.
+    ///
+    /// # Errors
+    ///
+    /// The response that refuses the request.
     pub(super) fn check(request: &Request<'_>, settings: &Settings) -> Result<Self, Box<Response>> {
         let refuse = |status, why: &'static str| Err(Box::new(Response::text(status, why)));
         if request.method() != "GET" {
@@ -36,7 +36,7 @@ impl Handshake {
         let Some(key) = only(request, "sec-websocket-key").filter(|key| is_key(key)) else {
             return refuse(400, "Sec-WebSocket-Key is not 16 bytes in base64\n");
         };
-        if !may(request, settings) {
+        if !may_connect(request, settings) {
             return refuse(403, "not from this origin\n");
         }
         if request.draining() {
@@ -50,8 +50,8 @@ impl Handshake {
         })
     }
 
-    /// The 101.
-    pub(super) fn answer(self, tunnel: impl Tunnel + 'static, settings: &Settings) -> Response {
+    /// Returns the 101, behind which the tunnel serves the connection.
+    pub(super) fn respond(self, tunnel: impl Tunnel + 'static, settings: &Settings) -> Response {
         let protocol = self
             .protocol
             .and_then(|index| settings.protocols.get(index));
@@ -64,46 +64,61 @@ impl Handshake {
     }
 }
 
-/// The value of a field that is there once.
+/// Returns the value of a field that the request has exactly once.
 fn only<'r>(request: &Request<'r>, name: &str) -> Option<&'r [u8]> {
     let mut values = request.head.fields_named(name);
     values.next().filter(|_| values.next().is_none())
 }
 
-/// 16 bytes in base64.
+/// Returns whether a key is 16 bytes in base64: 22 characters and two of padding. The last
+/// character has two bits of the last byte, and four that must be 0.
 fn is_key(key: &[u8]) -> bool {
-    STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
+    key.len() == 24
+        && key.ends_with(b"==")
+        && b"AQgw".contains(&key[21])
+        && key[..22].iter().all(|byte| BASE64.contains(byte))
 }
 
-/// What proves that this server has read the key.
+/// Returns the proof that this server has read the key (§4.2.2).
 fn accept(key: &[u8]) -> String {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(GUID);
-    STANDARD.encode(hash.finalize())
+    base64(hash.digest().bytes())
 }
 
-/// Whether the page that asks may connect; what is no browser names none.
-fn may(request: &Request<'_>, settings: &Settings) -> bool {
+/// Encodes a hash (RFC 4648 §4): six groups of three bytes and one of two, which is padded.
+fn base64(hash: [u8; 20]) -> String {
+    let mut text = String::with_capacity(28);
+    for group in hash.chunks(3) {
+        let [a, b, c] = [group[0], group[1], group.get(2).copied().unwrap_or(0)];
+        let bits = u32::from_be_bytes([0, a, b, c]);
+        let six = |shift: u32| char::from(BASE64[(bits >> shift & 63) as usize]);
+        text.extend([18, 12, 6, 0].map(six));
+    }
+    text.pop();
+    text.push('=');
+    text
+}
+
+/// Returns whether the page that asks may connect. Clients other than browsers name no page.
+fn may_connect(request: &Request<'_>, settings: &Settings) -> bool {
     let Some(origin) = request.field("origin") else {
         return true;
     };
     let Ok(origin) = str::from_utf8(origin) else {
         return false;
     };
-    match &settings.origin {
-        Some(may) => may(origin),
-        None => {
-            let host = origin.split_once("://").map(|(_, host)| host);
-            host.is_some_and(|host| {
-                let asked = request.head.authority();
-                asked.is_some_and(|asked| asked.eq_ignore_ascii_case(host))
-            })
-        }
+    if let Some(may_connect) = &settings.origin {
+        return may_connect(origin);
     }
+    let host = origin.split_once("://").map(|(_, host)| host);
+    let asked = request.head.authority();
+    let is_same = |(host, asked): (&str, &str)| asked.eq_ignore_ascii_case(host);
+    host.zip(asked).is_some_and(is_same)
 }
 
-/// The first subprotocol of the client's that the server has.
+/// Returns the first of the client's subprotocols that the server speaks.
 fn choose(request: &Request<'_>, settings: &Settings) -> Option<usize> {
     let values = request.head.fields_named("sec-websocket-protocol");
     let mut names = values.flat_map(|value| value.split(|byte| *byte == b','));
@@ -113,17 +128,22 @@ fn choose(request: &Request<'_>, settings: &Settings) -> Option<usize> {
     })
 }
 
-/// The name that is upgraded to.
+/// The name in `Upgrade`.
 const PROTOCOL: &str = "websocket";
 
-/// The version of the protocol that RFC 6455 is.
+/// The version that RFC 6455 defines.
 const VERSION: &[u8] = b"13";
 
-/// What is hashed with the key (RFC 6455 §1.3).
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// The text that is hashed behind the key (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 #[cfg(test)]
 mod tests {
+    use ::base64::Engine as _;
+    use ::base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]
@@ -133,15 +153,33 @@ mod tests {
         assert_eq!(accept(key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
+    /// Keys of every length around 16 bytes, and every character in every place of one.
     #[test]
-    fn a_key_is_16_bytes() {
-        for key in [
-            "",
-            "AAAA",
-            "dGhlIHNhbXBsZSBub25jZQ",
-            "not base64 at all!!!!!!==",
-        ] {
-            assert!(!is_key(key.as_bytes()), "{key:?}");
+    fn a_key_is_what_the_crate_base64_decodes_to_16_bytes() {
+        let check = |key: &[u8]| {
+            let is_key_to_them = STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16);
+            assert_eq!(is_key(key), is_key_to_them, "{}", key.escape_ascii());
+            is_key_to_them
+        };
+        for length in 0..40 {
+            let bytes: Vec<u8> = (200..200 + length).collect();
+            assert_eq!(check(STANDARD.encode(bytes).as_bytes()), length == 16);
+        }
+        for place in 0..24 {
+            for byte in 0..=u8::MAX {
+                let mut key = *b"dGhlIHNhbXBsZSBub25jZQ==";
+                key[place] = byte;
+                check(&key);
+            }
+        }
+        check(b"dGhlIHNhbXBsZSBub25jZQ");
+    }
+
+    #[test]
+    fn a_hash_is_encoded_as_the_crate_base64_encodes_it() {
+        for seed in 0..=u8::MAX {
+            let hash = std::array::from_fn(|n| (n as u8).wrapping_mul(seed) ^ seed);
+            assert_eq!(base64(hash), STANDARD.encode(hash));
         }
     }
 }

@@ -1,37 +1,36 @@
-//! What a handler sends from within an event.
+//! What a handler sends during an event.
 //!
 //! Knows no handshake.
 
-use soketto::base::OpCode;
-
 use super::code;
 use super::frame::{self, Message};
-use super::sender::{Push, Sender};
-use crate::upgrade::TunnelIo;
+use super::header::OpCode;
+use super::sender::{Queue, Sender};
+use crate::app::TunnelIo;
 
-/// A WebSocket's way out, for the time of one event.
+/// Sends on a WebSocket, for the time of one event.
 #[derive(Debug)]
-pub struct Outbox<'a, 'l> {
+pub struct Outbox<'a, 'io> {
     /// None once nothing can be sent.
-    line: Option<&'a mut TunnelIo<'l>>,
-    push: &'a mut Option<Box<Push>>,
+    io: Option<&'a mut TunnelIo<'io>>,
+    queue: &'a mut Option<Box<Queue>>,
     /// A Close was sent.
     closed: bool,
 }
 
-impl<'a, 'l> Outbox<'a, 'l> {
+impl<'a, 'io> Outbox<'a, 'io> {
     pub(super) const fn new(
-        line: Option<&'a mut TunnelIo<'l>>,
-        push: &'a mut Option<Box<Push>>,
+        io: Option<&'a mut TunnelIo<'io>>,
+        queue: &'a mut Option<Box<Queue>>,
     ) -> Self {
         Self {
-            line,
-            push,
+            io,
+            queue,
             closed: false,
         }
     }
 
-    /// Whether the handler closed.
+    /// Returns whether the handler sent a Close.
     pub(super) const fn closed(&self) -> bool {
         self.closed
     }
@@ -46,52 +45,45 @@ impl<'a, 'l> Outbox<'a, 'l> {
         self.frame(OpCode::Binary, bytes);
     }
 
-    /// Sends a message that was encoded before.
+    /// Sends an encoded message.
     pub fn send(&mut self, message: &Message) {
-        if let Some(line) = &mut self.line {
-            line.send(message.bytes());
+        if let Some(io) = &mut self.io {
+            io.send(message.bytes());
         }
     }
 
-    /// Closes, with a code ([`code`]) and a reason of at most 123 bytes; nothing is sent after it.
-    /// A code that must not be sent becomes 1011.
+    /// Sends a Close with a [`code`] and a reason, cut to 123 bytes; later messages are discarded. A
+    /// code that must not be sent becomes 1011.
     pub fn close(&mut self, code: u16, reason: &str) {
-        let code = if frame::is_code(code) {
-            code
-        } else {
-            log::error!("{code} must not stand in a Close");
-            code::INTERNAL
-        };
-        self.frame(OpCode::Close, &frame::close(code, reason));
+        let payload = frame::close(code::sendable(code), reason);
+        self.frame(OpCode::Close, &payload);
         self.closed = true;
-        self.line = None;
+        self.io = None;
     }
 
-    /// How many more bytes can be sent before they wait for the peer: 64 KiB where none wait. What
-    /// answers a message may go beyond; a stream of many should come by a [`Sender`].
+    /// Returns how many more bytes fit before messages wait for the peer: 64 KiB when none wait. An
+    /// answer to a message may exceed this; use a [`Sender`] for a stream of many.
     pub fn room(&self) -> usize {
-        self.line.as_ref().map_or(0, |line| line.room())
+        self.io.as_ref().map_or(0, |io| io.room())
     }
 
-    /// What sends to this WebSocket from any thread, through a queue of up to `capacity` bytes. A
-    /// WebSocket has one queue: a second call ends the first one's.
+    /// Returns a sender for any thread, with a queue of up to `capacity` bytes. A WebSocket has one
+    /// queue: a second call closes the first.
     pub fn sender(&mut self, capacity: usize) -> Sender {
-        let (sender, push) = Sender::new(capacity);
-        *self.push = self.line.is_some().then(|| Box::new(push));
+        let (sender, queue) = Sender::new(capacity);
+        *self.queue = self.io.is_some().then(|| Box::new(queue));
         sender
     }
 
-    /// Whether the server has been told to stop; an
-    /// [`Event::Draining`](super::Event::Draining) comes when the draining
-    /// begins.
+    /// Returns whether the server stops. [`Event::Draining`](super::Event::Draining) follows when
+    /// the drain reaches this WebSocket.
     pub fn draining(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| line.draining())
+        self.io.as_ref().is_some_and(|io| io.draining())
     }
 
-    pub(super) fn frame(&mut self, opcode: OpCode, payload: &[u8]) {
-        if let Some(line) = &mut self.line {
-            frame::header(opcode, payload.len(), |header| line.send(header));
-            line.send(payload);
+    fn frame(&mut self, opcode: OpCode, payload: &[u8]) {
+        if let Some(io) = &mut self.io {
+            frame::send(io, opcode, payload);
         }
     }
 }

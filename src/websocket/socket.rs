@@ -1,21 +1,22 @@
-//! One WebSocket: what is received, answered, and said at the end.
+//! One WebSocket: what it receives, answers, and says at the end.
 //!
-//! Idle, it is a few words and its handler's own state. Knows no sockets and no clock.
+//! An idle one is a few words and the state of its handler. Knows no sockets and no clock.
 
 use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use soketto::base::OpCode;
-
-use super::decoder::{Decoder, Limits, Piece};
+use super::code;
+use super::decoder::{Decoder, Piece, SizeLimits};
+use super::event::Event;
+use super::frame::{self, send};
+use super::header::OpCode;
 use super::outbox::Outbox;
-use super::sender::Push;
-use super::{Event, Settings, code, frame};
-use crate::source::Fill;
-use crate::upgrade::{Tunnel, TunnelAction, TunnelIo};
+use super::sender::Queue;
+use super::settings::Settings;
+use crate::app::{Fill, Tunnel, TunnelAction, TunnelIo};
 
-/// A WebSocket, with what the application does on it.
+/// A WebSocket and the program's handler.
 pub(super) struct Socket<F>
 where
     F: FnMut(Event<'_>, &mut Outbox<'_, '_>) + Send,
@@ -23,28 +24,34 @@ where
     handler: F,
     settings: Arc<Settings>,
     decoder: Decoder,
-    push: Option<Box<Push>>,
+    queue: Option<Box<Queue>>,
     state: State,
-    /// The peer has sent something since that was last asked.
-    heard: bool,
-    /// It was sent a ping, and nothing came since.
+    /// The peer has sent something since the last check for silence.
+    received: bool,
+    /// A ping was sent, and nothing arrived since.
     pinged: bool,
-    /// The subprotocol: the settings' index, or [`NO_PROTOCOL`].
+    /// The agreed subprotocol: an index into the settings', or [`NO_PROTOCOL`].
     protocol: u8,
     /// The code of the peer's Close.
     code: u16,
 }
 
-/// Where a WebSocket is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// The server drains: a Close is sent as soon as nothing is half way.
+    /// The server drains: a Close follows once no message is half way.
     Leaving,
-    /// Our Close is sent; the peer's is waited for.
+    /// Our Close is sent; the peer's is awaited.
     Closing,
-    /// Both, or there is nothing to wait for.
+    /// Nothing is awaited.
     Closed,
+}
+
+impl State {
+    /// Returns whether no Close was sent or received.
+    const fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::Leaving)
+    }
 }
 
 impl<F> Socket<F>
@@ -57,96 +64,90 @@ where
             handler,
             settings,
             decoder: Decoder::default(),
-            push: None,
+            queue: None,
             state: State::Open,
-            heard: false,
+            received: false,
             pinged: false,
             protocol: protocol.unwrap_or(NO_PROTOCOL),
             code: code::ABNORMAL,
         }
     }
 
-    /// Tells the application, and does what it said.
-    fn tell(&mut self, event: Event<'_>, line: &mut TunnelIo<'_>) {
-        let mut outbox = Outbox::new(Some(line), &mut self.push);
+    /// Passes an event to the handler.
+    fn tell(&mut self, event: Event<'_>, io: &mut TunnelIo<'_>) {
+        let mut outbox = Outbox::new(Some(io), &mut self.queue);
         (self.handler)(event, &mut outbox);
         if outbox.closed() {
-            self.close_sent(line);
+            self.close_sent(io);
         }
     }
 
-    /// A piece of what the peer sent.
-    fn piece(&mut self, piece: Piece<'_>, line: &mut TunnelIo<'_>) -> ControlFlow<()> {
-        let open = matches!(self.state, State::Open | State::Leaving);
+    /// Handles a message or a control frame of the peer.
+    fn piece(&mut self, piece: Piece<'_>, io: &mut TunnelIo<'_>) -> ControlFlow<()> {
         match piece {
             Piece::Close(code) => {
                 self.code = code.unwrap_or(code::NONE);
-                self.push = None;
-                if open {
+                self.queue = None;
+                if self.state.is_open() {
                     let payload = code.map(|code| frame::close(code, ""));
-                    send(line, OpCode::Close, &payload.unwrap_or_default());
+                    send(io, OpCode::Close, &payload.unwrap_or_default());
                 }
                 self.state = State::Closed;
                 return ControlFlow::Break(());
             }
-            // What comes behind our Close is read only to find the peer's.
-            _ if !open => {}
-            Piece::Text(text) => self.tell(Event::Text(text), line),
-            Piece::Binary(bytes) => self.tell(Event::Binary(bytes), line),
-            Piece::Ping(payload) => send(line, OpCode::Pong, payload),
+            // Behind our Close, only the peer's matters.
+            _ if !self.state.is_open() => {}
+            Piece::Text(text) => self.tell(Event::Text(text), io),
+            Piece::Binary(bytes) => self.tell(Event::Binary(bytes), io),
+            Piece::Ping(payload) => send(io, OpCode::Pong, payload),
             Piece::Pong => {}
         }
         ControlFlow::Continue(())
     }
 
     /// Sends a Close, unless one was sent.
-    fn close(&mut self, code: u16, reason: &str, line: &mut TunnelIo<'_>) {
-        if matches!(self.state, State::Open | State::Leaving) {
-            send(line, OpCode::Close, &frame::close(code, reason));
-            self.close_sent(line);
+    fn close(&mut self, code: u16, reason: &str, io: &mut TunnelIo<'_>) {
+        if self.state.is_open() {
+            send(io, OpCode::Close, &frame::close(code, reason));
+            self.close_sent(io);
         }
     }
 
-    /// Our Close is out: nothing is sent behind it, and the peer's is waited for.
-    fn close_sent(&mut self, line: &mut TunnelIo<'_>) {
+    /// Notes that our Close is sent: nothing may follow, and the peer's is awaited.
+    fn close_sent(&mut self, io: &mut TunnelIo<'_>) {
         self.state = State::Closing;
-        self.push = None;
-        line.wake_after(self.settings.closing);
+        self.queue = None;
+        io.wake_after(self.settings.close_timeout);
     }
 
-    /// What other threads have sent, as far as there is room; true if there is more.
-    fn pull(&mut self, line: &mut TunnelIo<'_>) -> bool {
-        let Some(push) = &mut self.push else {
+    /// Sends what other threads have queued, as far as there is room. Returns whether more is queued.
+    fn send_queued(&mut self, io: &mut TunnelIo<'_>) -> bool {
+        let Some(queue) = &mut self.queue else {
             return false;
         };
-        match line.pull(&mut push.pipe) {
+        match io.pull(&mut queue.pipe) {
             Fill::More | Fill::Share(_) => return true,
             Fill::Pending => {}
             Fill::Done => {
-                let close = push.close();
-                self.push = None;
+                let close = queue.close();
+                self.queue = None;
                 if let Some(code) = close {
-                    let code = if frame::is_code(code) {
-                        code
-                    } else {
-                        code::INTERNAL
-                    };
-                    self.close(code, "", line);
+                    self.close(code, "", io);
                 }
             }
-            Fill::Failed => self.close(code::INTERNAL, "the server failed", line),
+            Fill::Failed => self.close(code::INTERNAL, "the server failed", io),
         }
         false
     }
 
-    /// What is to be done after whatever happened.
-    fn next(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
-        if self.pull(line) {
+    /// Returns what to do after any call.
+    fn next(&mut self, io: &mut TunnelIo<'_>) -> TunnelAction {
+        if self.send_queued(io) {
             return TunnelAction::More;
         }
-        let half_way = self.decoder.is_amid() || line.midway();
+        let half_way = self.decoder.is_amid() || io.midway();
         if self.state == State::Leaving && !half_way {
-            self.close(code::AWAY, GOODBYE, line);
+            self.close(code::AWAY, STOPPING, io);
         }
         match self.state {
             State::Closed => TunnelAction::Close,
@@ -159,74 +160,70 @@ impl<F> Tunnel for Socket<F>
 where
     F: FnMut(Event<'_>, &mut Outbox<'_, '_>) + Send,
 {
-    fn open(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
-        line.wake_after(self.settings.ping);
+    fn open(&mut self, io: &mut TunnelIo<'_>) -> TunnelAction {
+        io.wake_after(self.settings.ping_interval);
         let settings = Arc::clone(&self.settings);
         let protocol = settings.protocols.get(usize::from(self.protocol));
-        self.tell(
-            Event::Open {
-                protocol: protocol.map(|name| &**name),
-            },
-            line,
-        );
-        self.next(line)
+        let protocol = protocol.map(|name| &**name);
+        self.tell(Event::Open { protocol }, io);
+        self.next(io)
     }
 
-    fn receive(&mut self, bytes: &mut [u8], line: &mut TunnelIo<'_>) -> TunnelAction {
-        (self.heard, self.pinged) = (true, false);
-        let limits = Limits {
+    fn receive(&mut self, bytes: &mut [u8], io: &mut TunnelIo<'_>) -> TunnelAction {
+        (self.received, self.pinged) = (true, false);
+        let limits = SizeLimits {
             message: self.settings.max_message,
             frame: self.settings.max_frame,
         };
         let mut decoder = mem::take(&mut self.decoder);
-        let received = decoder.receive(bytes, limits, |piece| self.piece(piece, line));
+        let received = decoder.receive(bytes, limits, |piece| self.piece(piece, io));
         self.decoder = decoder;
         if let Err(fault) = received {
             log::debug!("a WebSocket is closed: {fault:?}");
             let (code, reason) = fault.close();
-            self.close(code, reason, line);
-            self.state = State::Closed; // nothing that follows could be understood
+            self.close(code, reason, io);
+            self.state = State::Closed; // the bytes that follow mean nothing
         }
-        self.next(line)
+        self.next(io)
     }
 
-    fn wake(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
-        self.next(line)
+    fn wake(&mut self, io: &mut TunnelIo<'_>) -> TunnelAction {
+        self.next(io)
     }
 
-    fn time(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
+    fn time(&mut self, io: &mut TunnelIo<'_>) -> TunnelAction {
         match self.state {
-            State::Open if self.heard => {
-                self.heard = false;
-                line.wake_after(self.settings.ping);
+            State::Open if self.received => {
+                self.received = false;
+                io.wake_after(self.settings.ping_interval);
             }
             State::Open if !self.pinged => {
                 self.pinged = true;
-                send(line, OpCode::Ping, &[]);
-                line.wake_after(self.settings.patience);
+                send(io, OpCode::Ping, &[]);
+                io.wake_after(self.settings.pong_timeout);
             }
-            // It may be the way back alone that is broken.
+            // The peer may still receive, so the Close says why.
             State::Open => {
-                self.close(code::AWAY, "no answer to a ping", line);
+                self.close(code::AWAY, "no answer to a ping", io);
                 self.state = State::Closed;
             }
-            State::Leaving => self.close(code::AWAY, GOODBYE, line),
+            State::Leaving => self.close(code::AWAY, STOPPING, io),
             State::Closing | State::Closed => self.state = State::Closed,
         }
-        self.next(line)
+        self.next(io)
     }
 
     fn ended(&mut self, _: &mut TunnelIo<'_>) -> TunnelAction {
         TunnelAction::Close
     }
 
-    fn draining(&mut self, line: &mut TunnelIo<'_>) -> TunnelAction {
+    fn draining(&mut self, io: &mut TunnelIo<'_>) -> TunnelAction {
         if self.state == State::Open {
             self.state = State::Leaving;
-            line.wake_after(self.settings.closing);
-            self.tell(Event::Draining, line);
+            io.wake_after(self.settings.close_timeout);
+            self.tell(Event::Draining, io);
         }
-        self.next(line)
+        self.next(io)
     }
 
     fn name(&self) -> &str {
@@ -239,24 +236,19 @@ where
     F: FnMut(Event<'_>, &mut Outbox<'_, '_>) + Send,
 {
     fn drop(&mut self) {
-        self.push = None; // its senders are told first
-        let mut outbox = Outbox::new(None, &mut self.push);
+        self.queue = None; // closes the senders before the handler runs
+        let mut outbox = Outbox::new(None, &mut self.queue);
         (self.handler)(Event::Closed { code: self.code }, &mut outbox);
     }
 }
 
-fn send(line: &mut TunnelIo<'_>, opcode: OpCode, payload: &[u8]) {
-    frame::header(opcode, payload.len(), |header| line.send(header));
-    line.send(payload);
-}
-
-/// No subprotocol.
+/// The index of no subprotocol.
 const NO_PROTOCOL: u8 = u8::MAX;
 
 /// The reason of the Close at a drain.
-const GOODBYE: &str = "the server is stopping";
+const STOPPING: &str = "the server is stopping";
 
-// What an idle WebSocket costs beside its seat, without what its handler keeps.
+// An idle WebSocket's memory beside its entry in the loop, without the state of its handler.
 const _: () = {
     type Stateless = fn(Event<'_>, &mut Outbox<'_, '_>);
     assert!(size_of::<Socket<Stateless>>() - size_of::<Stateless>() <= 32);

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// A handful of connections, for milliseconds: to see that everything works
     #[arg(long, conflicts_with = "quick")]
     tiny: bool,
-    /// Puts tables and plots into benches/peers/results, and a summary into README.md, between its marks
+    /// Puts tables and plots into benches/peers/results, and a summary into docs/benchmarks.md, between its marks
     #[arg(long)]
     pub(crate) publish: bool,
     /// Says which servers there are, and ends

@@ -33,10 +33,10 @@ use self::sheet::Sheet;
 use self::work::Work;
 
 fn main() -> ExitCode {
-    // `ebbtide serve`, from this build: the crate's own command.
+    // `ebbtide serve`, from this build.
     let mut arguments = env::args_os().skip(1).peekable();
     if arguments.peek().is_some_and(|first| first == "ebbtide") {
-        return ebbtide::cli::main(arguments);
+        return ebbtide_cli::main(arguments);
     }
     let args = Args::parse();
     let done = match (&args.serve, args.port) {

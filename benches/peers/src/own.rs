@@ -25,7 +25,7 @@ impl Own {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut bench = Command::new(cargo);
-        bench.args(["bench", "--quiet", "--no-default-features"]);
+        bench.args(["bench", "--quiet", "--package", "ebbtide"]);
         for name in BENCHES {
             bench.args(["--bench", name]);
         }
@@ -47,7 +47,7 @@ impl Own {
         }
         let names = BENCHES.join(" --bench ");
         format!(
-            "\nThe parts without sockets, by `cargo bench --no-default-features --bench {names}`: \
+            "\nThe parts without sockets, by `cargo bench --package ebbtide --bench {names}`: \
              receiving, the tracker, and whole turns of the engine in the simulator.\n\n\
              ```text\n{}\n```\n",
             self.lines.trim()

@@ -100,7 +100,7 @@ pub(crate) fn all() -> Vec<Peer> {
         here("axum", Kind::Other, rivals::axum),
         here("actix-web", Kind::Other, rivals::actix),
         Peer {
-            // Of those that begin together it puts some behind others, for good.
+            // tiny_http leaves some of the connections that begin together waiting for good.
             at_once: 1,
             ..here("tiny_http", Kind::NoDrain, rivals::tiny)
         },

@@ -1,5 +1,5 @@
 //! Where the results go: files in `target/peers`, and on request the report beside the plots in
-//! `results`, with a summary of it in the README.
+//! `results`, with a summary of it in `docs/benchmarks.md`.
 //!
 //! Knows no figures.
 
@@ -35,9 +35,9 @@ pub(crate) fn write(
         put_plots(&results, plots)?;
         put(&results.join("figures.csv"), &sheet.to_csv())?;
         put(&results.join("README.md"), &report(tables, plots))?;
-        let readme = package.join("../../README.md");
-        let text = fs::read_to_string(&readme).map_err(|error| error.to_string())?;
-        put(&readme, &between_marks(&text, summary)?)?;
+        let page = package.join("../../docs/benchmarks.md");
+        let text = fs::read_to_string(&page).map_err(|error| error.to_string())?;
+        put(&page, &between_marks(&text, summary)?)?;
     }
     Ok(())
 }
@@ -53,7 +53,7 @@ fn report(tables: &str, plots: &[Plot]) -> String {
 
 /// The text with something else between the marks.
 fn between_marks(text: &str, new: &str) -> Result<String, String> {
-    let missing = || format!("README.md has no `{BEGIN}` and `{END}`");
+    let missing = || format!("docs/benchmarks.md has no `{BEGIN}` and `{END}`");
     let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
     let (_, after) = rest.split_once(END).ok_or_else(missing)?;
     Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", new.trim()))
@@ -73,8 +73,8 @@ fn put(path: &Path, text: &str) -> Result<(), String> {
 const HEAD: &str = "\
 # ebbtide beside other servers
 
-What `--publish` wrote. How it is measured, and what LOST means, is in [benches/README.md](../../README.md);
-every round's figures are in [figures.csv](figures.csv).
+`--publish` wrote this report. [benches/README.md](../../README.md) says how it is measured;
+[figures.csv](figures.csv) has the figures of every round.
 ";
 const BEGIN: &str = "<!-- peers: written by benches/peers -->";
 const END: &str = "<!-- peers: end -->";
@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_marks_changes() {
-        let readme = format!("a\n{BEGIN}\nold\n{END}\nz\n");
-        let once = between_marks(&readme, "new\n").unwrap();
+        let page = format!("a\n{BEGIN}\nold\n{END}\nz\n");
+        let once = between_marks(&page, "new\n").unwrap();
         assert_eq!(once, format!("a\n{BEGIN}\n\nnew\n\n{END}\nz\n"));
         assert_eq!(between_marks(&once, "new\n").unwrap(), once);
         assert!(between_marks("no marks", "new").is_err());

@@ -1,4 +1,4 @@
-//! The tables, in Markdown: the README shows the summary, the report has all.
+//! The tables, in Markdown: `docs/benchmarks.md` shows the summary, the report has all.
 //!
 //! Knows no plots.
 
@@ -88,11 +88,11 @@ pub(crate) fn summary(peers: &[Peer], sheet: &Sheet, scale: &Scale, machine: &Ma
     let head = BROWSER.len();
     let mut table = Table::new(
         &format!(
-            "CPU time is the server's for a request, user and system, in µs. An idle connection is bytes \
-             of process memory; the last FIN is when {} idle clients have all read theirs, in ms after \
-             the signal. Lost are requests, and connections from the backlog, that the signal left \
-             without an answer: with {} busy clients / with as many that pause for 20 ms / with {} busy \
-             and {} that connect anew.",
+            "CPU is the server's time for a request, user and system, in µs. Idle is the process memory of \
+             an idle connection, in bytes. Last FIN is the time from the signal until {} idle clients \
+             have read their FIN, in ms. Lost counts requests, and connections of the backlog, that the \
+             signal left without a response. Its three figures are for {} busy clients / as many that \
+             pause for 20 ms / {} busy clients and {} that connect anew.",
             grouped(scale.idle.last().copied().unwrap_or(0) as f64),
             grouped(scale.busy as f64),
             scale.staying,
@@ -177,8 +177,8 @@ fn requests(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
     } = scale;
     let head = BROWSER.len();
     let mut table = Table::new(
-        "A request: requests a second (client and server each on a core) and the server's CPU time, \
-         user and system, in µs (both on one core, taking turns).",
+        "Requests: requests a second (client and server each on a core), and the server's CPU time for \
+         one, user and system, in µs (both on one core, taking turns).",
         &[
             &format!("{few} clients: requests/s"),
             "CPU µs",
@@ -211,8 +211,8 @@ fn requests(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
 fn latencies(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
     let count = |count| grouped(count as f64);
     let mut table = Table::new(
-        "Latency in µs: p50 / p99 / p99.9. Clients that ask again at once measure the queue that they \
-         are; those that pause for 100 ms measure the server.",
+        "Latency in µs: p50 / p99 / p99.9. Clients that ask again at once measure their own queue; \
+         clients that pause for 100 ms measure the server.",
         &[
             &format!("{} clients", scale.few),
             &format!("{} clients", count(scale.thousand)),
@@ -238,8 +238,8 @@ fn drain(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
     let mut table = Table::new(
         &format!(
             "Idle connections: bytes of process memory for each, from {least} to {most}; then the \
-             drain of {most} idle ones with {} requests under way. The floors just close, but for the \
-             polite one, which says FIN and waits for its peers'; they answer at once what others \
+             drain of {most} idle ones with {} requests under way. The floors just close; the polite \
+             one sends FIN and waits for its peers' FIN. The floors answer at once what other servers \
              delay.",
             scale.active
         ),
@@ -285,11 +285,11 @@ fn storm(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
     } = scale;
     let busy = grouped(*busy as f64);
     let mut table = Table::new(
-        "The signal in a storm: requests that were lost (sent in full on a connection that showed no \
-         end, no byte of an answer), and new connections that were made and then ended without an \
-         answer (backlog); least to most of all rounds. A client looks for an end before it writes, \
-         and is content when it is refused. Who asked more than 25 ms after the answer before had \
-         come, for it was held up, is late and not lost.",
+        "The signal in a storm, least to most of all rounds. Lost counts requests sent in full on a \
+         connection that showed no end, and that got no byte of a response. Backlog counts new \
+         connections that ended without a response. Each client looks for an end before it writes; \
+         refused connections are no loss. Late counts requests that a client, held up by the system, \
+         sent more than 25 ms after the previous response.",
         &[
             &format!("{busy} busy: lost"),
             "backlog",

@@ -7,10 +7,10 @@
 //! drain until the deadline.
 
 use super::exchange::Pool;
-use super::output::{Flushed, RETRIES};
+use super::output::Flushed;
 use super::{Close, Connection, Read, Scope, State, Step, Verdict};
+use crate::app::Handler;
 use crate::engine::Core;
-use crate::handler::Handler;
 use crate::sys::Sys;
 use crate::tracker::Phase;
 
@@ -93,7 +93,7 @@ impl<I> Connection<I> {
     /// Returns whether the peer takes what the kernel holds for it, though the socket has no room.
     /// Linux reports room only once a third of the buffer is empty. That may be a megabyte, which
     /// takes a slow link minutes. Bytes taken before the clock's last restart count once.
-    fn takes_bytes<S: Sys<Io = I>, H>(&mut self, scope: &mut Scope<'_, S, H>) -> bool {
+    fn takes_bytes<S: Sys<Io = I>, H>(&self, scope: &mut Scope<'_, S, H>) -> bool {
         let (State::Active(slot)
         | State::Tunnel {
             exchange: Some(slot),
@@ -176,7 +176,7 @@ impl<I> Connection<I> {
     /// the close does not reset.
     fn close_at_once<S: Sys<Io = I>, H>(&mut self, scope: &mut Scope<'_, S, H>) -> Step {
         let _ = scope.core.sys.finish(&mut self.io); // a peer that is gone cannot be told
-        for _ in 0..RETRIES {
+        for _ in 0..LAST_READS {
             if self.read_out(scope) == 0 {
                 break;
             }
@@ -208,7 +208,7 @@ impl<I> Connection<I> {
 
     /// Ends a removed connection as its last step says, and counts it.
     pub(in crate::engine) fn end<S: Sys<Io = I>, H>(
-        mut self,
+        self,
         step: Step,
         pool: &mut Pool,
         core: &mut Core<S, H>,
@@ -319,6 +319,9 @@ const UNAVAILABLE: (u16, &str) = (503, "the server could not answer in time\n");
 /// From this many unacknowledged bytes on, after our FIN, some belong to a response. One byte alone
 /// is the FIN.
 const RESPONSE_BYTES: u32 = 2;
+
+/// Reads of a full scratch before a close without a linger.
+const LAST_READS: u32 = 16;
 
 /// Reads of a full scratch that a lingering connection may make in a turn.
 const LINGER_READS: u32 = 4;

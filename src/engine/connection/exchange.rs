@@ -10,9 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use slab::Slab;
 
 use super::Close;
+use super::buffer::{KEEP_BYTES, trim};
 use super::output::Output;
+use crate::app::{Sink, Source};
 use crate::h1::Codec;
-use crate::source::{Sink, Source};
 use crate::tick::Tick;
 use crate::tracker::Phase;
 
@@ -244,10 +245,7 @@ impl Slot {
 /// The exchanges in use, and some blank spares. Key 0 names none, so that an `Option<Slot>` takes
 /// four bytes.
 pub(in crate::engine) struct Pool {
-    #[expect(
-        clippy::vec_box,
-        reason = "an exchange is too large to move as the slab grows"
-    )]
+    /// In boxes: an exchange is too large to move as the slab grows.
     exchanges: Slab<Box<Exchange>>,
     spares: Vec<Slot>,
 }
@@ -319,19 +317,6 @@ pub(in crate::engine) fn discard<T>(value: T) {
         log::error!("the application panicked while a source, a sink or a body was dropped");
     }
 }
-
-/// Empties a buffer, and frees one that grew large.
-pub(super) fn trim(buffer: &mut Vec<u8>) {
-    if buffer.capacity() > KEEP_BYTES {
-        *buffer = Vec::new();
-    } else {
-        buffer.clear();
-    }
-}
-
-/// The largest buffer that a spare keeps, in bytes. It holds the usual requests, and the four
-/// buffers of all spares are 16 MiB at most.
-pub(super) const KEEP_BYTES: usize = 16 * 1024;
 
 /// How much of a head is kept while its response takes time, in bytes.
 pub(super) const NOTED_HEAD: usize = 200;

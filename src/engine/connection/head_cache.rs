@@ -4,8 +4,8 @@
 //! a request of the plain form. A head that says more is written anew. Knows no connection.
 
 use super::output::small;
+use crate::app::Body;
 use crate::date::Date;
-use crate::response::Body;
 use crate::tick::Tick;
 
 /// A head as it was written, and behind it the body, if the body is a constant of the program.

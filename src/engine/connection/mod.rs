@@ -24,6 +24,7 @@
 //!
 //! Knows no other connection.
 
+mod buffer;
 mod close;
 mod exchange;
 mod head_cache;
@@ -43,16 +44,14 @@ use std::mem;
 use self::exchange::{Activity, Slot};
 pub(super) use self::exchange::{Pool, discard};
 pub(super) use self::head_cache::HeadCache;
-use self::output::RETRIES;
 use self::pass::Pass;
 use self::readiness::Readiness;
 use super::Core;
 use super::tunnels::Tunnels;
+use crate::app::{Handler, Response};
 use crate::h1::Codec;
-use crate::handler::Handler;
 use crate::peer::Peer;
-use crate::response::Response;
-use crate::sys::{Midway, Ready, Sys};
+use crate::sys::{Midway, Ready, Sys, retry};
 use crate::tick::Tick;
 use crate::tracker::{ConnId, Phase};
 
@@ -519,7 +518,7 @@ impl<I> Connection<I> {
     }
 
     /// Gives the exchange and the tunnel back.
-    fn release(&mut self, pool: &mut Pool, tunnels: &mut Tunnels) {
+    fn release(&self, pool: &mut Pool, tunnels: &mut Tunnels) {
         let slot = match self.state {
             State::Active(slot) => Some(slot),
             State::Tunnel { entry, exchange } => {
@@ -536,18 +535,7 @@ impl<I> Connection<I> {
     /// Reads once, and notes what the read says about the socket.
     #[inline(always)]
     fn read<S: Sys<Io = I>>(&mut self, sys: &mut S, scratch: &mut [u8]) -> Read {
-        let mut interrupted = 0;
-        let read = loop {
-            match sys.read(&mut self.io, scratch) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::Interrupted && interrupted < RETRIES =>
-                {
-                    interrupted += 1;
-                }
-                read => break read,
-            }
-        };
-        match read {
+        match retry(|| sys.read(&mut self.io, scratch)) {
             Ok(0) => {
                 self.readiness.ended();
                 Read::Ended

@@ -8,10 +8,9 @@ use std::io::{self, IoSlice};
 use std::mem;
 use std::sync::Arc;
 
-use super::exchange::{KEEP_BYTES, trim};
-use crate::response::Body;
-use crate::source::SharedBytes;
-use crate::sys::Sys;
+use super::buffer::{KEEP_BYTES, trim};
+use crate::app::{Body, SharedBytes};
+use crate::sys::{Sys, retry};
 
 /// What a connection has still to write.
 #[derive(Default)]
@@ -140,7 +139,7 @@ impl Output {
         if self.sent > 0 || !matches!(self.tail, Tail::None) {
             return self.flush_rest(sys, io, None);
         }
-        match sys.write(io, &[IoSlice::new(&self.buffer)]) {
+        match retry(|| sys.write(io, &[IoSlice::new(&self.buffer)])) {
             Ok(n) if n > 0 && n == self.buffer.len() => {
                 self.reset();
                 (Flushed::All, n as u64)
@@ -157,7 +156,7 @@ impl Output {
         io: &mut S::Io,
         mut tried: Option<io::Result<usize>>,
     ) -> (Flushed, u64) {
-        let (mut interrupted, mut writes, mut count) = (0, WRITES, 0);
+        let (mut writes, mut count) = (WRITES, 0);
         loop {
             if writes == 0 {
                 return (Flushed::Share, count);
@@ -165,17 +164,16 @@ impl Output {
             let head = self.buffer.get(self.sent..).unwrap_or_default();
             let tail = self.tail.bytes();
             let tail = &tail[self.sent.saturating_sub(self.buffer.len())..];
-            let written = match tried.take() {
-                Some(written) => written,
-                None if tail.is_empty() && head.is_empty() => {
-                    self.reset();
-                    return (Flushed::All, count);
-                }
-                None if tail.is_empty() => sys.write(io, &[IoSlice::new(head)]),
-                None if head.is_empty() => sys.write(io, &[IoSlice::new(tail)]),
-                None => sys.write(io, &[IoSlice::new(head), IoSlice::new(tail)]),
-            };
             let pending = head.len() + tail.len();
+            if pending == 0 {
+                self.reset();
+                return (Flushed::All, count);
+            }
+            let both = [IoSlice::new(head), IoSlice::new(tail)];
+            let slices = &both[usize::from(head.is_empty())..2 - usize::from(tail.is_empty())];
+            let written = tried
+                .take()
+                .unwrap_or_else(|| retry(|| sys.write(io, slices)));
             match written {
                 Ok(0) => return (Flushed::Broken, count),
                 Ok(n) => {
@@ -186,17 +184,11 @@ impl Output {
                     }
                     // The socket took a part. Only its own word says that it is full.
                     self.sent += n;
-                    interrupted = 0;
                     writes -= 1;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked = true;
                     return (Flushed::Blocked, count);
-                }
-                Err(error)
-                    if error.kind() == io::ErrorKind::Interrupted && interrupted < RETRIES =>
-                {
-                    interrupted += 1;
                 }
                 Err(_) => return (Flushed::Broken, count),
             }
@@ -228,6 +220,3 @@ const COPIED: usize = 4 * 1024;
 
 /// Writes of one flush. Each takes what the socket has room for, which may be megabytes.
 const WRITES: u32 = 16;
-
-/// How often in a row a call may be interrupted.
-pub(super) const RETRIES: u32 = 16;

@@ -3,12 +3,12 @@
 use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::exchange::{Activity, discard, trim};
+use super::buffer::trim;
+use super::exchange::{Activity, discard};
 use super::pass::Pass;
 use super::{Close, Read};
+use crate::app::{BodyContext, Flow, Handler};
 use crate::h1::{EMPTY_HEADER, Event, Head, Header, MAX_FIELDS};
-use crate::handler::Handler;
-use crate::source::{BodyContext, Flow};
 use crate::sys::Sys;
 
 /// What became of bytes.
@@ -112,7 +112,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             many = [EMPTY_HEADER; 16]; // browsers send up to fifteen
             &mut many
         };
-        let received = self.exchange.codec.receive_plain(bytes, fields, limits);
+        let received = self.exchange.codec.receive_fast(bytes, fields, limits);
         let Some((used, head)) = &received else {
             return None;
         };

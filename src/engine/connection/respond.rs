@@ -13,11 +13,8 @@ use super::exchange::{Activity, NOTED_HEAD, discard};
 use super::head_cache::CacheKey;
 use super::output::small;
 use super::pass::Pass;
-use crate::config::LateRequests;
+use crate::app::{Admit, Body, Handler, LateRequests, Reply, Request, Response};
 use crate::h1::{CONTINUE, Framed, Framing, Head, ResponseHead};
-use crate::handler::{Admit, Handler, Reply};
-use crate::request::Request;
-use crate::response::{Body, Response};
 use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Pass<'_, S, H> {
@@ -208,7 +205,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             && response.fields.is_empty()
             && !response.close
             && self.core.drain.keep_alive()
-            && self.exchange.codec.is_plain()
+            && self.exchange.codec.is_head_cacheable()
             && self.exchange.sink.is_none();
         if usual && let Some(body) = small(&response.body) {
             let key = CacheKey {
@@ -249,7 +246,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             date,
         };
         self.exchange.drop_sink();
-        let plain = self.exchange.codec.is_plain();
+        let plain = self.exchange.codec.is_head_cacheable();
         let begin = self.exchange.out.buffer.len();
         let framed = self
             .exchange

@@ -4,11 +4,10 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Close;
-use super::exchange::{Activity, Exchange, discard, trim};
+use super::buffer::trim;
+use super::exchange::{Activity, Exchange, discard};
 use super::pass::Pass;
-use crate::handler::Handler;
-use crate::response::Response;
-use crate::source::{BodyContext, Fill, Shared, Source};
+use crate::app::{BodyContext, Fill, Handler, Response, SharedBytes, Source};
 use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Pass<'_, S, H> {
@@ -109,7 +108,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
     }
 
     /// Adds a piece to the output that other responses send as well.
-    fn share(&mut self, bytes: Shared) {
+    fn share(&mut self, bytes: SharedBytes) {
         let Exchange { codec, out, .. } = &mut *self.exchange;
         let Some(left) = codec.remaining() else {
             return out.share(bytes, codec.is_chunked());

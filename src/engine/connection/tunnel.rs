@@ -7,16 +7,14 @@
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::exchange::{Activity, Exchange, discard, trim};
+use super::buffer::trim;
+use super::exchange::{Activity, Exchange, discard};
 use super::pass::{Pass, Stopped};
 use super::{Close, Connection, Scope, State, Step, Verdict};
+use crate::app::{Body, BodyContext, Handler, Response, Timer, Tunnel, TunnelAction, TunnelIo};
 use crate::engine::tunnels::{Inbound, TunnelEntry, Tunnels};
 use crate::h1::{Codec, ResponseHead};
-use crate::handler::Handler;
-use crate::response::{Body, Response};
-use crate::source::BodyContext;
 use crate::sys::{Midway, Sys};
-use crate::upgrade::{Timer, Tunnel, TunnelAction, TunnelIo};
 
 /// What a tunnel is told, besides its peer's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +33,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
     /// Writes the 101, and gives the connection to its tunnel.
     #[cold]
     pub(super) fn switch(&mut self, response: Response) {
-        let mine = |switch: &crate::upgrade::Switch| {
+        let mine = |switch: &crate::app::Switch| {
             switch.id == self.id
                 && switch.nth == self.connection.requests
                 && self.exchange.codec.request_done()

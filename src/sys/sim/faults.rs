@@ -77,32 +77,43 @@ impl Faults {
 /// How long a write is held up, in milliseconds.
 pub(super) const HELD_UP: u32 = 5;
 
-/// Chances from a seed: xorshift64*, which needs no state but a word.
+/// Numbers that a seed determines (xorshift64*): a run that fails can be had again.
 #[derive(Debug)]
-pub(super) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
-        // Any seed but 0 will do for xorshift; this spreads small ones.
+    /// Starts the sequence of `seed`, which may be any number.
+    pub const fn new(seed: u64) -> Self {
+        // The multiplication spreads small seeds; xorshift needs a state other than 0.
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    /// True one time in `n`, never for 0.
-    pub(super) const fn one_in(&mut self, n: u32) -> bool {
-        n > 0 && self.below(n as u64) == 0
+    /// Returns true one time in `n`, and never for 0.
+    pub const fn one_in(&mut self, n: u32) -> bool {
+        n > 0 && self.below(n) == 0
     }
 
-    /// True one time in `n` but never more often than every other time; never for 0.
+    /// Returns true one time in `n`, at most every other time, and never for 0.
     pub(super) const fn sometimes(&mut self, n: u32) -> bool {
         self.one_in(if n == 1 { 2 } else { n })
     }
 
-    /// A number below `n`, which is not 0.
-    pub(super) const fn below(&mut self, n: u64) -> u64 {
+    /// Returns a number below `n`, which must not be 0.
+    pub const fn below(&mut self, n: u32) -> u32 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) % n
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32 % n
+    }
+
+    /// Returns an index below `n`, which must not be 0.
+    pub const fn index(&mut self, n: usize) -> usize {
+        self.below(n as u32) as usize
+    }
+
+    /// Returns one element of a slice, which must not be empty.
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.index(of.len())]
     }
 }
 

@@ -2,16 +2,16 @@
 //!
 //! Knows nothing of the script but when its next entry is.
 
-use std::io;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::faults::HELD_UP;
-use super::row::{Heard, Told};
-use super::{Door, Ours, PeerId, Row, Sim, Source, Theirs, UNIX_START};
+use super::row::StreamEnd;
+use super::{Listening, Ours, PeerId, Row, Sim, Source, Theirs, UNIX_START};
 use crate::peer::Peer;
+use crate::sys::errno::EMFILE;
 use crate::sys::{AcceptError, Ready, Sys, Who};
 use crate::tick::Tick;
 use crate::tracker::ConnId;
@@ -25,7 +25,7 @@ impl Sys for Sim {
         self.setup.start.after(self.looked)
     }
 
-    fn look(&mut self) -> Tick {
+    fn update_clock(&mut self) -> Tick {
         self.looked = self.now;
         self.now()
     }
@@ -36,7 +36,7 @@ impl Sys for Sim {
 
     fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> io::Result<bool> {
         self.sleep(timeout, events);
-        self.look();
+        self.update_clock();
         Ok(self.ready.is_empty())
     }
 
@@ -45,7 +45,7 @@ impl Sys for Sim {
     }
 
     fn accept(&mut self, listener: usize) -> Result<(u32, Peer), AcceptError> {
-        if self.door == Door::Shut {
+        if self.listening == Listening::Closed {
             return Err(AcceptError::Closed(ErrorKind::InvalidInput.into()));
         }
         let faults = &self.setup.faults;
@@ -94,10 +94,10 @@ impl Sys for Sim {
             }
             return Ok(n);
         }
-        match row.heard {
-            Heard::Nothing => Err(ErrorKind::WouldBlock.into()),
-            Heard::Fin | Heard::Reported => Ok(0),
-            Heard::Reset => Err(report(row)),
+        match row.stream_end {
+            StreamEnd::Open => Err(ErrorKind::WouldBlock.into()),
+            StreamEnd::Fin | StreamEnd::ResetReported => Ok(0),
+            StreamEnd::Reset => Err(report(row)),
         }
     }
 
@@ -109,10 +109,10 @@ impl Sys for Sim {
             return Err(ErrorKind::Interrupted.into());
         }
         let row = self.opened(*io);
-        match (row.heard, row.told) {
-            (Heard::Reset, _) => return Err(report(row)),
-            (Heard::Reported, _) | (_, Told::Fin) => return Err(ErrorKind::BrokenPipe.into()),
-            (Heard::Nothing | Heard::Fin, Told::Nothing) => {}
+        match (row.stream_end, row.finished) {
+            (StreamEnd::Reset, _) => return Err(report(row)),
+            (StreamEnd::ResetReported, _) | (_, true) => return Err(ErrorKind::BrokenPipe.into()),
+            (StreamEnd::Open | StreamEnd::Fin, false) => {}
         }
         let total = bufs.iter().map(|buf| buf.len() as u64).sum::<u64>();
         let fits = row.room().min(total);
@@ -139,8 +139,8 @@ impl Sys for Sim {
         if row.is_reset() {
             return Err(ErrorKind::NotConnected.into());
         }
-        if row.told == Told::Nothing {
-            row.told = Told::Fin;
+        if !row.finished {
+            row.finished = true;
             self.digest.deed(b'f', *io, self.now);
             self.wake(PeerId(*io));
             self.offer(PeerId(*io));
@@ -159,13 +159,13 @@ impl Sys for Sim {
         let row = self.opened(io);
         row.ours = Ours::Closed;
         // Where both have closed and ours is acknowledged, there is nothing left to reset.
-        let over = row.heard == Heard::Fin && row.told == Told::Fin && row.unacknowledged() == 0;
+        let over = row.stream_end == StreamEnd::Fin && row.finished && row.unacknowledged() == 0;
         let unread = row.inbox.len() > 0 && !over;
         row.inbox = Default::default();
         if unread {
             self.cut(PeerId(io));
-        } else if row.told == Told::Nothing {
-            row.told = Told::Fin;
+        } else if !row.finished {
+            row.finished = true;
             self.offer(PeerId(io));
         }
     }
@@ -181,14 +181,14 @@ impl Sys for Sim {
     }
 
     fn stop_handshakes(&mut self) -> bool {
-        if self.setup.filter && self.door == Door::Open {
-            self.door = Door::Held;
+        if self.setup.filter && self.listening == Listening::Open {
+            self.listening = Listening::Filtered;
         }
         self.setup.filter
     }
 
     fn stop_listening(&mut self) {
-        self.door = Door::Shut;
+        self.listening = Listening::Closed;
         for index in 0..self.listeners.len() {
             while let Some(peer) = self.listeners[index].backlog.pop_front() {
                 self.row_mut(peer).ours = Ours::Closed;
@@ -288,7 +288,7 @@ impl Sim {
         if self.rows.is_empty() {
             return;
         }
-        let drawn = self.dice.below(self.rows.len() as u64) as usize;
+        let drawn = self.dice.below(self.rows.len() as u32) as usize;
         let row = &self.rows[drawn];
         if row.ours == Ours::Registered && !row.queued {
             let who = Who::Conn(row.id);
@@ -304,7 +304,7 @@ impl Sim {
         if self.setup.faults.one_byte {
             n.min(1)
         } else if n > least && self.dice.sometimes(chance) {
-            least + self.dice.below(n - least)
+            least + u64::from(self.dice.below((n - least) as u32))
         } else {
             n
         }
@@ -338,7 +338,7 @@ const fn readable(who: Who) -> Ready {
 
 /// The error of a reset, which is told once.
 fn report(row: &mut Row) -> io::Error {
-    row.heard = Heard::Reported;
+    row.stream_end = StreamEnd::ResetReported;
     ErrorKind::ConnectionReset.into()
 }
 
@@ -348,6 +348,3 @@ fn address(peer: PeerId) -> Peer {
     let ip = Ipv4Addr::new(10, a, b, c);
     SocketAddr::from((ip, 40_000 + u16::from(high))).into()
 }
-
-/// "Too many open files", on every Unix.
-const EMFILE: i32 = 24;

@@ -11,11 +11,9 @@
 //! hand, time stands still.
 //!
 //! ```
-//! use ebbtide::config::Config;
-//! use ebbtide::engine::{Engine, Turn};
-//! use ebbtide::later::Inbox;
-//! use ebbtide::sys::Sys;
-//! use ebbtide::sys::sim::{Act, Sim};
+//! use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
+//! use ebbtide::internals::sys::Sys;
+//! use ebbtide::internals::sys::sim::{Act, Sim};
 //! use ebbtide::{Request, Response};
 //!
 //! let mut sim = Sim::default();
@@ -61,7 +59,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(doc)]
 use crate::sys::Sys;
-use crate::tick::Tick;
 
 mod bytes;
 mod digest;
@@ -69,13 +66,14 @@ mod faults;
 mod host;
 mod peers;
 mod row;
+mod setup;
 
 pub use bytes::Bytes;
-pub use faults::{Faults, ResetAt};
-pub use row::{Manner, Pace, PeerId};
+pub use faults::{Dice, Faults, ResetAt};
+pub use row::{Manner, Pace, PeerId, Seen};
+pub use setup::{Setup, Totals};
 
 use digest::Digest;
-use faults::Dice;
 use row::{Ours, Row, Theirs};
 
 /// The size of an argument to [`Sim::take`] that takes everything, our FIN included.
@@ -108,81 +106,6 @@ pub enum Act {
     Wake,
 }
 
-/// What a peer has seen of us: milliseconds since the world began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Whether its connect succeeded, which the backlog is enough for.
-    pub connected: bool,
-    /// When it took our FIN, which comes after all that we wrote.
-    pub fin: Option<u32>,
-    /// When it got a reset from us. After a FIN that is harmless: it has everything.
-    pub reset: Option<u32>,
-    /// When its connect was refused.
-    pub refused: Option<u32>,
-}
-
-impl Seen {
-    /// Whether it is connected and we have neither finished nor reset.
-    pub const fn open(self) -> bool {
-        self.connected && self.fin.is_none() && self.reset.is_none()
-    }
-}
-
-/// How the world is set up.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// How many listeners there are.
-    pub listeners: usize,
-    /// How many connections fit into each listener's backlog.
-    pub backlog: usize,
-    /// The most events that one wait gives, besides those of the inbox.
-    pub batch: usize,
-    /// The loop's clock when the world begins.
-    pub start: Tick,
-    /// Whether [`Sys::stop_handshakes`] can do what it says.
-    pub filter: bool,
-    /// Whether to keep the bytes that peers are sent, for [`Sim::got`]. Without, only the digest
-    /// and the counts are kept.
-    pub record: bool,
-    /// How peers behave that are told nothing else.
-    pub manner: Manner,
-    /// What goes wrong.
-    pub faults: Faults,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            listeners: 1,
-            backlog: 4096,
-            batch: 1024,
-            start: Tick::default(),
-            filter: true,
-            record: true,
-            manner: Manner::default(),
-            faults: Faults::default(),
-        }
-    }
-}
-
-/// How many connections we have had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Accepted.
-    pub accepted: u64,
-    /// Closed by us, the aborted ones included.
-    pub closed: u64,
-    /// Aborted by us.
-    pub aborted: u64,
-}
-
-impl Totals {
-    /// How many are accepted and not closed.
-    pub const fn open(self) -> u64 {
-        self.accepted - self.closed
-    }
-}
-
 /// A world for an engine to run in.
 #[derive(Debug)]
 pub struct Sim {
@@ -195,7 +118,7 @@ pub struct Sim {
     script: BTreeMap<(u32, u64), Step>,
     seq: u64,
     rows: Vec<Row>,
-    door: Door,
+    listening: Listening,
     listeners: Vec<Listener>,
     held: Vec<PeerId>,
     ready: VecDeque<Source>,
@@ -237,14 +160,14 @@ struct Listener {
     queued: bool,
 }
 
-/// What becomes of a connect.
+/// How the listeners answer a connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+enum Listening {
     Open,
-    /// Handshakes are stopped: it knocks again later.
-    Held,
-    /// It is refused.
-    Shut,
+    /// Handshakes are stopped: the peer tries again later.
+    Filtered,
+    /// Connects are refused.
+    Closed,
 }
 
 impl Default for Sim {
@@ -264,7 +187,7 @@ impl Sim {
             script: BTreeMap::new(),
             seq: 0,
             rows: Vec::new(),
-            door: Door::Open,
+            listening: Listening::Open,
             listeners: (0..setup.listeners).map(|_| Listener::default()).collect(),
             held: Vec::new(),
             ready: VecDeque::new(),

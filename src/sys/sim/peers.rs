@@ -2,8 +2,8 @@
 //!
 //! Knows nothing of who reads and writes at our end.
 
-use super::row::{Heard, Told};
-use super::{Act, Bytes, Door, Ours, Pace, PeerId, Sim, Source, Step, Theirs};
+use super::row::StreamEnd;
+use super::{Act, Bytes, Listening, Ours, Pace, PeerId, Sim, Source, Step, Theirs};
 
 impl Sim {
     pub(super) fn peer_connects(&mut self, peer: PeerId) {
@@ -21,9 +21,9 @@ impl Sim {
         let first = row.ours == Ours::Planned;
         let index = row.listener as usize;
         let full = self.listeners[index].backlog.len() >= self.setup.backlog;
-        match self.door {
-            Door::Shut => self.refuse(peer),
-            Door::Open if !full => {
+        match self.listening {
+            Listening::Closed => self.refuse(peer),
+            Listening::Open if !full => {
                 self.row_mut(peer).ours = Ours::Backlog;
                 let listener = &mut self.listeners[index];
                 listener.backlog.push_back(peer);
@@ -32,7 +32,7 @@ impl Sim {
                     self.ready.push_back(Source::Listener(index));
                 }
             }
-            Door::Open | Door::Held => {
+            Listening::Open | Listening::Filtered => {
                 if first {
                     self.row_mut(peer).ours = Ours::Held;
                     self.held.push(peer);
@@ -73,7 +73,7 @@ impl Sim {
     pub(super) fn peer_finishes(&mut self, peer: PeerId) {
         let row = self.row_mut(peer);
         if row.can_send() {
-            row.heard = Heard::Fin;
+            row.stream_end = StreamEnd::Fin;
             self.wake(peer);
         }
     }
@@ -100,7 +100,7 @@ impl Sim {
         row.theirs = Theirs::Cut;
         match row.ours {
             Ours::Planned | Ours::Held => row.ours = Ours::Never,
-            _ => row.heard = Heard::Reset,
+            _ => row.stream_end = StreamEnd::Reset,
         }
         self.wake(peer);
     }
@@ -118,7 +118,7 @@ impl Sim {
             self.peer_resets(peer);
             return;
         }
-        let fin = row.told == Told::Fin && row.fin.is_none() && up_to > row.written;
+        let fin = row.finished && row.fin.is_none() && up_to > row.written;
         if fin {
             row.fin = Some(now);
         }

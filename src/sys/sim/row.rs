@@ -2,7 +2,6 @@
 //!
 //! No queue of events and no other connections: those are the world's.
 
-use super::Seen;
 use super::bytes::Inbox;
 use crate::sys::{Ready, Who};
 use crate::tracker::ConnId;
@@ -56,6 +55,26 @@ impl Default for Manner {
     }
 }
 
+/// What a peer has seen of us: milliseconds since the world began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether its connect succeeded, which the backlog is enough for.
+    pub connected: bool,
+    /// When it took our FIN, which comes after all that we wrote.
+    pub fin: Option<u32>,
+    /// When it got a reset from us. After a FIN that is harmless: it has everything.
+    pub reset: Option<u32>,
+    /// When its connect was refused.
+    pub refused: Option<u32>,
+}
+
+impl Seen {
+    /// Whether it is connected and we have neither finished nor reset.
+    pub const fn open(self) -> bool {
+        self.connected && self.fin.is_none() && self.reset.is_none()
+    }
+}
+
 /// Where our end of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ours {
@@ -83,20 +102,12 @@ pub(super) enum Theirs {
 
 /// What we have heard from the peer, after its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    Nothing,
+pub(super) enum StreamEnd {
+    Open,
     Fin,
     /// A reset, which the next read or write reports.
     Reset,
-    /// A reset that was reported.
-    Reported,
-}
-
-/// What we have told the peer, after our bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    Nothing,
-    Fin,
+    ResetReported,
 }
 
 #[derive(Debug)]
@@ -116,8 +127,9 @@ pub(super) struct Row {
     pub(super) listener: u16,
     pub(super) ours: Ours,
     pub(super) theirs: Theirs,
-    pub(super) heard: Heard,
-    pub(super) told: Told,
+    pub(super) stream_end: StreamEnd,
+    /// We have sent our FIN.
+    pub(super) finished: bool,
     /// A write met a full window: room is worth an event.
     pub(super) starved: bool,
     /// Is on the ready list.
@@ -139,8 +151,8 @@ impl Row {
             listener: listener as u16,
             ours: Ours::Planned,
             theirs: Theirs::Up,
-            heard: Heard::Nothing,
-            told: Told::Nothing,
+            stream_end: StreamEnd::Open,
+            finished: false,
             starved: false,
             queued: false,
         }
@@ -151,13 +163,13 @@ impl Row {
     }
 
     pub(super) const fn is_reset(&self) -> bool {
-        matches!(self.heard, Heard::Reset | Heard::Reported)
+        matches!(self.stream_end, StreamEnd::Reset | StreamEnd::ResetReported)
     }
 
     /// Whether the peer can still send bytes or a FIN.
     pub(super) fn can_send(&self) -> bool {
         let trying = !matches!(self.ours, Ours::Planned | Ours::Never);
-        trying && self.theirs == Theirs::Up && self.heard == Heard::Nothing
+        trying && self.theirs == Theirs::Up && self.stream_end == StreamEnd::Open
     }
 
     /// How many bytes can be written now.
@@ -167,7 +179,7 @@ impl Row {
 
     /// Bytes that were written and not taken; a FIN that was not counts as one.
     pub(super) fn unacknowledged(&self) -> u64 {
-        let fin = self.told == Told::Fin && self.fin.is_none();
+        let fin = self.finished && self.fin.is_none();
         self.written - self.taken + u64::from(fin)
     }
 
@@ -175,9 +187,9 @@ impl Row {
     /// full window, as a poll in the kernel is.
     pub(super) fn poll(&mut self) -> Option<Ready> {
         let gone = self.is_reset();
-        let read_closed = gone || self.heard == Heard::Fin;
+        let read_closed = gone || self.stream_end == StreamEnd::Fin;
         let readable = read_closed || self.inbox.len() > 0;
-        let writable = gone || self.told == Told::Fin || self.room() > 0;
+        let writable = gone || self.finished || self.room() > 0;
         self.starved |= !writable;
         (readable || writable).then_some(Ready {
             who: Who::Conn(self.id),

@@ -38,7 +38,7 @@ impl Handshakes {
     }
 
     /// Whether this one may go on now; else it is queued.
-    pub(super) fn may_go_on(&mut self, id: ConnId, ticket: &mut Option<NonZeroU64>) -> bool {
+    pub(super) fn may_advance(&mut self, id: ConnId, ticket: &mut Option<NonZeroU64>) -> bool {
         if self.left > 0 {
             self.forget(ticket);
             return true;
@@ -53,7 +53,7 @@ impl Handshakes {
     }
 
     /// One has gone on.
-    pub(super) const fn went_on(&mut self) {
+    pub(super) const fn advanced(&mut self) {
         self.left = self.left.saturating_sub(1);
     }
 
@@ -83,16 +83,16 @@ mod tests {
         let mut tickets = vec![None; 20];
         for (n, ticket) in (0..).zip(&mut tickets) {
             let first = n < u64::from(SHARE);
-            assert_eq!(handshakes.may_go_on(id(n), ticket), first);
+            assert_eq!(handshakes.may_advance(id(n), ticket), first);
             assert_eq!(ticket.is_none(), first);
-            handshakes.went_on();
+            handshakes.advanced();
             // To be told twice changes nothing.
-            assert!(first || !handshakes.may_go_on(id(n), ticket));
+            assert!(first || !handshakes.may_advance(id(n), ticket));
         }
         handshakes.forget(&mut tickets[9]); // it has left
         let told: Vec<_> = handshakes.turn().collect();
         assert_eq!(told, [8, 10, 11, 12, 13, 14, 15, 16].map(id));
-        assert!(handshakes.may_go_on(id(8), &mut tickets[8]) && tickets[8].is_none());
+        assert!(handshakes.may_advance(id(8), &mut tickets[8]) && tickets[8].is_none());
         assert_eq!(handshakes.turn().collect::<Vec<_>>(), [17, 18, 19].map(id));
         assert_eq!(handshakes.turn().count(), 0);
     }

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::num::NonZeroU64;
 
 use super::session::Session;
-use crate::sys::Sys;
+use crate::sys::{Sys, retry};
 use crate::tracker::ConnId;
 
 /// A connection.
@@ -25,13 +25,13 @@ pub(super) enum State {
     /// It speaks TLS, or is about to.
     Open(Box<Session>),
     /// It speaks HTTP, is told so, and heard no further.
-    Plain,
+    NotTls,
     /// We have written our last record, or given up. What comes is no longer decrypted.
-    Over(Box<Over>),
+    Closing(Box<Closing>),
 }
 
 #[derive(Default)]
-pub(super) struct Over {
+pub(super) struct Closing {
     /// Records that the socket had no room for: our FIN comes behind them.
     pub(super) rest: Vec<u8>,
     /// Our FIN is sent.
@@ -42,9 +42,9 @@ pub(super) struct Over {
     pub(super) failed: bool,
 }
 
-impl Over {
+impl Closing {
     /// Writes what is left, and then the FIN.
-    pub(super) fn go_on<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> io::Result<()> {
+    pub(super) fn advance<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> io::Result<()> {
         if !self.rest.is_empty() {
             match send(sys, io, &self.rest) {
                 Ok(sent) => drop(self.rest.drain(..sent)),
@@ -61,13 +61,23 @@ impl Over {
     }
 }
 
+/// What one read of a socket gave.
+pub(super) enum Received {
+    /// Records, or parts of one, without bytes for the reader.
+    Nothing,
+    /// So many bytes, and whether there may be more without a further event.
+    Bytes(usize, bool),
+    /// The peer has said that it sends nothing more.
+    End,
+}
+
 impl<I> Io<I> {
     /// Whether its handshake is not complete, or not begun.
-    pub(super) fn is_shaking(&self) -> bool {
+    pub(super) fn is_handshaking(&self) -> bool {
         match &self.state {
             State::New => true,
-            State::Open(session) => session.is_shaking(),
-            State::Plain | State::Over(_) => false,
+            State::Open(session) => session.is_handshaking(),
+            State::NotTls | State::Closing(_) => false,
         }
     }
 }
@@ -87,18 +97,11 @@ pub(super) fn flush<S: Sys>(sys: &mut S, io: &mut S::Io, session: &mut Session) 
 /// Writes until everything is written or the socket says that it is full; returns how much was.
 pub(super) fn send<S: Sys>(sys: &mut S, io: &mut S::Io, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
-    let mut interrupted = 0;
     while sent < bytes.len() {
-        match sys.write(io, &[IoSlice::new(&bytes[sent..])]) {
+        match retry(|| sys.write(io, &[IoSlice::new(&bytes[sent..])])) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                sent += n;
-                interrupted = 0;
-            }
+            Ok(n) => sent += n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted && interrupted < RETRIES => {
-                interrupted += 1;
-            }
             // What was taken is gone: the error comes again, by itself.
             Err(_) if sent > 0 => break,
             Err(error) => return Err(error),
@@ -115,10 +118,10 @@ impl<I: fmt::Debug> fmt::Debug for Io<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::New => "new",
-            State::Open(session) if session.is_shaking() => "shaking",
+            State::Open(session) if session.is_handshaking() => "handshaking",
             State::Open(_) => "open",
-            State::Plain => "plain",
-            State::Over(_) => "over",
+            State::NotTls => "not TLS",
+            State::Closing(_) => "closing",
         };
         f.debug_struct("Io")
             .field("inner", &self.inner)
@@ -126,6 +129,3 @@ impl<I: fmt::Debug> fmt::Debug for Io<I> {
             .finish_non_exhaustive()
     }
 }
-
-/// How often in a row a read or a write may be interrupted.
-pub(super) const RETRIES: u32 = 16;

@@ -17,12 +17,12 @@ mod config;
 mod handshakes;
 mod io;
 mod pem;
+mod records;
 mod session;
 
 use std::fmt;
-use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::io::{ErrorKind, IoSlice, Result};
 use std::mem;
-use std::ops::Range;
 use std::sync::Arc;
 
 pub use config::TlsConfig;
@@ -30,8 +30,8 @@ pub use io::Io;
 pub use pem::Pem;
 
 use self::handshakes::Handshakes;
-use self::io::{Over, RETRIES, State, flush, is_passing, send};
-use self::session::{MAX_PARTIAL, Session};
+use self::io::{Closing, Received, State, flush};
+use self::session::MAX_PARTIAL;
 use crate::peer::Peer;
 use crate::sys::{AcceptError, Midway, Ready, Sys, Who};
 use crate::tick::Tick;
@@ -44,7 +44,7 @@ pub struct Tls<S> {
     /// What is read from a socket, behind the part of a record that was kept.
     cipher: Box<[u8]>,
     /// What several slices are gathered in, so that they make as few records as they can.
-    plain: Vec<u8>,
+    plaintext: Vec<u8>,
     /// Records on their way to a socket.
     wire: Vec<u8>,
     handshakes: Handshakes,
@@ -59,7 +59,7 @@ impl<S: Sys> Tls<S> {
             inner,
             config,
             cipher: vec![0; CIPHER].into_boxed_slice(),
-            plain: Vec::new(),
+            plaintext: Vec::new(),
             wire: Vec::new(),
             handshakes: Handshakes::default(),
             more: Vec::new(),
@@ -70,103 +70,6 @@ impl<S: Sys> Tls<S> {
     pub const fn inner(&mut self) -> &mut S {
         &mut self.inner
     }
-
-    /// One read of the socket, decrypted.
-    fn receive(&mut self, io: &mut Io<S::Io>, buf: &mut [u8]) -> Result<Received> {
-        let kept = match &io.state {
-            State::Open(session) => session.partial(),
-            _ => &[],
-        };
-        let start = kept.len();
-        self.cipher[..start].copy_from_slice(kept);
-        // Decrypted it is never longer, so that all of it fits.
-        let room = self.cipher.len().min(buf.len());
-        let n = self.read_inner(&mut io.inner, start..room)?;
-        if n == 0 {
-            return Ok(Received::End);
-        }
-        let full = n == room - start;
-        let records = &mut self.cipher[..start + n];
-        if let State::New = io.state {
-            if speaks_http(records) {
-                io.state = State::Plain;
-                return Err(Error::new(ErrorKind::InvalidData, WRONG_PORT));
-            }
-            let session = Session::new(self.config.current()).map_err(Error::other)?;
-            io.state = State::Open(Box::new(session));
-        }
-        let State::Open(session) = &mut io.state else {
-            return Ok(Received::End);
-        };
-        if session.is_shaking() {
-            self.handshakes.went_on();
-        }
-        self.wire.clear();
-        match session.receive(records, buf, &mut self.wire) {
-            Ok(given) => {
-                session.queue(&self.wire);
-                flush(&mut self.inner, &mut io.inner, session)?;
-                Ok(match given {
-                    0 if session.is_closed() => Received::End,
-                    0 => Received::Nothing,
-                    given => Received::Bytes(given, full || session.is_closed()),
-                })
-            }
-            Err(error) => {
-                log::debug!("TLS: {error}");
-                session.queue(&self.wire); // the alert
-                let rest = session.take_queue();
-                let mut over = Over {
-                    rest,
-                    failed: true,
-                    ..Over::default()
-                };
-                // Who is gone, or takes nothing, goes without.
-                let _ = over.go_on(&mut self.inner, &mut io.inner);
-                io.state = State::Over(Box::new(over));
-                Err(Error::new(ErrorKind::ConnectionAborted, error))
-            }
-        }
-    }
-
-    /// Reads the socket. An interruption does not count as a read: this may be one of many.
-    fn read_inner(&mut self, io: &mut S::Io, into: Range<usize>) -> Result<usize> {
-        let mut interrupted = 0;
-        loop {
-            match self.inner.read(io, &mut self.cipher[into.clone()]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted && interrupted < RETRIES => {
-                    interrupted += 1;
-                }
-                read => return read,
-            }
-        }
-    }
-
-    /// The bytes of the slices as records, behind what the session has to send by itself. Returns
-    /// how many bytes that is.
-    fn encrypt(&mut self, session: &mut Session, bufs: &[IoSlice<'_>]) -> Result<usize> {
-        self.wire.clear();
-        if let [buf] = bufs {
-            let taken = &buf[..buf.len().min(WRITE)];
-            return session.encrypt(taken, &mut self.wire);
-        }
-        self.plain.clear();
-        for buf in bufs {
-            let room = WRITE - self.plain.len();
-            self.plain.extend_from_slice(&buf[..buf.len().min(room)]);
-        }
-        session.encrypt(&self.plain, &mut self.wire)
-    }
-}
-
-/// What one read of a socket gave.
-enum Received {
-    /// Records, or parts of one, without bytes for the reader.
-    Nothing,
-    /// So many bytes, and whether there may be more without a further event.
-    Bytes(usize, bool),
-    /// The peer has said that it sends nothing more.
-    End,
 }
 
 impl<S: Sys> Sys for Tls<S> {
@@ -178,8 +81,8 @@ impl<S: Sys> Sys for Tls<S> {
         self.inner.now()
     }
 
-    fn look(&mut self) -> Tick {
-        self.inner.look()
+    fn update_clock(&mut self) -> Tick {
+        self.inner.update_clock()
     }
 
     fn unix_time(&self) -> u64 {
@@ -229,9 +132,9 @@ impl<S: Sys> Sys for Tls<S> {
     /// been sent an alert; `InvalidInput` for a buffer of less than 64 KiB.
     fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> Result<usize> {
         match &mut io.state {
-            State::Plain => return self.inner.read(&mut io.inner, buf),
-            State::Over(over) => {
-                over.go_on(&mut self.inner, &mut io.inner)?;
+            State::NotTls => return self.inner.read(&mut io.inner, buf),
+            State::Closing(closing) => {
+                closing.advance(&mut self.inner, &mut io.inner)?;
                 return self.inner.read(&mut io.inner, buf);
             }
             State::Open(session) => {
@@ -248,7 +151,7 @@ impl<S: Sys> Sys for Tls<S> {
         if buf.len() < 2 * MAX_PARTIAL {
             return Err(ErrorKind::InvalidInput.into());
         }
-        if io.is_shaking() && !self.handshakes.may_go_on(io.id, &mut io.ticket) {
+        if io.is_handshaking() && !self.handshakes.may_advance(io.id, &mut io.ticket) {
             return Err(ErrorKind::WouldBlock.into());
         }
         for _ in 0..READS {
@@ -274,9 +177,9 @@ impl<S: Sys> Sys for Tls<S> {
     fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> Result<usize> {
         // Taken out, for the buffers of the loop are borrowed too.
         let mut session = match mem::replace(&mut io.state, State::New) {
-            State::Open(session) if !session.is_shaking() => session,
-            State::Plain => {
-                io.state = State::Plain;
+            State::Open(session) if !session.is_handshaking() => session,
+            State::NotTls => {
+                io.state = State::NotTls;
                 return self.inner.write(&mut io.inner, bufs);
             }
             other => {
@@ -294,7 +197,7 @@ impl<S: Sys> Sys for Tls<S> {
     fn midway(&self, io: &Self::Io) -> Midway {
         match &io.state {
             State::New if io.ticket.is_some() => Midway::Handshake,
-            State::Open(session) if session.is_shaking() => Midway::Handshake,
+            State::Open(session) if session.is_handshaking() => Midway::Handshake,
             State::Open(session) if !session.partial().is_empty() => Midway::Record,
             _ => Midway::Nothing,
         }
@@ -304,41 +207,41 @@ impl<S: Sys> Sys for Tls<S> {
     fn finish(&mut self, io: &mut Self::Io) -> Result<()> {
         self.handshakes.forget(&mut io.ticket);
         match &mut io.state {
-            State::New | State::Plain => self.inner.finish(&mut io.inner),
+            State::New | State::NotTls => self.inner.finish(&mut io.inner),
             State::Open(session) => {
                 self.wire.clear();
                 session.notify(&mut self.wire);
                 session.queue(&self.wire);
-                let mut over = Over {
+                let mut closing = Closing {
                     rest: session.take_queue(),
                     notify: self.wire.len() as u32, // an alert, of about 24 bytes
-                    ..Over::default()
+                    ..Closing::default()
                 };
-                let gone_on = over.go_on(&mut self.inner, &mut io.inner);
-                io.state = State::Over(Box::new(over));
-                gone_on
+                let advanced = closing.advance(&mut self.inner, &mut io.inner);
+                io.state = State::Closing(Box::new(closing));
+                advanced
             }
-            State::Over(over) => over.go_on(&mut self.inner, &mut io.inner),
+            State::Closing(closing) => closing.advance(&mut self.inner, &mut io.inner),
         }
     }
 
     fn unacknowledged(&mut self, io: &Self::Io) -> Option<u32> {
         let owed = self.inner.unacknowledged(&io.inner)?;
         Some(match &io.state {
-            State::New | State::Plain => owed,
+            State::New | State::NotTls => owed,
             State::Open(session) => owed.saturating_add(session.queued() as u32),
-            State::Over(over) => {
-                let unsent = over.rest.len() as u32 + u32::from(!over.finished);
+            State::Closing(closing) => {
+                let unsent = closing.rest.len() as u32 + u32::from(!closing.finished);
                 let owed = owed.saturating_add(unsent);
                 // Of the last bytes, close_notify and FIN, the FIN stands for both.
-                owed.saturating_sub(over.notify).max(owed.min(1))
+                owed.saturating_sub(closing.notify).max(owed.min(1))
             }
         })
     }
 
     fn close(&mut self, mut io: Self::Io) {
         self.handshakes.forget(&mut io.ticket);
-        if matches!(&io.state, State::Over(over) if over.failed) {
+        if matches!(&io.state, State::Closing(closing) if closing.failed) {
             // What is unread would turn the close into a reset, and that would destroy the alert.
             for _ in 0..READS {
                 if !matches!(self.inner.read(&mut io.inner, &mut self.cipher), Ok(1..)) {
@@ -376,42 +279,6 @@ impl<S: Sys> Sys for Tls<S> {
     }
 }
 
-impl<S: Sys> Tls<S> {
-    fn write_records(
-        &mut self,
-        io: &mut Io<S::Io>,
-        session: &mut Session,
-        bufs: &[IoSlice<'_>],
-    ) -> Result<usize> {
-        flush(&mut self.inner, &mut io.inner, session)?;
-        if session.queued() > 0 {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        if let Some(taken) = session.take_owed() {
-            return Ok(taken); // they were encrypted when they were first asked for
-        }
-        let taken = self.encrypt(session, bufs)?;
-        match send(&mut self.inner, &mut io.inner, &self.wire) {
-            Ok(sent) if sent == self.wire.len() => Ok(taken),
-            stopped => {
-                let (sent, error) = match stopped {
-                    Ok(sent) => (sent, ErrorKind::WouldBlock.into()),
-                    Err(error) if is_passing(&error) => (0, error),
-                    Err(error) => return Err(error),
-                };
-                session.queue(&self.wire[sent..]);
-                session.owe(taken);
-                Err(error)
-            }
-        }
-    }
-}
-
-/// Whether the first byte of a connection is that of a method. A TLS record begins with 22.
-fn speaks_http(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(u8::is_ascii_uppercase)
-}
-
 const fn readable(id: ConnId) -> Ready {
     Ready {
         who: Who::Conn(id),
@@ -431,14 +298,9 @@ impl<S: fmt::Debug> fmt::Debug for Tls<S> {
     }
 }
 
-const WRONG_PORT: &str = "this port speaks TLS: use https";
-
 /// The buffer of the loop for what is read, in bytes: as long as the engine's own, so that one read
 /// fits into the other.
 const CIPHER: usize = 64 * 1024;
-
-/// Bytes that one write encrypts: four full records.
-const WRITE: usize = 64 * 1024;
 
 /// Reads of the socket in one read that have nothing to give, as those of a handshake.
 const READS: u32 = 8;

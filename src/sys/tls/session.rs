@@ -23,7 +23,7 @@ pub(super) struct Session {
     /// How many of them it has taken since.
     sent: usize,
     /// Bytes of the writer's that are in the queue: it has not been told that they are written.
-    owed: usize,
+    unreported: usize,
     /// The peer has said that it sends nothing more.
     closed: bool,
 }
@@ -35,13 +35,13 @@ impl Session {
             partial: Vec::new(),
             queue: Vec::new(),
             sent: 0,
-            owed: 0,
+            unreported: 0,
             closed: false,
         })
     }
 
     /// Whether the handshake is not complete.
-    pub(super) fn is_shaking(&self) -> bool {
+    pub(super) fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
     }
 
@@ -165,7 +165,7 @@ impl Session {
 
     /// Adds the close_notify to `out`; nothing where the handshake is not complete.
     pub(super) fn notify(&mut self, out: &mut Vec<u8>) {
-        if self.is_shaking() {
+        if self.is_handshaking() {
             return;
         }
         // Who cannot be told goes without: it sees the FIN.
@@ -248,14 +248,14 @@ impl Session {
     }
 
     /// The queue has so many bytes of the writer's.
-    pub(super) const fn owe(&mut self, bytes: usize) {
-        self.owed = bytes;
+    pub(super) const fn set_unreported(&mut self, bytes: usize) {
+        self.unreported = bytes;
     }
 
     /// Bytes of the writer's that are written now, and of which it does not know.
-    pub(super) fn take_owed(&mut self) -> Option<usize> {
-        let owed = mem::take(&mut self.owed);
-        (owed > 0).then_some(owed)
+    pub(super) fn take_unreported(&mut self) -> Option<usize> {
+        let unreported = mem::take(&mut self.unreported);
+        (unreported > 0).then_some(unreported)
     }
 }
 

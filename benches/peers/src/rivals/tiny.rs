@@ -24,6 +24,6 @@ pub(crate) fn tiny(port: u16) -> io::Result<()> {
 }
 
 fn respond(request: tiny_http::Request) {
-    // Who went away needs no answer.
+    // A client that has left needs no response.
     let _ = request.respond(Response::from_string(HELLO));
 }

@@ -52,7 +52,7 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// What the figures of the README are made with.
+    /// Returns the scale of the published figures.
     pub(crate) fn full() -> Self {
         Self {
             time: Duration::from_secs(2),

@@ -1,0 +1,112 @@
+//! Sockets that a supervisor opened and passed on: systemd's socket activation.
+//!
+//! The protocol of sd_listen_fds(3): descriptors from 3 on, their number in `LISTEN_FDS`, whose
+//! they are in `LISTEN_PID`, what they are called in `LISTEN_FDNAMES`. The supervisor keeps them
+//! open while no process serves them, so that between two processes nobody is refused: connections
+//! wait in the backlog.
+//!
+//! To make a socket of a bare number is what safe code cannot do; the crate `listenfd` does it, and
+//! looks at what is behind the number first. Knows nothing of what is served.
+
+use std::env;
+use std::io;
+use std::process;
+
+use listenfd::ListenFd;
+use socket2::SockRef;
+
+use ebbtide::Listener;
+
+/// Takes the sockets that were passed to this process; none if there are none, or if they were
+/// meant for another.
+///
+/// Removes the number and the process id from the environment, so that no child takes them for its
+/// own, and marks the descriptors as not inherited. To be called before there is another thread,
+/// since that one could be reading the environment.
+///
+/// # Errors
+///
+/// The number is none, or a descriptor is no TCP socket that listens.
+pub(super) fn take() -> io::Result<Vec<Listener>> {
+    let variable = |name| env::var(name).ok();
+    let (pid, fds) = (variable("LISTEN_PID"), variable("LISTEN_FDS"));
+    let count = count(pid.as_deref(), fds.as_deref(), process::id())?;
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut passed = ListenFd::from_env();
+    (0..count)
+        .map(|index| {
+            let name = names.next().filter(|name| !name.is_empty());
+            let what = format!(
+                "descriptor {} ({})",
+                FIRST + index,
+                name.unwrap_or("unnamed")
+            );
+            let listener = listener(&mut passed, index)
+                .map_err(|why| io::Error::other(format!("LISTEN_FDS: {what} {why}")))?;
+            log::info!("{what} listens on {}", listener.local_addr());
+            Ok(listener)
+        })
+        .collect()
+}
+
+/// How many descriptors were passed to the process `own`.
+fn count(pid: Option<&str>, fds: Option<&str>, own: u32) -> io::Result<usize> {
+    let (Some(pid), Some(fds)) = (pid, fds) else {
+        return Ok(0);
+    };
+    if pid.parse() != Ok(own) {
+        // Left over in the environment by a parent to which they were passed.
+        log::debug!("LISTEN_FDS is meant for process {pid}");
+        return Ok(0);
+    }
+    match fds.parse::<u16>() {
+        Ok(count) => Ok(count.into()),
+        Err(_) => Err(io::Error::other(format!(
+            "LISTEN_FDS: {fds:?} is not a number of descriptors"
+        ))),
+    }
+}
+
+fn listener(passed: &mut ListenFd, index: usize) -> Result<Listener, String> {
+    let socket = passed
+        .take_tcp_listener(index)
+        .ok()
+        .flatten()
+        .ok_or("is no TCP socket; only ListenStream= with a port can be served")?;
+    match SockRef::from(&socket).is_listener() {
+        Ok(true) => Listener::from_std(socket).map_err(|error| format!("is of no use: {error}")),
+        Ok(false) => Err("does not listen; it takes Accept=no".into()),
+        Err(error) => Err(format!("is of no use: {error}")),
+    }
+}
+
+/// The first descriptor that is passed, behind those of every process.
+const FIRST: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_meant_for_this_process_is_taken() {
+        let counted = |pid, fds| count(pid, fds, 77).unwrap();
+        assert_eq!(counted(Some("77"), Some("2")), 2);
+        assert_eq!(counted(Some("77"), Some("0")), 0);
+        assert_eq!(counted(Some("78"), Some("2")), 0);
+        assert_eq!(counted(Some(""), Some("2")), 0);
+        assert_eq!(counted(None, Some("2")), 0);
+        assert_eq!(counted(Some("77"), None), 0);
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_said_so() {
+        for fds in ["", "two", "-1", "99999"] {
+            let error = count(Some("77"), Some(fds), 77).unwrap_err().to_string();
+            assert!(error.starts_with("LISTEN_FDS: "), "{error}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The flags of the admin listener, and the way to write where it is.
+//!
+//! Knows no sockets.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::values;
+
+/// Where the server is asked how it is, and told to stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[group(skip)] // or no two of this name could be in one command
+pub(crate) struct Flags {
+    /// Where `ebbtide ctl`, Prometheus and curl ask how the server is, and tell it to stop: a Unix
+    /// socket that only this user can connect to, or an address and a port. Answers during a drain
+    /// too. None by default, as who can reach it can stop the server
+    #[arg(
+        long,
+        value_name = "unix:PATH|ADDR:PORT",
+        value_parser = Place::parse,
+        help_heading = HEADING,
+    )]
+    pub admin: Option<Place>,
+
+    /// A file with the secret (16 characters or more, and not for everyone to read) that every
+    /// request to --admin must carry, as Authorization: Bearer. Needed where other machines can
+    /// reach it
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    pub admin_token_file: Option<PathBuf>,
+}
+
+impl Flags {
+    /// Finds what does not go together.
+    ///
+    /// # Errors
+    ///
+    /// The flag and what is wrong with it.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match &self.admin {
+            None if self.admin_token_file.is_some() => {
+                Err("--admin-token-file: is of no use without --admin".into())
+            }
+            Some(Place::Tcp(addr)) if self.admin_token_file.is_none() && !is_loopback(addr) => {
+                Err(format!(
+                    "--admin: other machines can reach {addr}; \
+                     give --admin-token-file, or listen on 127.0.0.1 or a Unix socket"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_loopback(addr: &SocketAddr) -> bool {
+    addr.ip().to_canonical().is_loopback()
+}
+
+/// Where an admin listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A Unix socket at this path.
+    Unix(PathBuf),
+    /// An address and a port.
+    Tcp(SocketAddr),
+}
+
+impl Place {
+    /// Reads `unix:PATH`, or an address and a port, also as the URL that [`fmt::Display`] makes of
+    /// it and the log says.
+    ///
+    /// # Errors
+    ///
+    /// The end of a sentence that begins with the flag: what would be right.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err(format!(
+                "{text:?} has no path; write unix:/run/ebbtide.sock"
+            )),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => Self::parse_tcp(text),
+        }
+    }
+
+    fn parse_tcp(text: &str) -> Result<Self, String> {
+        let place = match text.split_once("://") {
+            Some(("http", place)) => place.strip_suffix('/').unwrap_or(place),
+            Some((scheme, _)) => {
+                return Err(format!(
+                    "{text:?} is {scheme}, which is not spoken there; \
+                     write http://127.0.0.1:9000 or unix:PATH"
+                ));
+            }
+            None => text,
+        };
+        match place.contains('/') {
+            true if place.len() == text.len() => {
+                Err(format!("{text:?} is a path; write unix:{text}"))
+            }
+            true => Err(format!(
+                "{text:?} has a path; write http://127.0.0.1:9000 or unix:PATH"
+            )),
+            false => values::address(place)
+                .map(Self::Tcp)
+                .map_err(|why| format!("{why}, or unix:PATH")),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(addr) => write!(f, "http://{addr}"),
+        }
+    }
+}
+
+const HEADING: &str = "Admin";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_path_or_an_address() {
+        assert_eq!(Place::parse("unix:/a/b"), Ok(Place::Unix("/a/b".into())));
+        assert_eq!(Place::parse("unix:b"), Ok(Place::Unix("b".into())));
+        let tcp = Place::Tcp("[::1]:90".parse().unwrap());
+        for text in ["[::1]:90", "http://[::1]:90", "http://[::1]:90/"] {
+            assert_eq!(Place::parse(text).as_ref(), Ok(&tcp), "{text}");
+        }
+        assert_eq!(Place::parse(&tcp.to_string()), Ok(tcp));
+        for (text, why) in [
+            ("unix:", "write unix:/run/ebbtide.sock"),
+            ("/run/x", "write unix:/run/x"),
+            ("http://127.0.0.1:90/status", "or unix:PATH"),
+            ("https://127.0.0.1:90", "or unix:PATH"),
+            ("http://localhost:90", "or [::1]:8080, or unix:PATH"),
+            ("localhost:90", "or [::1]:8080, or unix:PATH"),
+            ("90", "0.0.0.0:90, or unix:PATH"),
+        ] {
+            let error = Place::parse(text).unwrap_err();
+            assert!(error.ends_with(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn off_this_machine_there_must_be_a_token() {
+        let check = |place: &str, file: Option<&str>| {
+            let flags = Flags {
+                admin: Some(Place::parse(place).unwrap()),
+                admin_token_file: file.map(PathBuf::from),
+            };
+            flags.check()
+        };
+        for place in ["unix:/a", "127.0.0.1:9", "127.9.9.9:9", "[::1]:9"] {
+            assert_eq!(check(place, None), Ok(()), "{place}");
+        }
+        for place in ["0.0.0.0:9", "[::]:9", "192.0.2.1:9", "[::ffff:192.0.2.1]:9"] {
+            let error = check(place, None).unwrap_err();
+            assert!(error.contains("--admin-token-file"), "{error}");
+            assert_eq!(check(place, Some("token")), Ok(()), "{place}");
+        }
+        let alone = Flags {
+            admin: None,
+            admin_token_file: Some("token".into()),
+        };
+        assert!(alone.check().is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! A status in the text format of Prometheus, version 0.0.4.
+//!
+//! Base units, one family for one thing, `_total` for what only grows. Names of guards and of
+//! requests are not labels: what peers and applications choose would make series without end.
+//!
+//! Knows no requests.
+
+use std::fmt::{Display, Write};
+
+use ebbtide::Status;
+
+/// The content type of [`text`].
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The metrics of a status.
+pub(super) fn text(status: &Status) -> String {
+    let mut out = Families(String::with_capacity(4_096));
+    let build = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    out.gauge(
+        "build_info",
+        "Which ebbtide this is; always 1.",
+        [(&*build, 1)],
+    );
+    let stages = STAGES.map(|stage| (stage, u8::from(stage == status.stage)));
+    let help = "Where the server stands: 1 for the stage it is in.";
+    out.labelled("stage", help, "stage", stages);
+    let help = "Time until the deadline of the drain; none while serving.";
+    let left = status.left_millis.map(|millis| f64::from(millis) / 1_000.0);
+    out.gauge("drain_left_seconds", help, left.map(|left| ("", left)));
+    let help = "Reasons not to exit yet that the application holds.";
+    out.gauge("guards", help, [("", status.guards.len())]);
+    let phases = &status.phases;
+    let phases = [
+        ("fresh", phases.fresh),
+        ("idle", phases.idle),
+        ("head", phases.head),
+        ("body", phases.body),
+        ("handler", phases.handler),
+        ("reply", phases.reply),
+        ("linger", phases.linger),
+        ("tunnel", phases.tunnel),
+    ];
+    let help = "Open connections, by what they wait for.";
+    out.labelled("connections", help, "phase", phases);
+    let report = &status.report;
+    for (name, count, help) in [
+        ("connections_opened", report.opened, "Connections accepted."),
+        (
+            "connections_closed",
+            report.closed,
+            "Connections closed, for whatever reason.",
+        ),
+        (
+            "connections_closed_idle",
+            report.closed_idle,
+            "Idle connections closed by a drain.",
+        ),
+        (
+            "connections_timed_out",
+            report.timed_out,
+            "Connections that a timeout ended.",
+        ),
+        (
+            "connections_left",
+            report.left,
+            "Connections that their peer broke or left half way.",
+        ),
+        (
+            "requests",
+            report.requests,
+            "Requests whose head was received.",
+        ),
+        (
+            "requests_refused",
+            report.refused,
+            "Invalid requests, and those over a limit.",
+        ),
+        (
+            "requests_late",
+            report.late,
+            "Requests rejected or dropped because the server drains.",
+        ),
+        (
+            "requests_forced_503",
+            report.forced_503,
+            "Requests cut before their answer began.",
+        ),
+        (
+            "requests_aborted",
+            report.aborted,
+            "Requests cut in the middle of their answer.",
+        ),
+        (
+            "responses",
+            report.answered,
+            "Answers handed to the kernel in full.",
+        ),
+        (
+            "upgrades",
+            report.upgraded,
+            "Connections upgraded to another protocol.",
+        ),
+        (
+            "tunnels_dismissed",
+            report.dismissed,
+            "Upgraded connections that a drain had to end.",
+        ),
+        (
+            "responses_undelivered",
+            report.undelivered,
+            "Answers not acknowledged at the deadline.",
+        ),
+        ("handler_panics", report.panics, "Panics of the handler."),
+        ("received_bytes", report.bytes_in, "Bytes received."),
+        ("sent_bytes", report.bytes_out, "Bytes sent."),
+    ] {
+        out.counter(name, help, count);
+    }
+    out.0
+}
+
+struct Families(String);
+
+impl Families {
+    fn labelled<V: Display, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        samples: [(&str, V); N],
+    ) {
+        let samples = samples.map(|(value, number)| (format!("{label}=\"{value}\""), number));
+        self.gauge(name, help, samples);
+    }
+
+    fn gauge<L: AsRef<str>, V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) {
+        self.family(name, "gauge", help, samples);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, count: u64) {
+        self.family(&format!("{name}_total"), "counter", help, [("", count)]);
+    }
+
+    fn family<L: AsRef<str>, V: Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            self.0,
+            "# HELP ebbtide_{name} {help}\n# TYPE ebbtide_{name} {kind}\n"
+        );
+        for (labels, value) in samples {
+            let _ = match labels.as_ref() {
+                "" => writeln!(self.0, "ebbtide_{name} {value}"),
+                labels => writeln!(self.0, "ebbtide_{name}{{{labels}}} {value}"),
+            };
+        }
+    }
+}
+
+/// Those of [`Status::stage`].
+const STAGES: [&str; 5] = ["serving", "delaying", "draining", "cutting", "ending"];

@@ -1,0 +1,369 @@
+//! The admin listener: how the server is, for people and Prometheus, and the word to stop.
+//!
+//! It is a server of this library with a thread of its own, so that it answers as long as there is
+//! anything to say: while the served one drains, and until that has ended. What it says it asks the
+//! served loop for, so a loop that is held by a handler shows: 503 within a second.
+//!
+//! Knows the served loop by its handle only.
+
+mod access;
+pub(crate) mod args;
+mod metrics;
+
+use std::error::Error;
+use std::io;
+use std::process;
+use std::time::Duration;
+
+use log::LevelFilter;
+use serde::Serialize;
+
+use self::access::Access;
+pub(super) use self::access::INTENT;
+use self::args::{Flags, Place};
+use super::token::Token;
+use ebbtide::{
+    Admit, Connection, Drain, Handle, Handler, Head, Limits, ListenOptions, Listener, Reply,
+    Request, Response, Running, Server, Status, StatusQuery, Timeouts,
+};
+
+/// An admin listener that is bound, and answers nobody yet.
+#[derive(Debug)]
+pub(super) struct Admin {
+    place: Place,
+    server: Server,
+    access: Access,
+}
+
+impl Admin {
+    /// Binds it, if the flags ask for one.
+    ///
+    /// # Errors
+    ///
+    /// The token file is not as it must be, or the place cannot be listened on.
+    pub(super) fn bind(flags: &Flags) -> Result<Option<Self>, Box<dyn Error>> {
+        let Some(place) = flags.admin.clone() else {
+            return Ok(None);
+        };
+        let token = flags.admin_token_file.as_deref().map(Token::read);
+        let token = token.transpose()?;
+        let (listener, open) = match &place {
+            Place::Unix(path) => (Listener::unix(path)?, Access::Unix),
+            Place::Tcp(addr) => (
+                Listener::bind(*addr, &ListenOptions::default())?,
+                Access::Loopback,
+            ),
+        };
+        let server = Server::builder().listen(listener).bind(&[])?;
+        let limits = Limits::new().connections(CONNECTIONS).body(0);
+        let times = Timeouts::new().head(ASK).idle(IDLE).linger(PART);
+        // Nothing here is worth holding up the exit of the process.
+        let drain = Drain::new().idle_grace(Duration::ZERO).timeout(FAREWELL);
+        Ok(Some(Self {
+            place,
+            server: server.limits(limits).timeouts(times).drain(drain),
+            access: token.map_or(open, Access::Token),
+        }))
+    }
+
+    /// Where it is, with the port it got.
+    pub(super) fn place(&self) -> Place {
+        match self.place {
+            Place::Unix(_) => self.place.clone(),
+            Place::Tcp(_) => Place::Tcp(self.server.local_addr()),
+        }
+    }
+
+    /// Starts to answer, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// The event loop could not be set up, or the thread not started.
+    pub(super) fn start(self, served: &Handle) -> io::Result<Running> {
+        self.server.spawn(Desk {
+            served: served.clone(),
+            access: self.access,
+            patience: PATIENCE,
+        })
+    }
+}
+
+/// Ends an admin listener, once what it served has ended with that much `left` of its deadline.
+pub(super) fn end(running: Running, left: Duration) {
+    // The log has told of the drain that matters. A second one would only confuse.
+    log::set_max_level(log::max_level().min(LevelFilter::Warn));
+    if left < FAREWELL {
+        // Whoever still asks has no claim to more than those who were served had.
+        running.handle().cut();
+    }
+    if let Err(error) = running.shutdown() {
+        log::warn!("the admin listener: {error}");
+    }
+}
+
+/// Answers the requests.
+struct Desk {
+    served: Handle,
+    access: Access,
+    patience: Duration,
+}
+
+/// What there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Status,
+    Connections,
+    Metrics,
+    Shutdown,
+    Cut,
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/status" => Self::Status,
+            "/connections" => Self::Connections,
+            "/metrics" => Self::Metrics,
+            "/shutdown" => Self::Shutdown,
+            "/cut" => Self::Cut,
+            _ => return None,
+        })
+    }
+
+    const fn allow(self) -> &'static str {
+        match self {
+            Self::Shutdown | Self::Cut => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+}
+
+impl Handler for Desk {
+    /// Who is refused is parted with: the places are few.
+    fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
+        match self.refusal(head) {
+            Some(refusal) => Admit::Refuse(refusal.close()),
+            None => Admit::NoBody,
+        }
+    }
+
+    fn handle(&mut self, request: &Request<'_>) -> Reply {
+        let answered = match Route::of(request.path()) {
+            Some(Route::Status) => self.status(),
+            Some(Route::Connections) => self.connections(request.query()),
+            Some(Route::Metrics) => self.metrics(),
+            Some(Route::Shutdown) => {
+                self.served.shutdown();
+                Ok(accepted("shutdown"))
+            }
+            Some(Route::Cut) => {
+                self.served.cut();
+                Ok(accepted("cut"))
+            }
+            None => Err(Response::text(404, "not here\n")), // `admit` has refused it already
+        };
+        let response = answered.unwrap_or_else(|refusal| refusal);
+        response.field("Cache-Control", "no-store").into()
+    }
+}
+
+impl Desk {
+    /// Access first: who may not ask is not told what there is.
+    fn refusal(&self, head: &Head<'_, '_>) -> Option<Response> {
+        let refusal = self.access.refusal(head);
+        refusal.or_else(|| match Route::of(head.path()) {
+            None => Some(Response::text(404, "not here\n")),
+            Some(route) => {
+                let allow = route.allow();
+                let allows = allow.split(", ").any(|method| method == head.method);
+                let refusal =
+                    || Response::text(405, "not with this method\n").field("Allow", allow);
+                (!allows).then(refusal)
+            }
+        })
+    }
+
+    fn status(&self) -> Result<Response, Response> {
+        #[derive(Serialize)]
+        struct Body {
+            pid: u32,
+            version: &'static str,
+            #[serde(flatten)]
+            status: Status,
+        }
+        let body = Body {
+            pid: process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+            status: self.ask(StatusQuery {
+                take: OLDEST,
+                ..StatusQuery::default()
+            })?,
+        };
+        Ok(json(200, &body))
+    }
+
+    fn connections(&self, query: Option<&str>) -> Result<Response, Response> {
+        #[derive(Serialize)]
+        struct Body {
+            connections: Vec<Connection>,
+        }
+        let query = page(query.unwrap_or_default())
+            .map_err(|why| Response::text(400, format!("{why}\n").into_bytes()))?;
+        let connections = self.ask(query)?.connections;
+        Ok(json(200, &Body { connections }))
+    }
+
+    fn metrics(&self) -> Result<Response, Response> {
+        let text = metrics::text(&self.ask(StatusQuery::default())?);
+        Ok(Response::new(200)
+            .content_type(metrics::CONTENT_TYPE)
+            .body(text.into_bytes()))
+    }
+
+    /// Waits for the served loop. Others wait meanwhile, who would not fare better: all that is
+    /// asked for here is asked of that loop.
+    fn ask(&self, query: StatusQuery) -> Result<Status, Response> {
+        self.served
+            .status(query, self.patience)
+            .ok_or_else(|| Response::text(503, "the loop does not answer\n"))
+    }
+}
+
+/// The page of connections that a query asks for.
+fn page(text: &str) -> Result<StatusQuery, String> {
+    let mut query = StatusQuery {
+        take: PAGE,
+        ..StatusQuery::default()
+    };
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match name {
+            "skip" => query.skip = number(name, value, u32::MAX as usize)?,
+            "take" => query.take = number(name, value, MOST)?,
+            "all" => query.all = number(name, value, 1)? == 1,
+            _ => {
+                return Err(format!(
+                    "{name:?} is not known; there are skip, take and all"
+                ));
+            }
+        }
+    }
+    Ok(query)
+}
+
+fn number(name: &str, value: &str, most: usize) -> Result<usize, String> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = value
+        .parse()
+        .ok()
+        .filter(|number| digits && *number <= most);
+    number.ok_or_else(|| format!("{name}: {value:?} is not a number from 0 to {most}"))
+}
+
+fn accepted(what: &'static str) -> Response {
+    #[derive(Serialize)]
+    struct Body {
+        accepted: &'static str,
+    }
+    json(202, &Body { accepted: what })
+}
+
+/// An answer in JSON, with a line end for whoever reads it at a terminal.
+fn json(status: u16, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(mut bytes) => {
+            bytes.push(b'\n');
+            let response = Response::new(status).content_type("application/json");
+            response.body(bytes)
+        }
+        // Strings and numbers always serialize.
+        Err(error) => Response::text(500, format!("{error}\n").into_bytes()),
+    }
+}
+
+/// How long the served loop may take to say how it is: far longer than a turn, and short enough for
+/// a probe.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long who is being answered may take, once what was served has ended and where its deadline
+/// leaves as much.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// Enough for a few people and their programs; the descriptors are for those who are served.
+const CONNECTIONS: usize = 32;
+
+/// How long one of these may be held without asking: they are answered in one turn, and whoever
+/// asks is on this machine or close by. `ctl wait` and Prometheus connect again; no scrape interval
+/// that is usual ends just as the idle are closed.
+const ASK: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(3);
+
+/// And how long who was parted with may take to part.
+const PART: Duration = Duration::from_millis(250);
+
+/// How many connections a status names.
+const OLDEST: usize = 10;
+
+/// How many connections a page has, and at most: a turn of the served loop collects them.
+const PAGE: usize = 100;
+const MOST: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::*;
+    use crate::held::Held;
+
+    #[test]
+    fn a_page_has_bounds_and_names() {
+        let query = page("skip=7&take=1000&all=1").unwrap();
+        assert_eq!((query.skip, query.take, query.all), (7, 1_000, true));
+        let query = page("").unwrap();
+        assert_eq!((query.skip, query.take, query.all), (0, PAGE, false));
+        assert!(!page("all=0").unwrap().all);
+        for (text, why) in [
+            ("take=1001", "take: \"1001\" is not a number from 0 to 1000"),
+            ("take=-1", "take: \"-1\" is not"),
+            ("take=+1", "take: \"+1\" is not"),
+            ("skip=x&take=1", "skip: \"x\" is not"),
+            ("skip", "skip: \"\" is not"),
+            ("all=yes", "all: \"yes\" is not a number from 0 to 1"),
+            ("limit=5", "\"limit\" is not known"),
+        ] {
+            let error = page(text).unwrap_err();
+            assert!(error.starts_with(why), "{error}");
+        }
+    }
+
+    fn ask(addr: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_loop_that_is_held_shows() {
+        let mut held = Held::start();
+        let desk = Desk {
+            served: held.handle(),
+            access: Access::Loopback,
+            patience: Duration::from_millis(1),
+        };
+        let admin = Server::bind("127.0.0.1:0").unwrap().spawn(desk).unwrap();
+        held.hold();
+        for path in ["/status", "/connections", "/metrics"] {
+            let text = ask(admin.local_addr(), path);
+            assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+            assert!(
+                text.ends_with("\r\n\r\nthe loop does not answer\n"),
+                "{text}"
+            );
+        }
+        held.release();
+    }
+}

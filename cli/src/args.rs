@@ -1,0 +1,885 @@
+//! What the command line says: the flags, their help, and one clear line for each mistake.
+//!
+//! The parsed arguments are plain data with every default filled in, but for the address, whose
+//! default depends on what a supervisor passed on.
+//!
+//! Knows nothing of the server that they configure, and neither prints nor exits.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::admin::args::Flags as AdminFlags;
+use crate::ctl::args::Ctl;
+use crate::exit::{self, Flags as ExitFlags};
+use crate::farewell::Farewell;
+use crate::files::args::FileFlags;
+use crate::pace::Pace;
+use crate::probe::args::Probe;
+use crate::tls::TlsFlags;
+use crate::values;
+pub(crate) use crate::values::{LatePolicy, Maybe};
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one, and it is made once"
+)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Ctl(Ctl),
+    Probe(Probe),
+}
+
+/// Serve the demo routes until a signal, then drain.
+///
+/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /events, /ws, /health; and
+/// with --root the files below it.
+///
+/// Durations are written 250ms, 2s or 1m; sizes 64KiB, 64MiB or 1000 (bytes).
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+#[command(after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Serve {
+    // Not as a doc comment, where rustdoc takes the brackets for a link.
+    /// Where to listen
+    #[arg(
+        help = "Address and port to listen on, as 127.0.0.1:8080 or [::1]:8080; may be given \
+                several times. Port 0 takes a free port and prints it. By default only this \
+                machine gets in, so that nothing is exposed by accident. Sockets passed on by a \
+                supervisor (LISTEN_FDS) take the place of the default, and come first \
+                [default: 127.0.0.1:8080]",
+        long,
+        value_name = "ADDR:PORT",
+        value_parser = values::address,
+        help_heading = LISTENING,
+    )]
+    pub listen: Vec<SocketAddr>,
+
+    /// Share the port with other processes that ask for the same (SO_REUSEPORT), as a successor. Off
+    /// by default, so that a second server by mistake fails and does not take half of the clients
+    #[arg(long, help_heading = LISTENING)]
+    pub reuse_port: bool,
+
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsFlags,
+
+    /// The one deadline of a drain, from the signal on and over everything; what is left then is
+    /// cut. Below the 30 s after which Kubernetes kills
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "25s",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub drain_timeout: Duration,
+
+    /// Go on accepting for that long after the signal, /health already failing, so that load
+    /// balancers see it first. None by default, as it delays every stop
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "0s",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub drain_delay: Duration,
+
+    /// End the drain delay early once no connection came for that long: the load balancers have
+    /// noticed. Off by default, as a check that is slower than this would be missed
+    #[arg(
+        long,
+        value_name = "DURATION|off",
+        allow_hyphen_values = true,
+        default_value = "off",
+        value_parser = values::duration_or_off,
+        help_heading = STOPPING,
+    )]
+    pub drain_quiet: Maybe<Duration>,
+
+    /// The path of the readiness check: 200 while serving, 503 from the signal on
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/health",
+        value_parser = values::path,
+        help_heading = STOPPING,
+    )]
+    pub health_path: String,
+
+    /// How long a request whose head has begun to arrive may take to send the rest of it during a
+    /// drain. Enough for a slow link, and too short to hold up a stop
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "2s",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub drain_head_timeout: Duration,
+
+    /// Requests whose first byte comes once the draining has begun, which it does after the drain
+    /// delay: serve them, reject them with a status (400 to 599; 503 if none is given), or drop them
+    /// unanswered. Until then all are served. Served by default, as their clients could not know
+    #[arg(
+        long,
+        value_name = "serve|reject[:STATUS]|drop",
+        default_value = "serve",
+        value_parser = values::late_requests,
+        help_heading = STOPPING,
+    )]
+    pub late_requests: LatePolicy,
+
+    /// During a drain a connection that has been idle for that long is closed; one that has just
+    /// been answered may be about to send its next request, and gets that long to do so. A few
+    /// round trips within a data centre
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "25ms",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub idle_grace: Duration,
+
+    /// Spread the closing of idle connections over that long, so that their clients do not all
+    /// reconnect at once. None by default: the fastest stop
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "0s",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub close_spread: Duration,
+
+    /// After our last byte, go on reading for at most that long, so that a request which crosses
+    /// it does not destroy the answer by a reset. A few round trips
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "250ms",
+        value_parser = values::duration,
+        help_heading = STOPPING,
+    )]
+    pub linger: Duration,
+
+    /// The signals that start a drain, with commas between; another one cuts it short. Ctrl-C, and
+    /// what supervisors send
+    #[arg(
+        long,
+        value_name = "NAMES",
+        default_value = "INT,TERM",
+        value_delimiter = ',',
+        value_parser = values::signal,
+        help_heading = STOPPING,
+    )]
+    pub signals: Vec<i32>,
+
+    /// How long goodbyes may take.
+    #[command(flatten)]
+    pub farewell: Farewell,
+
+    /// When the process ends.
+    #[command(flatten)]
+    pub exit: ExitFlags,
+
+    /// No drain: the first signal cuts. For development, where a restart should not wait
+    #[arg(long, help_heading = STOPPING)]
+    pub dev: bool,
+
+    /// How long a new connection may take to send its first byte, and a request's head to arrive
+    /// from its first byte on. Generous for any client that means well
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "10s",
+        value_parser = values::positive_duration,
+        help_heading = TIMEOUTS,
+    )]
+    pub head_timeout: Duration,
+
+    /// How slow a client may be in the middle of something.
+    #[command(flatten)]
+    pub pace: Pace,
+
+    /// How long a connection may wait for its next request. Longer than the 60 s after which load
+    /// balancers close theirs, so that it is they who do
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "75s",
+        value_parser = values::duration,
+        help_heading = TIMEOUTS,
+    )]
+    pub idle_timeout: Duration,
+
+    /// How long an answer may be worked on, or none. No limit by default, as only the application
+    /// knows what it does
+    #[arg(
+        long,
+        value_name = "DURATION|none",
+        allow_hyphen_values = true,
+        default_value = "none",
+        value_parser = values::duration_or_none,
+        help_heading = TIMEOUTS,
+    )]
+    pub handler_timeout: Maybe<Duration>,
+
+    /// How it is watched and told to stop, besides by signals.
+    #[command(flatten)]
+    pub admin: AdminFlags,
+
+    /// Which files are served, besides the routes.
+    #[command(flatten)]
+    pub files: FileFlags,
+
+    /// The longest head of a request, in bytes. Room for large cookies
+    #[arg(
+        long,
+        value_name = "SIZE",
+        allow_hyphen_values = true,
+        default_value = "64KiB",
+        value_parser = values::head_size,
+        help_heading = LIMITS,
+    )]
+    pub max_head: u64,
+
+    /// The most header fields in a request. Browsers send about 20
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        default_value = "100",
+        value_parser = values::field_count,
+        help_heading = LIMITS,
+    )]
+    pub max_headers: u32,
+
+    /// The longest body of a request to /echo, in bytes. It is kept in memory as a whole
+    #[arg(
+        long,
+        value_name = "SIZE",
+        allow_hyphen_values = true,
+        default_value = "64MiB",
+        value_parser = values::size,
+        help_heading = LIMITS,
+    )]
+    pub max_body: u64,
+
+    /// The most connections at a time; further ones wait in the backlog. By default what the limit
+    /// of open files (ulimit -n) leaves room for
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        value_parser = values::connection_count,
+        help_heading = LIMITS,
+    )]
+    pub max_connections: Option<u32>,
+
+    /// How often to log a line with the number of connections in each phase, or off. Off by
+    /// default, as a log should be quiet while nothing happens
+    #[arg(
+        long,
+        value_name = "DURATION|off",
+        allow_hyphen_values = true,
+        default_value = "off",
+        value_parser = values::duration_or_off,
+        help_heading = OUTPUT,
+    )]
+    pub log_connections: Maybe<Duration>,
+
+    /// What the drain did, written to stderr at exit: a text for people, a line of JSON for
+    /// programs, or none
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = OUTPUT,
+    )]
+    pub report: Report,
+}
+
+/// How the outcome of a drain is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Report {
+    /// Lines for people.
+    Text,
+    /// One line for programs.
+    Json,
+    /// Not at all.
+    None,
+}
+
+/// Why there is nothing to do but to say something and to exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Help or the version was asked for: to stdout, exit code 0.
+    Told(String),
+    /// A mistake, as one line without an end of line: to stderr, exit code 2.
+    Usage(String),
+}
+
+/// Reads the arguments, the first of which is the program's name.
+///
+/// # Errors
+///
+/// What is to be printed instead of running: help, the version, or a mistake.
+pub(crate) fn parse<I>(args: I) -> Result<Command, Exit>
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let args: Vec<_> = args.into_iter().collect();
+    let cli = Cli::try_parse_from(&args).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Told(error.to_string()),
+        _ => mistake(&explain(&error, args.get(1).and_then(|arg| arg.to_str()))),
+    })?;
+    let mut serve = match cli.command {
+        Some(Command::Serve(serve)) => serve,
+        Some(Command::Probe(probe)) => {
+            return (probe.checked().map(Command::Probe)).map_err(|why| mistake(&why));
+        }
+        Some(ctl @ Command::Ctl(_)) => return Ok(ctl),
+        None => return Err(Exit::Told(Cli::command().render_help().to_string())),
+    };
+    serve.admin.check().map_err(|why| mistake(&why))?;
+    exit::check(&serve).map_err(|why| mistake(&why))?;
+    serve.files.check().map_err(|why| mistake(&why))?;
+    let tls = serve.tls.check(&serve.signals);
+    tls.map_err(|why| mistake(&why))?;
+    serve.signals.sort_unstable();
+    serve.signals.dedup();
+    Ok(Command::Serve(serve))
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "ebbtide",
+    bin_name = "ebbtide",
+    version,
+    about = "An HTTP/1.1 server that stops without losing a request",
+    after_help = FIRST_HELP,
+    max_term_width = 100,
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+fn mistake(what: &str) -> Exit {
+    Exit::Usage(format!("ebbtide: {what}"))
+}
+
+/// One line that names the flag and the value, and says what would be right.
+fn explain(error: &clap::Error, first: Option<&str>) -> String {
+    let named = first.filter(|first| matches!(*first, "ctl" | "probe"));
+    let (command, is_ctl) = (named.unwrap_or("serve"), named == Some("ctl"));
+    let context = |kind| {
+        let text = error.get(kind).map(ToString::to_string);
+        text.filter(|text| !text.is_empty())
+    };
+    let invalid = context(ContextKind::InvalidArg).unwrap_or_default();
+    // clap names a flag together with its value: `--listen <ADDR:PORT>`.
+    let (flag, form) = invalid.split_once(' ').unwrap_or((&invalid, "a value"));
+    let value = context(ContextKind::InvalidValue);
+    match (error.kind(), value) {
+        (ErrorKind::ValueValidation, _) => {
+            // Always there: our own parsers are what fails.
+            let why = error.source().map(ToString::to_string);
+            format!("{flag}: {}", why.unwrap_or_default())
+        }
+        (ErrorKind::InvalidValue, Some(value)) => {
+            let valid = context(ContextKind::ValidValue).unwrap_or_default();
+            format!("{flag}: {value:?} is not one of {valid}")
+        }
+        (ErrorKind::InvalidValue, None) => format!("{flag}: needs a value: {flag} {form}"),
+        (ErrorKind::TooManyValues, Some(value)) => {
+            format!("{flag}: takes no value, and was given {value:?}")
+        }
+        (ErrorKind::ArgumentConflict, _) => format!("{flag}: may be given only once"),
+        (ErrorKind::UnknownArgument, _) if !invalid.starts_with('-') => {
+            format!("{invalid:?} is not expected here; see ebbtide {command} --help")
+        }
+        (ErrorKind::UnknownArgument, _) => {
+            let help = match context(ContextKind::SuggestedArg) {
+                Some(like) => format!("did you mean {like}?"),
+                None => match command_with(flag).filter(|_| named.is_none()) {
+                    Some(command) => format!("write ebbtide {command} {flag}"),
+                    None => format!("see ebbtide {command} --help"),
+                },
+            };
+            format!("{invalid:?} is not a flag here; {help}")
+        }
+        (ErrorKind::InvalidSubcommand, _) => {
+            let name = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let known = if is_ctl {
+                ASKS
+            } else {
+                "ebbtide serve, ebbtide ctl or ebbtide probe"
+            };
+            format!("{name:?} is not a command; write {known}")
+        }
+        (ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
+            format!("ctl: a command is missing; write {ASKS}")
+        }
+        (ErrorKind::InvalidUtf8, _) => String::from("an argument is not UTF-8"),
+        // Nothing else is known to happen with these flags. clap's first line says it.
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            String::from(line.strip_prefix("error: ").unwrap_or(line))
+        }
+    }
+}
+
+/// The command that has this flag, and was forgotten before it.
+fn command_with(flag: &str) -> Option<String> {
+    let name = flag.strip_prefix("--")?;
+    let command = Cli::command();
+    let has = |command: &&clap::Command| {
+        let mut flags = command.get_arguments().filter_map(clap::Arg::get_long);
+        flags.any(|long| long == name)
+    };
+    let found = command.get_subcommands().find(has)?;
+    Some(found.get_name().to_owned())
+}
+
+/// Where to listen when nobody says where: `--listen` is empty and a supervisor passed no sockets.
+pub(crate) const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// What `ctl` can be told.
+const ASKS: &str = "status, connections, shutdown, cut or wait";
+
+const LISTENING: &str = "Listening";
+const STOPPING: &str = "Stopping";
+const TIMEOUTS: &str = "Timeouts";
+const LIMITS: &str = "Limits";
+const OUTPUT: &str = "Output";
+
+const AFTER_HELP: &str = include_str!("after-help.txt");
+const FIRST_HELP: &str = "\
+Examples:
+  ebbtide serve
+      On http://127.0.0.1:8080, until Ctrl-C
+  ebbtide probe -- node server.js
+      How that server drains; it listens on $PORT
+
+Each command has a --help of its own, with its flags, examples and exit codes.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::args::Place;
+    use crate::ctl::args::Ask;
+    use crate::files::args::Symlinks;
+
+    fn parse_line(line: &str) -> Result<Command, Exit> {
+        let words = line.split_whitespace().map(OsString::from);
+        parse(std::iter::once("ebbtide".into()).chain(words))
+    }
+
+    #[track_caller]
+    fn serve(line: &str) -> Serve {
+        match parse_line(&format!("serve {line}")) {
+            Ok(Command::Serve(serve)) => serve,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn told(line: &str) -> String {
+        match parse_line(line) {
+            Err(Exit::Told(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        let expected = Serve {
+            listen: Vec::new(),
+            reuse_port: false,
+            tls: TlsFlags::default(),
+            drain_timeout: secs(25),
+            drain_delay: secs(0),
+            drain_quiet: None,
+            health_path: "/health".into(),
+            drain_head_timeout: secs(2),
+            late_requests: LatePolicy::Serve,
+            idle_grace: millis(25),
+            close_spread: secs(0),
+            linger: millis(250),
+            signals: vec![2, 15],
+            farewell: Farewell::default(),
+            exit: ExitFlags::default(),
+            dev: false,
+            head_timeout: secs(10),
+            pace: Pace {
+                body_timeout: secs(30),
+                write_timeout: secs(30),
+                min_progress: 8 << 10,
+            },
+            idle_timeout: secs(75),
+            handler_timeout: None,
+            admin: AdminFlags::default(),
+            files: FileFlags::default(),
+            max_head: 64 << 10,
+            max_headers: 100,
+            max_body: 64 << 20,
+            max_connections: None,
+            log_connections: None,
+            report: Report::Text,
+        };
+        assert_eq!(serve(""), expected);
+    }
+
+    #[test]
+    fn every_flag_is_heard() {
+        let expected = Serve {
+            listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()],
+            reuse_port: true,
+            tls: TlsFlags::default(),
+            drain_timeout: secs(60),
+            drain_delay: secs(5),
+            drain_quiet: Some(secs(1)),
+            health_path: "/ready".into(),
+            drain_head_timeout: millis(1),
+            late_requests: LatePolicy::Reject(429),
+            idle_grace: millis(2),
+            close_spread: millis(3),
+            linger: millis(4),
+            signals: vec![1, 2, 3],
+            farewell: Farewell { limit: millis(16) },
+            exit: ExitFlags {
+                exit_delay: millis(15),
+            },
+            dev: true,
+            head_timeout: millis(5),
+            pace: Pace {
+                body_timeout: millis(6),
+                write_timeout: millis(7),
+                min_progress: 15 << 10,
+            },
+            idle_timeout: millis(8),
+            handler_timeout: Some(millis(9)),
+            admin: AdminFlags {
+                admin: Some(Place::Unix("/a".into())),
+                admin_token_file: Some("/b".into()),
+            },
+            files: FileFlags {
+                root: Some("/c".into()),
+                symlinks: Some(Symlinks::Any),
+                dot_files: true,
+            },
+            max_head: 1 << 10,
+            max_headers: 11,
+            max_body: 12,
+            max_connections: Some(13),
+            log_connections: Some(secs(14)),
+            report: Report::Json,
+        };
+        let heard = serve(
+            "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
+             --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
+             --idle-grace 2ms --close-spread 3ms --linger 4ms --tunnel-grace 16ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
+             --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --min-progress 15KiB --idle-timeout 8ms \
+             --handler-timeout 9ms --admin unix:/a --admin-token-file /b \
+             --root /c --symlinks any --dot-files --max-head 1KiB --max-headers 11 --max-body 12 \
+             --max-connections 13 --log-connections 14s --report json",
+        );
+        assert_eq!(heard, expected);
+    }
+
+    #[test]
+    fn a_flag_is_known_by_its_earlier_name() {
+        let limit = |line| serve(line).farewell.limit;
+        assert_eq!(limit("--drain-farewell 5s"), limit("--tunnel-grace 5s"));
+    }
+
+    #[test]
+    fn ctl_takes_its_flags_before_and_after_what_it_is_told() {
+        let expected = Command::Ctl(Ctl {
+            admin: Some(Place::Unix("/a".into())),
+            token_file: Some("/b".into()),
+            json: true,
+            ask: Ask::Connections { all: true, take: 7 },
+        });
+        for line in [
+            "ctl --admin unix:/a --token-file /b --json connections --all --take 7",
+            "ctl connections --take=7 --all --json --admin=unix:/a --token-file=/b",
+        ] {
+            assert_eq!(parse_line(line).as_ref(), Ok(&expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_command_of_a_probe_is_its_own() {
+        let line = "probe --json --states idle,busy node --json server.js -- --port {port}";
+        let Ok(Command::Probe(probe)) = parse_line(line) else {
+            panic!("not taken");
+        };
+        assert!(probe.json);
+        assert_eq!(probe.states.len(), 2);
+        let command = "node --json server.js -- --port {port}";
+        assert_eq!(probe.command.join(" "), command);
+        let Ok(Command::Probe(own)) = parse_line("probe -- -odd --json") else {
+            panic!("not taken");
+        };
+        assert_eq!(
+            (own.command.join(" "), own.json),
+            ("-odd --json".into(), false)
+        );
+    }
+
+    #[test]
+    fn the_help_of_ctl_is_complete() {
+        let help = told("ctl --help");
+        for text in [
+            "--admin",
+            "--token-file",
+            "--json",
+            "EBBTIDE_ADMIN",
+            "Exit codes:",
+        ] {
+            assert!(help.contains(text), "{text}");
+        }
+        for ask in ["status", "connections", "shutdown", "cut", "wait"] {
+            assert!(help.contains(&format!("\n  {ask} ")), "{ask}: {help}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_that_says_what_would_be_right() {
+        const CASES: &[(&str, &str)] = &[
+            (
+                "serve --drain-timeout 5",
+                r#"--drain-timeout: "5" is not a duration; write 250ms, 2s or 1m"#,
+            ),
+            (
+                "serve --listen 8080",
+                r#"--listen: "8080" has no address; write 127.0.0.1:8080 or 0.0.0.0:8080"#,
+            ),
+            (
+                "serve --signals INT,SIGKILL",
+                "--signals: KILL cannot be caught: \
+                 the system ends the process at once, and nothing is drained",
+            ),
+            (
+                "serve --max-headers=0",
+                r#"--max-headers: "0" is not a number from 1 to 1024"#,
+            ),
+            (
+                "serve --report xml",
+                r#"--report: "xml" is not one of text, json, none"#,
+            ),
+            (
+                "serve --report",
+                "--report: needs a value: --report <FORMAT>",
+            ),
+            (
+                "serve --late-requests",
+                "--late-requests: needs a value: --late-requests <serve|reject[:STATUS]|drop>",
+            ),
+            (
+                "serve --listen",
+                "--listen: needs a value: --listen <ADDR:PORT>",
+            ),
+            (
+                "serve --linger= --dev",
+                r#"--linger: "" is not a duration; write 250ms, 2s or 1m"#,
+            ),
+            (
+                "serve --dev=yes",
+                r#"--dev: takes no value, and was given "yes""#,
+            ),
+            (
+                "serve --linger 1s --linger 2s",
+                "--linger: may be given only once",
+            ),
+            ("serve --dev --dev", "--dev: may be given only once"),
+            (
+                "serve --drian-timeout 5s",
+                r#""--drian-timeout" is not a flag here; did you mean --drain-timeout?"#,
+            ),
+            (
+                "serve --frobnicate",
+                r#""--frobnicate" is not a flag here; see ebbtide serve --help"#,
+            ),
+            (
+                "serve -x",
+                r#""-x" is not a flag here; see ebbtide serve --help"#,
+            ),
+            (
+                "serve 8080",
+                r#""8080" is not expected here; see ebbtide serve --help"#,
+            ),
+            (
+                "--listen 127.0.0.1:80",
+                r#""--listen" is not a flag here; write ebbtide serve --listen"#,
+            ),
+            (
+                "--max-body=7",
+                r#""--max-body" is not a flag here; write ebbtide serve --max-body"#,
+            ),
+            (
+                "sreve",
+                r#""sreve" is not a command; write ebbtide serve, ebbtide ctl or ebbtide probe"#,
+            ),
+            (
+                "serve --admin 0.0.0.0:9000",
+                "--admin: other machines can reach 0.0.0.0:9000; \
+                 give --admin-token-file, or listen on 127.0.0.1 or a Unix socket",
+            ),
+            (
+                "ctl",
+                "ctl: a command is missing; \
+                 write status, connections, shutdown, cut or wait",
+            ),
+            (
+                "ctl --json",
+                "ctl: a command is missing; \
+                 write status, connections, shutdown, cut or wait",
+            ),
+            (
+                "ctl stop",
+                r#""stop" is not a command; write status, connections, shutdown, cut or wait"#,
+            ),
+            (
+                "ctl status --dev",
+                r#""--dev" is not a flag here; see ebbtide ctl --help"#,
+            ),
+            (
+                "ctl connections --take 1001",
+                r#"--take: "1001" is not a number from 1 to 1000"#,
+            ),
+            (
+                "--json",
+                r#""--json" is not a flag here; write ebbtide ctl --json"#,
+            ),
+            (
+                "probe --jsn",
+                r#""--jsn" is not a flag here; did you mean --json?"#,
+            ),
+            (
+                "probe --pause 5s",
+                "--pause: must be shorter than --deadline, which covers it",
+            ),
+            (
+                "serve --drain-timeout 5s --drain-delay 6s",
+                "--drain-delay: is longer than --drain-timeout, which covers it; \
+                 lengthen that one too",
+            ),
+            (
+                "serve --drain-timeout 5s --exit-delay 6s",
+                "--exit-delay: is longer than --drain-timeout, which covers it; \
+                 lengthen that one too",
+            ),
+        ];
+        for (line, expected) in CASES {
+            let expected = Exit::Usage(format!("ebbtide: {expected}"));
+            assert_eq!(parse_line(line), Err(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_break_the_line() {
+        for args in [["serve", "--linger=a\nb"], ["serve", "--a\nb"]] {
+            let args = ["ebbtide"].into_iter().chain(args).map(OsString::from);
+            let Err(Exit::Usage(line)) = parse(args) else {
+                panic!("taken");
+            };
+            assert_eq!(line.lines().count(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_not_text_is_a_mistake() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = OsString::from_vec(b"--linger=\xff".to_vec());
+        assert_eq!(
+            parse(["ebbtide".into(), "serve".into(), odd]),
+            Err(Exit::Usage("ebbtide: an argument is not UTF-8".into()))
+        );
+    }
+
+    #[test]
+    fn alone_it_prints_help() {
+        let help = told("");
+        assert!(help.contains("Usage: ebbtide"), "{help}");
+        for command in ["serve", "ctl", "probe"] {
+            assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        }
+    }
+
+    #[test]
+    fn it_says_its_version() {
+        let expected = format!("ebbtide {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(told("--version"), expected);
+    }
+
+    #[test]
+    fn help_is_complete() {
+        let help = told("serve --help");
+        for heading in [LISTENING, STOPPING, TIMEOUTS, LIMITS, OUTPUT, "Exit codes"] {
+            assert!(help.contains(&format!("\n{heading}:\n")), "{heading}");
+        }
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let flags = serve.get_arguments().filter(|arg| arg.get_id() != "help");
+        for arg in flags {
+            let flag = format!("--{}", arg.get_long().unwrap());
+            assert!(help.contains(&flag), "{flag}");
+            assert!(arg.get_help_heading().is_some(), "{flag}: under no heading");
+            // What it does, and why its default is what it is.
+            let text = arg.get_help().unwrap().to_string();
+            assert!(text.len() > 50, "{flag}: {text}");
+            if let [default, ..] = arg.get_default_values() {
+                let default = format!("[default: {}]", default.to_string_lossy());
+                assert!(
+                    !arg.get_action().takes_values() || help.contains(&default),
+                    "{flag} {default}"
+                );
+            }
+        }
+        assert_eq!(
+            help.matches("  ebbtide serve --").count(),
+            2,
+            "two examples"
+        );
+        for code in 0..=4 {
+            assert!(help.contains(&format!("\n  {code}  ")), "exit code {code}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! `ebbtide ctl`: asks a running server how it is, tells it to stop, waits until it has gone.
+//!
+//! Knows the server only by its admin listener.
+
+pub(crate) mod args;
+mod client;
+mod show;
+
+use std::env;
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::args::{Ask, Ctl};
+use self::client::{Answer, Client, Connection, Unreachable};
+use super::admin::args::Place;
+use super::logger::one_line;
+use super::say;
+use super::token::Token;
+
+/// Does what the arguments say, and returns the exit code.
+pub(super) fn ctl(args: &Ctl) -> ExitCode {
+    match carry_out(args) {
+        Ok(text) => {
+            // Piped into a pager that was closed: nothing is left to say.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            say(&format!("ebbtide ctl: {}", one_line(&failure.to_string())));
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// Why it could not be done.
+#[derive(Debug)]
+enum Failure {
+    /// The arguments, the environment or the token file are not as they must be.
+    Usage(String),
+    /// The server said no.
+    Refused(Answer),
+    /// It is still there.
+    StillThere(Duration),
+    /// There is no answer from it.
+    Unreachable(Place, Unreachable),
+    /// There is one, of something else.
+    Unknown(Place, serde_json::Error),
+}
+
+impl Failure {
+    const fn code(&self) -> u8 {
+        match self {
+            Self::Refused(_) | Self::StillThere(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(..) | Self::Unknown(..) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(why) => f.write_str(why),
+            Self::Refused(answer) => {
+                let why = String::from_utf8_lossy(&answer.body);
+                write!(f, "the server answers {}: {}", answer.status, why.trim())?;
+                match answer.status {
+                    401 => f.write_str("; give --token-file"),
+                    _ => Ok(()),
+                }
+            }
+            Self::StillThere(time) => {
+                let time = humantime::format_duration(*time);
+                write!(f, "the server has not gone within {time}")
+            }
+            Self::Unreachable(place, why) => write!(f, "cannot reach {place}: {why}"),
+            Self::Unknown(place, why) => {
+                write!(f, "cannot understand the answer of {place}: {why}")
+            }
+        }
+    }
+}
+
+fn carry_out(args: &Ctl) -> Result<String, Failure> {
+    args.check().map_err(Failure::Usage)?;
+    let token = args.token_file.as_deref().map(Token::read).transpose();
+    let client = Client {
+        place: place(args)?,
+        token: token.map_err(|why| Failure::Usage(format!("--token-file: {why}")))?,
+    };
+    let understood = |text: serde_json::Result<String>| {
+        text.map_err(|why| Failure::Unknown(client.place.clone(), why))
+    };
+    match &args.ask {
+        Ask::Status => {
+            let body = client.get("/status")?;
+            match args.json {
+                true => Ok(as_it_is(&body)),
+                false => understood(show::status(&body)),
+            }
+        }
+        Ask::Connections { all, take } => {
+            let all = *all;
+            let target = format!("/connections?take={take}&all={}", u8::from(all));
+            let body = client.get(&target)?;
+            match args.json {
+                true => Ok(as_it_is(&body)),
+                false => understood(show::connections(&body, all)),
+            }
+        }
+        Ask::Shutdown { wait, timeout } => {
+            // Before the word to stop, or the server may have gone before it was seen.
+            let seen = wait.then(|| client.greet()).transpose()?;
+            let body = client.post("/shutdown")?;
+            if let Some(seen) = seen {
+                client.wait(seen, *timeout)?;
+            }
+            Ok(match (args.json, wait) {
+                (true, _) => as_it_is(&body),
+                (false, true) => "the server has gone\n".into(),
+                (false, false) => "the server drains\n".into(),
+            })
+        }
+        Ask::Cut => {
+            let body = client.post("/cut")?;
+            Ok(match args.json {
+                true => as_it_is(&body),
+                false => "the server cuts what is left\n".into(),
+            })
+        }
+        Ask::Wait { timeout } => {
+            if let Some(seen) = client.greet_unless_gone()? {
+                client.wait(seen, *timeout)?;
+            }
+            Ok(match args.json {
+                true => String::new(),
+                false => "the server has gone\n".into(),
+            })
+        }
+    }
+}
+
+/// Where the server is, by the flag or the environment.
+fn place(args: &Ctl) -> Result<Place, Failure> {
+    if let Some(place) = &args.admin {
+        return Ok(place.clone());
+    }
+    let Some(text) = env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
+        return Err(Failure::Usage(format!(
+            "which server? give --admin unix:PATH or --admin ADDR:PORT, or set {VARIABLE}"
+        )));
+    };
+    let text = text.to_string_lossy();
+    Place::parse(&text).map_err(|why| Failure::Usage(format!("{VARIABLE}: {why}")))
+}
+
+fn as_it_is(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).into_owned()
+}
+
+/// A server that was reached, and which.
+struct Seen<'c> {
+    connection: Connection<'c>,
+    /// None if its loop did not answer.
+    pid: Option<u64>,
+}
+
+impl Client {
+    fn get(&self, target: &str) -> Result<Vec<u8>, Failure> {
+        self.ask("GET", target)
+    }
+
+    fn post(&self, target: &str) -> Result<Vec<u8>, Failure> {
+        self.ask("POST", target)
+    }
+
+    fn ask(&self, method: &str, target: &str) -> Result<Vec<u8>, Failure> {
+        let answer = self.connect().and_then(|mut to| to.ask(method, target));
+        let answer = answer.map_err(|why| self.unreachable(why))?;
+        match answer.status {
+            200..300 => Ok(answer.body),
+            _ => Err(Failure::Refused(answer)),
+        }
+    }
+
+    fn unreachable(&self, why: Unreachable) -> Failure {
+        Failure::Unreachable(self.place.clone(), why)
+    }
+
+    /// Reaches the server, and keeps the connection.
+    fn greet(&self) -> Result<Seen<'_>, Failure> {
+        self.welcomed(self.try_greet())
+    }
+
+    /// The same; `None` if nobody is there.
+    fn greet_unless_gone(&self) -> Result<Option<Seen<'_>>, Failure> {
+        for _ in 0..TRIES {
+            match self.try_greet() {
+                Err(Unreachable::Gone(_)) => return Ok(None),
+                // It may have gone in the middle of an answer: another look tells.
+                Err(Unreachable::Silent(error)) if broke_off(&error) => thread::sleep(PAUSE),
+                greeted => return self.welcomed(greeted).map(Some),
+            }
+        }
+        self.greet().map(Some)
+    }
+
+    fn welcomed<'c>(
+        &'c self,
+        greeted: Result<(Seen<'c>, Answer), Unreachable>,
+    ) -> Result<Seen<'c>, Failure> {
+        let (seen, answer) = greeted.map_err(|why| self.unreachable(why))?;
+        match answer.status {
+            200..300 | UNAVAILABLE => Ok(seen),
+            _ => Err(Failure::Refused(answer)),
+        }
+    }
+
+    fn try_greet(&self) -> Result<(Seen<'_>, Answer), Unreachable> {
+        let mut connection = self.connect()?;
+        let answer = connection.ask("GET", "/status")?;
+        let body = serde_json::from_slice::<serde_json::Value>(&answer.body);
+        let pid = body.ok().and_then(|body| body["pid"].as_u64());
+        Ok((Seen { connection, pid }, answer))
+    }
+
+    /// Waits until the server has gone. Its end closes the connection, which is all that is
+    /// watched; since idle ones are closed too, another try to connect tells.
+    fn wait<'c>(&'c self, mut seen: Seen<'c>, limit: Option<Duration>) -> Result<(), Failure> {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let still = || Failure::StillThere(limit.unwrap_or_default());
+        loop {
+            if !seen.connection.closes(deadline) {
+                return Err(still());
+            }
+            loop {
+                match self.try_greet() {
+                    Err(Unreachable::Gone(_)) => return Ok(()),
+                    Ok((now, _)) if another(seen.pid, now.pid) => return Ok(()),
+                    Ok((now, _)) => {
+                        seen = now;
+                        break;
+                    }
+                    Err(Unreachable::Silent(_)) => {}
+                }
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    return Err(still());
+                }
+                // The connection closed and the server is still there: nothing else would tell.
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+/// Whether a successor has taken the place.
+fn another(before: Option<u64>, now: Option<u64>) -> bool {
+    before.zip(now).is_some_and(|(before, now)| before != now)
+}
+
+/// Whether the other side ended the connection.
+fn broke_off(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    )
+}
+
+/// Says where the server is, if no flag does.
+const VARIABLE: &str = "EBBTIDE_ADMIN";
+
+/// The loop does not answer: busy, but there.
+const UNAVAILABLE: u16 = 503;
+
+/// How often to look whether a server that broke off its answer has gone.
+const TRIES: u32 = 25;
+
+/// Between two tries to reach a server that is about to go.
+const PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,295 @@
+//! The last moments of the process: `--exit-delay`, and the signals that end it sooner.
+//!
+//! Knows nothing of the drain but what it said when it was over.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
+
+use super::args::Serve;
+use super::{names, say, screen};
+use crate::values;
+use ebbtide::{End, Handle, Outcome, StatusQuery};
+
+/// When the process ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[group(skip)] // or no two of this name could be in one command
+pub(crate) struct Flags {
+    /// After a drain stay for that long, when all is closed and the report is written, so that who
+    /// collects the log of a container gets its last lines. Within --drain-timeout; a signal ends
+    /// it. None by default: every line is written before the exit anyway
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "0s",
+        value_parser = values::duration,
+        help_heading = "Stopping",
+    )]
+    pub exit_delay: Duration,
+}
+
+/// Finds what does not fit into the deadline of a drain.
+///
+/// # Errors
+///
+/// The flag and what is wrong with it.
+pub(super) fn check(args: &Serve) -> Result<(), String> {
+    let delays = [
+        ("--drain-delay", args.drain_delay),
+        ("--exit-delay", args.exit.exit_delay),
+    ];
+    match delays.iter().find(|(_, time)| *time > args.drain_timeout) {
+        None => Ok(()),
+        Some((flag, _)) => Err(format!(
+            "{flag}: is longer than --drain-timeout, which covers it; lengthen that one too"
+        )),
+    }
+}
+
+/// Hears the signals that stop the server, besides the loop.
+#[derive(Debug)]
+pub(super) struct Ears {
+    /// The thread heard one, or more.
+    heard: Receiver<()>,
+    /// One came. Set where the signal interrupts, on the loop's own thread, so that it is certain
+    /// what came before a moment and what after it.
+    came: Arc<AtomicBool>,
+    life: Arc<Mutex<Life>>,
+}
+
+/// How far the process is.
+#[derive(Clone, Debug)]
+enum Life {
+    /// There is no loop yet.
+    Starting,
+    /// The loop runs.
+    Running(Handle),
+    /// The loop has ended: with this exit code the process is about to.
+    Ending(i32),
+}
+
+impl Ears {
+    /// Starts to hear. What a signal means the loop decides, which hears it too. Should it not,
+    /// because a handler holds it, the third ends the process all the same, with the exit code of a
+    /// cut.
+    ///
+    /// # Errors
+    ///
+    /// The signals cannot be caught, or there is no thread to be had.
+    pub(super) fn start(signals: &[i32]) -> io::Result<Self> {
+        let came = Arc::new(AtomicBool::new(false));
+        for signal in signals {
+            flag::register(*signal, Arc::clone(&came))?;
+        }
+        let signals = Signals::new(signals)?;
+        let life = Arc::new(Mutex::new(Life::Starting));
+        let (tell, heard) = channel();
+        thread::Builder::new().name("signals".into()).spawn({
+            let life = Arc::clone(&life);
+            move || hear(signals, &life, &tell)
+        })?;
+        Ok(Self { heard, came, life })
+    }
+
+    /// There is a loop, which is about to run.
+    pub(super) fn running(&self, handle: Handle) {
+        *lock(&self.life) = Life::Running(handle);
+    }
+
+    /// The loop has ended. From now on a signal ends the delay, whatever those before it meant.
+    pub(super) fn ending(&self, outcome: &Outcome) {
+        *lock(&self.life) = Life::Ending(outcome.code());
+        self.came.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits for as long as the flags and the deadline allow, or until a signal.
+    pub(super) fn delay(&self, flags: &Flags, limit: Duration, outcome: &Outcome) {
+        let until = Instant::now() + flags.exit_delay.min(left(limit, outcome));
+        while !self.came.load(Ordering::SeqCst) {
+            let left = until.saturating_duration_since(Instant::now());
+            // The thread may only now tell of what came during the drain.
+            if self.heard.recv_timeout(left).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The thread.
+fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
+    let mut times = Times::default();
+    loop {
+        let numbers: Vec<_> = signals.wait().collect();
+        if numbers.is_empty() {
+            continue;
+        }
+        // Nobody may care any more.
+        let _ = tell.send(());
+        if times.another(Instant::now()) >= AT_THE_LATEST
+            && let Some(code) = stuck(life)
+        {
+            screen::close();
+            say(&format!("ebbtide: {}: exits at once", names(&numbers)));
+            screen::finish(LAST_LINE);
+            low_level::exit(code);
+        }
+    }
+}
+
+/// How many times signals came: those that came together are one, as they are to the loop.
+#[derive(Debug, Default)]
+struct Times {
+    count: u32,
+    /// When the first of the last came.
+    last: Option<Instant>,
+}
+
+impl Times {
+    /// How many times, now that one came.
+    fn another(&mut self, now: Instant) -> u32 {
+        if self
+            .last
+            .is_none_or(|last| now.duration_since(last) >= TOGETHER)
+        {
+            self.count += 1;
+            self.last = Some(now);
+        }
+        self.count
+    }
+}
+
+/// The exit code, if for a moment the process gets no further: its loop does not answer, or it has
+/// ended and the process has not. A loop that answers hears its signals, and cuts at the third if
+/// it has not before.
+fn stuck(life: &Mutex<Life>) -> Option<i32> {
+    let start = Instant::now();
+    let before = lock(life).clone();
+    if let Life::Running(handle) = &before
+        && handle.status(StatusQuery::default(), MOMENT).is_some()
+    {
+        return None;
+    }
+    let moment = match before {
+        Life::Ending(_) => LAST_MOMENTS,
+        // A loop is also silent when it has just ended.
+        Life::Starting | Life::Running(_) => MOMENT,
+    };
+    // Nothing would tell that a held loop goes on, and this thread has nothing else to do.
+    thread::sleep(moment.saturating_sub(start.elapsed()));
+    match (before, &*lock(life)) {
+        (Life::Starting, Life::Starting) | (Life::Running(_), Life::Running(_)) => Some(CUT),
+        (Life::Ending(code), Life::Ending(_)) => Some(code),
+        _ => None,
+    }
+}
+
+fn lock(life: &Mutex<Life>) -> MutexGuard<'_, Life> {
+    life.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long who reads stderr may take for the last lines: until the deadline, at most
+/// [`LAST_LINES`], and also where the deadline is what ended it a moment, which a thread needs to
+/// write them where there is room.
+pub(super) fn last_lines(limit: Duration, outcome: &Outcome) -> Duration {
+    left(limit, outcome).clamp(LAST_LINE, LAST_LINES)
+}
+
+/// What the drain has left of its deadline; nothing where it was cut.
+pub(super) fn left(limit: Duration, outcome: &Outcome) -> Duration {
+    left_after(limit, outcome.end, outcome.report.drain_millis)
+}
+
+fn left_after(limit: Duration, end: End, drain_millis: u32) -> Duration {
+    match end {
+        End::Cut => Duration::ZERO,
+        _ => limit.saturating_sub(Duration::from_millis(drain_millis.into())),
+    }
+}
+
+/// How long the last lines may take on their way to who reads stderr, before the process ends.
+pub(super) const LAST_LINES: Duration = Duration::from_millis(200);
+
+/// And where nothing is left of the deadline.
+const LAST_LINE: Duration = Duration::from_millis(50);
+
+/// Which signal ends the process whatever it is doing.
+const AT_THE_LATEST: u32 = 3;
+
+/// Two that are sent together may be heard one after the other, since this is not the thread that
+/// they interrupt. Nobody presses a key again so soon.
+const TOGETHER: Duration = Duration::from_millis(10);
+
+/// How long the loop may be silent, and not be taken for stuck: far longer than a turn.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// More than all that the process still waits for takes together, once its loop has ended: who asks
+/// the admin, and who reads the last lines.
+const LAST_MOMENTS: Duration = Duration::from_millis(500);
+
+/// The exit code of [`End::Cut`].
+const CUT: i32 = End::Cut.code();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::held::Held;
+    use ebbtide::{Request, Response, Server};
+
+    #[test]
+    fn a_loop_that_answers_is_not_stuck_and_one_that_is_held_is() {
+        let mut held = Held::start();
+        let life = Mutex::new(Life::Running(held.handle()));
+        assert_eq!(stuck(&life), None);
+        held.hold();
+        assert_eq!(stuck(&life), Some(CUT));
+        held.release();
+        assert_eq!(stuck(&life), None);
+    }
+
+    #[test]
+    fn signals_that_come_together_are_one() {
+        let (start, mut times) = (Instant::now(), Times::default());
+        for (millis, count) in [(0, 1), (9, 1), (10, 2), (15, 2), (19, 2), (20, 3), (900, 4)] {
+            let now = start + Duration::from_millis(millis);
+            assert_eq!(times.another(now), count, "at {millis} ms");
+        }
+    }
+
+    #[test]
+    fn a_loop_that_has_just_ended_is_not_stuck() {
+        let served = Server::bind("127.0.0.1:0").unwrap();
+        let served = served.spawn(|_: &Request<'_>| Response::new(204)).unwrap();
+        let life = Arc::new(Mutex::new(Life::Running(served.handle().clone())));
+        served.shutdown().unwrap();
+        let asking = thread::spawn({
+            let life = Arc::clone(&life);
+            move || stuck(&life)
+        });
+        // Long before the moment is over; should it come after it, the other answer is right.
+        *lock(&life) = Life::Ending(0);
+        assert!(matches!(asking.join().unwrap(), None | Some(0)));
+        assert_eq!(stuck(&life), Some(0), "what should have ended has not");
+    }
+
+    #[test]
+    fn what_is_left_of_the_deadline_is_nothing_after_a_cut() {
+        let millis = Duration::from_millis;
+        for (end, took, expected) in [
+            (End::Drained, 0, 1_000),
+            (End::Drained, 900, 100),
+            (End::HookFailed, 400, 600),
+            (End::Deadline, 1_003, 0),
+            (End::Cut, 10, 0),
+        ] {
+            let left = left_after(millis(1_000), end, took);
+            assert_eq!(left, millis(expected), "{end:?} after {took} ms");
+        }
+    }
+}

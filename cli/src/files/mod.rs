@@ -1,0 +1,335 @@
+//! Static files for `ebbtide serve --root`: conditional requests, ranges, types, directories.
+//!
+//! Everything here runs on the loop's thread: a lookup is a handful of system calls, and of a file
+//! at most a piece is read at a time. That is right for files that the kernel has in its cache, or
+//! on a disk of this machine; a root on a network would hold the loop as long as the network does.
+//!
+//! A file is sent as it was when it was opened: to change one, write another and rename it over the
+//! first. One that is written over in place is what is read of it, and one that becomes shorter
+//! breaks its downloads off. Trees whose files all have the same time, as some reproducible builds
+//! make them, tell their files' states apart by length alone.
+//!
+//! Knows no sockets.
+
+pub(crate) mod args;
+mod body;
+mod open;
+mod path;
+mod range;
+#[cfg(test)]
+mod scratch;
+mod validators;
+
+use std::cell::Cell;
+use std::collections::hash_map::RandomState;
+use std::fs::{File, Metadata};
+use std::hash::BuildHasher;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use self::args::FileFlags;
+use self::body::{FileBody, PIECE, Piece, read_at};
+use self::open::{Found, Root};
+use self::path::{Names, Nowhere};
+use self::range::Selected;
+use self::validators::{Condition, Validators, single};
+use ebbtide::{Body, Request, Response};
+
+/// Answers with the files of one directory.
+#[derive(Debug)]
+pub(super) struct Files {
+    root: Root,
+    dot_files: bool,
+    /// When the log was told last that the system has no room to open a file.
+    told: Cell<Option<Instant>>,
+}
+
+impl Files {
+    /// The files that the flags name, if they do.
+    ///
+    /// # Errors
+    ///
+    /// The root is not a directory that can be read; the flag is named.
+    pub(super) fn from_flags(flags: &FileFlags) -> io::Result<Option<Self>> {
+        let Some(path) = &flags.root else {
+            return Ok(None);
+        };
+        let dot_files = flags.dot_files;
+        let root = Root::new(path, flags.symlinks.unwrap_or_default(), dot_files);
+        let root = root.map_err(|error| {
+            io::Error::new(error.kind(), format!("--root: {}: {error}", path.display()))
+        })?;
+        Ok(Some(Self {
+            root,
+            dot_files,
+            told: Cell::new(None),
+        }))
+    }
+
+    /// The answer to a GET or a HEAD.
+    pub(super) fn answer(&self, request: &Request<'_>) -> Response {
+        match self.find(request) {
+            Ok(response) => response,
+            Err(Refusal::Malformed) => Response::text(400, "the path is malformed\n"),
+            Err(Refusal::Io(error)) => self.refuse(request.path(), &error),
+        }
+    }
+
+    fn find(&self, request: &Request<'_>) -> Result<Response, Refusal> {
+        let mut names = Names::read(request.path(), self.dot_files)?;
+        let found = match (self.root.open(&names.names)?, names.directory) {
+            (Found::Directory, false) => return Ok(redirect(&names, request.query())),
+            (Found::Directory, true) => {
+                names.names.push(INDEX.into());
+                self.root.open(&names.names)?
+            }
+            // A file has no files below it.
+            (Found::File(..), true) => return Err(io::Error::from(io::ErrorKind::NotFound).into()),
+            (found, _) => found,
+        };
+        match (found, names.names.last()) {
+            (Found::File(file, metadata), Some(name)) => {
+                Ok(send(file, &metadata, Path::new(name), request)?)
+            }
+            _ => Err(io::Error::from(io::ErrorKind::NotFound).into()),
+        }
+    }
+
+    /// The answer where the system did not give the file.
+    fn refuse(&self, path: &str, error: &io::Error) -> Response {
+        use nix::Error as Errno;
+        match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
+            Errno::EACCES | Errno::EPERM => Response::text(403, "not for you\n"),
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => {
+                if may_tell(&self.told, Instant::now()) {
+                    log::warn!("{path}: {error}");
+                }
+                Response::text(503, "too busy to open it\n").field("Retry-After", "1")
+            }
+            Errno::EIO | Errno::EWOULDBLOCK => {
+                log::error!("{path}: {error}");
+                Response::text(500, "it cannot be read\n")
+            }
+            // Not there, or below a file, behind a link that is not followed, too long a name.
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => {
+                log::warn!("{path}: {error}");
+                Response::text(500, "it cannot be read\n")
+            }
+            _ => Response::text(404, "not here\n"),
+        }
+    }
+}
+
+/// Whether it is time to tell the log again. Without room every request finds the same, and whoever
+/// can open connections could fill the disk.
+fn may_tell(told: &Cell<Option<Instant>>, now: Instant) -> bool {
+    let lately = told.get().is_some_and(|told| now < told + PAUSE);
+    if !lately {
+        told.set(Some(now));
+    }
+    !lately
+}
+
+/// Why there is no file to send.
+#[derive(Debug)]
+enum Refusal {
+    Malformed,
+    Io(io::Error),
+}
+
+impl From<Nowhere> for Refusal {
+    fn from(nowhere: Nowhere) -> Self {
+        match nowhere {
+            Nowhere::Malformed => Self::Malformed,
+            Nowhere::Absent => Self::Io(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// To the same path with a slash behind it, without which the links of its page would lead astray.
+fn redirect(names: &Names, query: Option<&str>) -> Response {
+    let path = names.to_directory();
+    let location = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    Response::text(301, "it is a directory\n").field("Location", &location)
+}
+
+/// The file, or what was asked for of it.
+fn send(
+    file: File,
+    metadata: &Metadata,
+    name: &Path,
+    request: &Request<'_>,
+) -> io::Result<Response> {
+    let length = metadata.len();
+    let validators = Validators::new(length, modified(metadata), SystemTime::now());
+    let with_tag = |response: Response| response.field("ETag", &validators.etag());
+    match validators.check(request.fields()) {
+        Condition::Met => {}
+        Condition::NotModified => return Ok(with_tag(Response::new(304))),
+        Condition::Failed => return Ok(Response::text(412, "it is not as you expect\n")),
+    }
+    let described = |status| {
+        with_tag(Response::new(status))
+            .field("Last-Modified", &validators.last_modified())
+            .field("Accept-Ranges", "bytes")
+            // What the name says is what it is: no guessing by the content.
+            .field("X-Content-Type-Options", "nosniff")
+    };
+    let kind = content_type(name);
+    // GET alone has ranges (§14.2).
+    let ranges = single(request.fields(), "range").filter(|_| request.method() == "GET");
+    let selected = match ranges {
+        Some(ranges) if validators.range_holds(request.fields()) => range::select(ranges, length),
+        _ => Selected::Whole,
+    };
+    let (response, pieces) = match selected {
+        Selected::Nothing => {
+            let response = Response::text(416, "it has no such bytes\n")
+                .field("Content-Range", &format!("bytes */{length}"));
+            return Ok(with_tag(response));
+        }
+        Selected::Whole => {
+            let response = described(200).content_type(kind);
+            (response, vec![Piece::File(0..length)])
+        }
+        Selected::Parts(parts) => match &parts[..] {
+            [part] => {
+                let response = described(206).content_type(kind);
+                let response = response.field("Content-Range", &content_range(part, length));
+                (response, vec![Piece::File(part.clone())])
+            }
+            parts => {
+                let boundary = boundary();
+                let multipart = format!("multipart/byteranges; boundary={boundary}");
+                let response = described(206).content_type(multipart);
+                (response, multipart_pieces(parts, &kind, length, &boundary))
+            }
+        },
+    };
+    match &pieces[..] {
+        // At once: the answer is one write, and the file is closed when it is made.
+        [Piece::File(range)] if range.end - range.start <= PIECE as u64 => {
+            let length = (range.end - range.start) as usize; // at most `PIECE`
+            let mut bytes = Vec::new();
+            read_at(&file, range.start, length, &mut bytes)?;
+            Ok(response.body(Body::Bytes(bytes)))
+        }
+        _ => {
+            let body = FileBody::new(file, pieces);
+            Ok(response.sized_source(body.len(), body))
+        }
+    }
+}
+
+/// When a file was modified, since 1970; before that is then.
+fn modified(metadata: &Metadata) -> Duration {
+    let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
+    let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
+    Duration::new(seconds, nanos.min(999_999_999))
+}
+
+/// The type that the name says; of text, in the encoding that text has today.
+fn content_type(name: &Path) -> String {
+    let kind = mime_guess::from_path(name).first_or_octet_stream();
+    if kind.type_() == mime_guess::mime::TEXT && kind.get_param("charset").is_none() {
+        format!("{kind}; charset=utf-8")
+    } else {
+        kind.to_string()
+    }
+}
+
+fn content_range(part: &Range<u64>, length: u64) -> String {
+    format!("bytes {}-{}/{length}", part.start, part.end - 1) // no part is empty
+}
+
+/// Several parts, each behind a head of its own (RFC 9110, section 14.6).
+fn multipart_pieces(parts: &[Range<u64>], kind: &str, length: u64, boundary: &str) -> Vec<Piece> {
+    let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
+    let mut before = "";
+    for part in parts {
+        let range = content_range(part, length);
+        let head = format!(
+            "{before}--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {range}\r\n\r\n"
+        );
+        pieces.push(Piece::Bytes(head.into_bytes()));
+        pieces.push(Piece::File(part.clone()));
+        before = "\r\n";
+    }
+    pieces.push(Piece::Bytes(format!("\r\n--{boundary}--\r\n").into_bytes()));
+    pieces
+}
+
+/// A line that no file has in it, but by a chance of one in 2^128; and nobody can write one that
+/// does, for it is another for each answer.
+fn boundary() -> String {
+    let number = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", number(), number())
+}
+
+const INDEX: &str = "index.html";
+
+/// Between two lines that say the same.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_told_once_a_second() {
+        let told = Cell::new(None);
+        let start = Instant::now();
+        let millis = [0, 1, 999, 1_000, 1_500, 1_999, 2_000, 9_000];
+        let tells = millis.map(|ms| may_tell(&told, start + Duration::from_millis(ms)));
+        let expected = [true, false, false, true, false, false, true, true];
+        assert_eq!(tells, expected);
+    }
+
+    #[test]
+    fn text_says_its_encoding() {
+        for (name, kind) in [
+            ("a.html", "text/html; charset=utf-8"),
+            ("a.TXT", "text/plain; charset=utf-8"),
+            ("a.css", "text/css; charset=utf-8"),
+            ("a.js", "text/javascript; charset=utf-8"),
+            ("a.json", "application/json"),
+            ("a.wasm", "application/wasm"),
+            ("a.svg", "image/svg+xml"),
+            ("a.tar.gz", "application/gzip"),
+            ("a", "application/octet-stream"),
+            ("html", "application/octet-stream"),
+            ("a.nosuchtype", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(Path::new(name)), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn parts_have_a_head_each_and_an_end_after_all() {
+        let pieces = multipart_pieces(&[0..1, 5..10], "text/plain", 20, "B");
+        let head = |text: &str| Piece::Bytes(text.as_bytes().to_vec());
+        assert_eq!(
+            pieces,
+            [
+                head("--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-0/20\r\n\r\n"),
+                Piece::File(0..1),
+                head("\r\n--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 5-9/20\r\n\r\n"),
+                Piece::File(5..10),
+                head("\r\n--B--\r\n"),
+            ]
+        );
+        assert_ne!(boundary(), boundary());
+    }
+}

@@ -1,0 +1,359 @@
+//! Opening a file below a root, and nothing else.
+//!
+//! Every name is one step down from a directory that is held open, and no step follows a symbolic
+//! link, so what is swapped meanwhile cannot lead out. Links that may be followed are resolved
+//! before, and where they lead is walked like that. Only regular files are opened: to open a pipe
+//! waits for its other end, and to open a device may do something.
+//!
+//! Knows no HTTP.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+
+/// Which symbolic links are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Symlinks {
+    /// None below the root; the root itself may be one.
+    Never,
+    /// Those that lead to something below the root.
+    #[default]
+    Inside,
+    /// All.
+    Any,
+}
+
+/// A directory whose files are served. It is looked up anew for each, so that a link may be turned
+/// to another directory meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct Root {
+    path: PathBuf,
+    symlinks: Symlinks,
+    dot_files: bool,
+}
+
+/// What is there.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A regular file, open.
+    File(File, Metadata),
+    /// A directory, not opened.
+    Directory,
+    /// A pipe, a socket, a device: not opened.
+    Other,
+}
+
+impl Root {
+    /// The files below a directory. Unless `dot_files`, no link below it leads to one that no path
+    /// could name.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, or not a directory.
+    pub(super) fn new(path: &Path, symlinks: Symlinks, dot_files: bool) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        if !fs::metadata(&path)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self {
+            path,
+            symlinks,
+            dot_files,
+        })
+    }
+
+    /// What these names lead to, each of which is good for one step down.
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`io::ErrorKind::NotFound`] and others where there is nothing that may be had.
+    pub(super) fn open(&self, names: &[OsString]) -> io::Result<Found> {
+        match self.symlinks {
+            Symlinks::Never => walk(&self.path, names),
+            // As a rule there is no link on the way, and nothing to resolve.
+            Symlinks::Inside => walk(&self.path, names).or_else(|_| {
+                let root = fs::canonicalize(&self.path)?;
+                let target = fs::canonicalize(join(&root, names))?;
+                let below = target.strip_prefix(&root);
+                let below = below.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+                walk(&root, &self.shown(below)?)
+            }),
+            Symlinks::Any => {
+                let target = fs::canonicalize(join(&self.path, names))?;
+                // Who may follow all links may be led by one to any name outside.
+                if !self.dot_files
+                    && let Ok(below) = target.strip_prefix(fs::canonicalize(&self.path)?)
+                {
+                    self.shown(below)?;
+                }
+                let below = target.strip_prefix("/").unwrap_or(&target);
+                walk(Path::new("/"), &steps(below)?)
+            }
+        }
+    }
+
+    /// The names of a path below the root, where a link led, unless one of them is hidden.
+    fn shown(&self, below: &Path) -> io::Result<Vec<OsString>> {
+        let names = steps(below)?;
+        let hidden = |(n, name): (usize, &OsString)| is_hidden(name, n == 0);
+        match !self.dot_files && names.iter().enumerate().any(hidden) {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => Ok(names),
+        }
+    }
+}
+
+/// Whether a name is not for everyone, since it begins with a dot: not the first if it is
+/// `.well-known`, as in a path, and none that begins with two. The latter hide nothing: so the
+/// volumes of Kubernetes name the directory that holds the files of the moment, to which those that
+/// are seen are links.
+fn is_hidden(name: &OsStr, is_first: bool) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b".") && !name.starts_with(b"..") && !(is_first && name == b".well-known")
+}
+
+fn join(root: &Path, names: &[OsString]) -> PathBuf {
+    root.iter()
+        .chain(names.iter().map(OsString::as_os_str))
+        .collect()
+}
+
+/// The names of a path that goes down only.
+fn steps(path: &Path) -> io::Result<Vec<OsString>> {
+    path.components()
+        .map(|component| match component {
+            Component::Normal(name) => Ok(name.to_owned()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        })
+        .collect()
+}
+
+/// Goes down from `root`, which may be a link, by names that may not.
+fn walk(root: &Path, names: &[OsString]) -> io::Result<Found> {
+    let Some((last, parents)) = names.split_last() else {
+        return Ok(Found::Directory);
+    };
+    let mut directory = openat(AT_FDCWD, root, DIRECTORY, Mode::empty())?;
+    for name in parents {
+        let flags = DIRECTORY | OFlag::O_NOFOLLOW;
+        directory = openat(&directory, name.as_os_str(), flags, Mode::empty())?;
+    }
+    open_file(&directory, last)
+}
+
+fn open_file(directory: &OwnedFd, name: &OsStr) -> io::Result<Found> {
+    let stat = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFREG => {}
+        SFlag::S_IFDIR => return Ok(Found::Directory),
+        SFlag::S_IFLNK => return Err(io::ErrorKind::NotFound.into()),
+        _ => return Ok(Found::Other),
+    }
+    // Should it have become a pipe meanwhile, this does not wait; and then it is looked at again.
+    let file = File::from(openat(directory, name, FILE, Mode::empty())?);
+    let metadata = file.metadata()?;
+    Ok(if metadata.is_file() {
+        Found::File(file, metadata)
+    } else {
+        Found::Other
+    })
+}
+
+/// To go through a directory asks for less than to list it.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const DIRECTORY: OFlag = OFlag::O_PATH
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_CLOEXEC);
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+const DIRECTORY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_CLOEXEC);
+
+const FILE: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_CLOEXEC);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use nix::unistd::mkfifo;
+
+    use super::*;
+    use crate::files::scratch::Scratch;
+
+    /// `file`, `sub/file`, and links to them, to nothing, and out of the root.
+    fn tree() -> Scratch {
+        let tree = Scratch::new();
+        let root = tree.path().join("root");
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::write(tree.path().join("secret"), "secret").unwrap();
+        fs::write(root.join("file"), "in the root").unwrap();
+        fs::write(root.join("sub/file"), "further down").unwrap();
+        symlink("sub/file", root.join("link")).unwrap();
+        symlink(root.join("sub"), root.join("sub-link")).unwrap();
+        symlink("../secret", root.join("out")).unwrap();
+        symlink(tree.path(), root.join("out-dir")).unwrap();
+        symlink("/", root.join("system")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        symlink("nothing", root.join("dangling")).unwrap();
+        symlink("root", tree.path().join("current")).unwrap();
+        tree
+    }
+
+    fn content(root: &Root, path: &str) -> Option<String> {
+        let names: Vec<OsString> = path.split('/').map(OsString::from).collect();
+        let Ok(Found::File(mut file, metadata)) = root.open(&names) else {
+            return None;
+        };
+        let mut content = String::new();
+        file.read_to_string(&mut content).unwrap();
+        assert_eq!(metadata.len(), content.len() as u64);
+        Some(content)
+    }
+
+    #[test]
+    fn links_are_followed_as_far_as_the_policy_goes() {
+        use Symlinks::{Any, Inside, Never};
+        const CASES: &[(&str, &str, &[Symlinks])] = &[
+            ("file", "in the root", &[Never, Inside, Any]),
+            ("sub/file", "further down", &[Never, Inside, Any]),
+            ("link", "further down", &[Inside, Any]),
+            ("sub-link/file", "further down", &[Inside, Any]),
+            ("out", "secret", &[Any]),
+            ("out-dir/secret", "secret", &[Any]),
+            ("out-dir/root/file", "in the root", &[Inside, Any]),
+            (
+                "out-dir/current/out-dir/root/file",
+                "in the root",
+                &[Inside, Any],
+            ),
+            ("loop", "", &[]),
+            ("dangling", "", &[]),
+            ("nothing", "", &[]),
+            ("file/x", "", &[]),
+        ];
+        let tree = tree();
+        for policy in [Never, Inside, Any] {
+            // The root itself may be a link, whatever the policy.
+            for name in ["root", "current"] {
+                let root = Root::new(&tree.path().join(name), policy, false).unwrap();
+                for (path, expected, policies) in CASES {
+                    let expected = policies.contains(&policy).then(|| expected.to_string());
+                    assert_eq!(content(&root, path), expected, "{path} by {policy:?}");
+                }
+            }
+        }
+        let root = Root::new(&tree.path().join("root"), Inside, false).unwrap();
+        assert_eq!(content(&root, "system/etc/passwd"), None);
+    }
+
+    #[test]
+    fn a_link_does_not_show_what_is_hidden() {
+        let tree = tree();
+        let root = tree.path().join("root");
+        for (directory, name) in [
+            (".git", "config"),
+            ("sub/.git", "config"),
+            (".well-known", "key"),
+            ("sub/.well-known", "key"),
+            ("..2026_01_01", "page"),
+        ] {
+            fs::create_dir(root.join(directory)).unwrap();
+            fs::write(root.join(directory).join(name), name).unwrap();
+        }
+        fs::write(root.join(".env"), "key=1").unwrap();
+        symlink(".env", root.join("env")).unwrap();
+        symlink(".git", root.join("git")).unwrap();
+        symlink("../.git/config", root.join("sub/config")).unwrap();
+        symlink("sub/.git", root.join("git-of-sub")).unwrap();
+        symlink(".well-known/key", root.join("key")).unwrap();
+        symlink("sub/.well-known/key", root.join("key-of-sub")).unwrap();
+        // As Kubernetes writes a volume, to change all of it at once.
+        symlink("..2026_01_01", root.join("..data")).unwrap();
+        symlink("..data/page", root.join("page")).unwrap();
+        symlink(root.join(".env"), tree.path().join("outside")).unwrap();
+        symlink("../outside", root.join("there-and-back")).unwrap();
+        let paths = [
+            ("env", "key=1", false),
+            ("git/config", "config", false),
+            ("sub/config", "config", false),
+            ("git-of-sub/config", "config", false),
+            ("key-of-sub", "key", false),
+            ("there-and-back", "key=1", false),
+            ("key", "key", true),
+            ("page", "page", true),
+            ("link", "further down", true),
+        ];
+        for policy in [Symlinks::Inside, Symlinks::Any] {
+            for dot_files in [false, true] {
+                let root = Root::new(&root, policy, dot_files).unwrap();
+                for (path, expected, shown) in paths {
+                    let expected = (shown || dot_files).then(|| expected.to_owned());
+                    assert_eq!(content(&root, path), expected, "{path} by {policy:?}");
+                }
+            }
+        }
+        // The root itself may be anywhere, and so may what all links lead to.
+        let hidden = Root::new(&root.join(".git"), Symlinks::Any, false).unwrap();
+        assert_eq!(content(&hidden, "config").as_deref(), Some("config"));
+        symlink("../.env", root.join(".git/env")).unwrap();
+        assert_eq!(content(&hidden, "env").as_deref(), Some("key=1"));
+    }
+
+    #[test]
+    fn a_link_to_the_root_may_be_turned() {
+        let tree = tree();
+        fs::create_dir(tree.path().join("next")).unwrap();
+        fs::write(tree.path().join("next/file"), "the next").unwrap();
+        for policy in [Symlinks::Never, Symlinks::Inside, Symlinks::Any] {
+            let link = tree.path().join("current");
+            fs::remove_file(&link).unwrap();
+            symlink("root", &link).unwrap();
+            let root = Root::new(&link, policy, false).unwrap();
+            assert_eq!(content(&root, "file").as_deref(), Some("in the root"));
+            fs::remove_file(&link).unwrap();
+            symlink("next", &link).unwrap();
+            assert_eq!(content(&root, "file").as_deref(), Some("the next"));
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let tree = tree();
+        let path = tree.path().join("root");
+        mkfifo(&path.join("pipe"), Mode::S_IRUSR).unwrap();
+        let _socket = UnixListener::bind(path.join("socket")).unwrap();
+        for policy in [Symlinks::Never, Symlinks::Inside, Symlinks::Any] {
+            let root = Root::new(&path, policy, false).unwrap();
+            for name in ["pipe", "socket"] {
+                // Nobody has the other end: a plain open would not return.
+                let found = root.open(&[name.into()]).unwrap();
+                assert!(matches!(found, Found::Other), "{name}: {found:?}");
+            }
+            for names in [&[][..], &["sub".into()]] {
+                assert!(matches!(root.open(names).unwrap(), Found::Directory));
+            }
+        }
+        let devices = Root::new(Path::new("/dev"), Symlinks::Inside, false).unwrap();
+        let found = devices.open(&["null".into()]).unwrap();
+        assert!(matches!(found, Found::Other), "{found:?}");
+    }
+
+    #[test]
+    fn a_root_is_a_directory() {
+        let tree = tree();
+        for name in ["nowhere", "secret"] {
+            assert!(Root::new(&tree.path().join(name), Symlinks::Any, false).is_err());
+        }
+    }
+}

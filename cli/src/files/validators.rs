@@ -1,0 +1,354 @@
+//! Whether a client has a file already: entity tags, dates and preconditions (RFC 9110, sections
+//! 8.8 and 13).
+//!
+//! Knows the time a file was modified and its length, not its bytes.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ebbtide::Header;
+
+/// What tells one state of a file from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Validators {
+    /// The entity tag with its quotes, without a `W/`.
+    tag: String,
+    /// When the file was modified: a whole second since 1970, not in the future.
+    modified: u64,
+    /// The file was modified so long ago that what comes next will have another date and tag: they
+    /// are strong validators (§8.8.1, §8.8.2.2).
+    strong: bool,
+}
+
+/// What the preconditions of a request say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Answer as if there were none.
+    Met,
+    /// The client has it: 304.
+    NotModified,
+    /// 412.
+    Failed,
+}
+
+impl Validators {
+    /// Those of a file of so many bytes that was modified at that time since 1970, as of `now`.
+    ///
+    /// The tag is made of both, and of nothing that is different on another machine with the same
+    /// files. It is weak for the first two seconds: a file system's clock may tick that slowly, and
+    /// a second change within the tick would go unnoticed.
+    pub(super) fn new(length: u64, modified: Duration, now: SystemTime) -> Self {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (seconds, nanos) = (modified.as_secs(), modified.subsec_nanos());
+        Self {
+            tag: format!("\"{seconds:x}.{nanos:x}-{length:x}\""),
+            modified: seconds.min(now.as_secs()).min(LAST_SECOND),
+            strong: now.checked_sub(modified).is_some_and(|age| age >= TICK),
+        }
+    }
+
+    /// The value of ETag.
+    pub(super) fn etag(&self) -> String {
+        let weak = if self.strong { "" } else { "W/" };
+        format!("{weak}{}", self.tag)
+    }
+
+    /// The value of Last-Modified.
+    pub(super) fn last_modified(&self) -> String {
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.modified))
+    }
+
+    /// Evaluates the preconditions of a GET or HEAD, in the order of §13.2.2.
+    pub(super) fn check(&self, fields: &[Header<'_>]) -> Condition {
+        if has(fields, "if-match") {
+            // Strong comparison: a weak tag is none (§13.1.1).
+            let is_this = |tag: &Tag<'_>| tag.is_any || self.strong && !tag.weak && self.is(tag);
+            if !tags(fields, "if-match").any(|tag| is_this(&tag)) {
+                return Condition::Failed;
+            }
+        } else if let Some(date) = date(fields, "if-unmodified-since")
+            && self.modified > date
+        {
+            return Condition::Failed;
+        }
+        if has(fields, "if-none-match") {
+            if tags(fields, "if-none-match").any(|tag| tag.is_any || self.is(&tag)) {
+                return Condition::NotModified;
+            }
+        } else if let Some(date) = date(fields, "if-modified-since")
+            && self.modified <= date
+        {
+            return Condition::NotModified;
+        }
+        Condition::Met
+    }
+
+    /// Whether a range may be answered with a part: there is no If-Range, or it names this very
+    /// state (§13.1.5).
+    pub(super) fn range_holds(&self, fields: &[Header<'_>]) -> bool {
+        if !has(fields, "if-range") {
+            return true;
+        }
+        let Some(value) = single(fields, "if-range") else {
+            return false;
+        };
+        match tag(value) {
+            Some((tag, [])) => self.strong && !tag.weak && self.is(&tag),
+            Some(_) => false,
+            None => self.strong && date(fields, "if-range") == Some(self.modified),
+        }
+    }
+
+    fn is(&self, tag: &Tag<'_>) -> bool {
+        tag.opaque == self.tag.as_bytes()
+    }
+}
+
+/// An entity tag of a request, or the `*` that stands for any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tag<'f> {
+    opaque: &'f [u8],
+    weak: bool,
+    is_any: bool,
+}
+
+/// The entity tag that some bytes begin with, and what follows it.
+fn tag(bytes: &[u8]) -> Option<(Tag<'_>, &[u8])> {
+    let (weak, rest) = match bytes.strip_prefix(b"W/") {
+        Some(rest) => (true, rest),
+        None => (false, bytes),
+    };
+    let inside = rest.strip_prefix(b"\"")?;
+    let end = inside.iter().position(|byte| *byte == b'"')?;
+    let (opaque, rest) = rest.split_at(end + 2);
+    // etagc: no blank, no control (§8.8.3).
+    let good = opaque.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
+    let tag = Tag {
+        opaque,
+        weak,
+        is_any: false,
+    };
+    good.then_some((tag, rest))
+}
+
+/// The tags of all fields of that name, up to the first that is none: what is not understood
+/// matches nothing.
+fn tags<'f>(fields: &'f [Header<'f>], name: &'f str) -> impl Iterator<Item = Tag<'f>> {
+    values(fields, name).flat_map(|value| {
+        let mut rest = value;
+        let mut begins = true;
+        std::iter::from_fn(move || {
+            let after = skip(rest);
+            let separated = begins || rest[..rest.len() - after.len()].contains(&b',');
+            if after == b"*" && begins {
+                (rest, begins) = (&[], false);
+                return Some(Tag {
+                    opaque: b"*",
+                    weak: false,
+                    is_any: true,
+                });
+            }
+            let (tag, behind) = tag(after).filter(|_| separated)?;
+            (rest, begins) = (behind, false);
+            Some(tag)
+        })
+    })
+}
+
+/// What follows blanks and commas.
+fn skip(bytes: &[u8]) -> &[u8] {
+    let at = bytes.iter().position(|byte| !b" \t,".contains(byte));
+    &bytes[at.unwrap_or(bytes.len())..]
+}
+
+/// The date of a field that is there once, in seconds since 1970; what is no date is ignored
+/// (§13.1.3), as is one before 1970.
+fn date(fields: &[Header<'_>], name: &str) -> Option<u64> {
+    let text = str::from_utf8(single(fields, name)?).ok()?;
+    let time = httpdate::parse_http_date(text).ok()?;
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_secs())
+}
+
+/// The value of a field that is there once.
+pub(super) fn single<'f>(fields: &'f [Header<'_>], name: &str) -> Option<&'f [u8]> {
+    let mut values = values(fields, name);
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+fn has(fields: &[Header<'_>], name: &str) -> bool {
+    values(fields, name).next().is_some()
+}
+
+fn values<'f>(fields: &'f [Header<'_>], name: &str) -> impl Iterator<Item = &'f [u8]> {
+    fields
+        .iter()
+        .filter(move |field| field.name.eq_ignore_ascii_case(name))
+        .map(|field| field.value)
+}
+
+/// For so long a change may leave a file's time as it was: FAT's clock ticks every two seconds.
+const TICK: Duration = Duration::from_secs(2);
+
+/// 31 December 9999, 23:59:59: the last that a date can be.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+#[cfg(test)]
+mod tests {
+    use super::Condition::{Failed, Met, NotModified};
+    use super::*;
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT, and a quarter.
+    const MODIFIED: Duration = Duration::from_millis(784_111_777_250);
+    const TAG: &str = "\"2ebc98a1.ee6b280-a\"";
+    const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+    fn settled() -> Validators {
+        at(Duration::from_secs(2))
+    }
+
+    fn at(age: Duration) -> Validators {
+        Validators::new(10, MODIFIED, UNIX_EPOCH + MODIFIED + age)
+    }
+
+    fn check(fields: &[(&str, &str)]) -> Condition {
+        settled().check(&headers(fields))
+    }
+
+    fn headers<'f>(fields: &[(&'f str, &'f str)]) -> Vec<Header<'f>> {
+        let header = |(name, value): &(&'f str, &'f str)| Header {
+            name,
+            value: value.as_bytes(),
+        };
+        fields.iter().map(header).collect()
+    }
+
+    #[test]
+    fn validators_are_written_as_the_rfc_does() {
+        assert_eq!(settled().etag(), TAG);
+        assert_eq!(settled().last_modified(), THEN);
+        let fresh = at(Duration::from_millis(1_999));
+        assert_eq!(fresh.etag(), format!("W/{TAG}"));
+        // A clock that went back: never a date in the future, and nothing is certain.
+        let future = Validators::new(10, MODIFIED, UNIX_EPOCH);
+        assert_eq!(future.last_modified(), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert!(future.etag().starts_with("W/"));
+        let far = Validators::new(0, Duration::MAX, UNIX_EPOCH + Duration::from_secs(1 << 40));
+        assert_eq!(far.last_modified(), "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+
+    #[test]
+    fn preconditions_come_in_the_order_of_the_rfc() {
+        let weak = &format!("W/{TAG}")[..];
+        let list = &format!("\"x\", {weak} ,\t\"y\"")[..];
+        let strong_list = &format!(", \"x,y\",{TAG}")[..];
+        let cases: &[(&[(&str, &str)], Condition)] = &[
+            (&[], Met),
+            (&[("If-None-Match", TAG)], NotModified),
+            (&[("if-none-match", weak)], NotModified),
+            (&[("If-None-Match", list)], NotModified),
+            (&[("If-None-Match", "*")], NotModified),
+            (&[("If-None-Match", "\"x\"")], Met),
+            (&[("If-None-Match", "")], Met),
+            (&[("If-None-Match", "x, \"y")], Met),
+            (
+                &[("If-None-Match", "\"x\""), ("If-None-Match", TAG)],
+                NotModified,
+            ),
+            (&[("If-Modified-Since", THEN)], NotModified),
+            (&[("If-Modified-Since", AFTER)], NotModified),
+            (&[("If-Modified-Since", BEFORE)], Met),
+            (
+                &[("If-Modified-Since", "Sunday, 06-Nov-94 08:49:37 GMT")],
+                NotModified,
+            ),
+            (
+                &[("If-Modified-Since", "Sun Nov  6 08:49:37 1994")],
+                NotModified,
+            ),
+            (&[("If-Modified-Since", "yesterday")], Met),
+            (
+                &[("If-Modified-Since", THEN), ("If-Modified-Since", THEN)],
+                Met,
+            ),
+            // If-None-Match takes the place of If-Modified-Since.
+            (
+                &[("If-None-Match", "\"x\""), ("If-Modified-Since", THEN)],
+                Met,
+            ),
+            (
+                &[("If-None-Match", TAG), ("If-Modified-Since", BEFORE)],
+                NotModified,
+            ),
+            (&[("If-Match", TAG)], Met),
+            (&[("If-Match", strong_list)], Met),
+            (&[("If-Match", "*")], Met),
+            (&[("If-Match", weak)], Failed),
+            (&[("If-Match", "\"x\"")], Failed),
+            (&[("If-Match", "garbage")], Failed),
+            (&[("If-Unmodified-Since", THEN)], Met),
+            (&[("If-Unmodified-Since", AFTER)], Met),
+            (&[("If-Unmodified-Since", BEFORE)], Failed),
+            (&[("If-Unmodified-Since", "never")], Met),
+            // If-Match takes the place of If-Unmodified-Since, and comes before the others.
+            (&[("If-Match", TAG), ("If-Unmodified-Since", BEFORE)], Met),
+            (&[("If-Match", "\"x\""), ("If-None-Match", TAG)], Failed),
+            (
+                &[("If-Unmodified-Since", BEFORE), ("If-None-Match", TAG)],
+                Failed,
+            ),
+            (&[("If-Match", TAG), ("If-None-Match", TAG)], NotModified),
+        ];
+        for (fields, expected) in cases {
+            assert_eq!(check(fields), *expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn tags_stand_apart_and_a_star_alone() {
+        for value in [format!("\"x\"{TAG}"), format!("x{TAG}"), "\"x\", *".into()] {
+            assert_eq!(check(&[("If-None-Match", &value)]), Met, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_fresh_file_has_no_strong_tag() {
+        let fresh = at(Duration::ZERO);
+        let fields = [("If-Match", TAG)];
+        assert_eq!(fresh.check(&headers(&fields)), Failed);
+        let fields = [("If-None-Match", TAG)];
+        assert_eq!(fresh.check(&headers(&fields)), NotModified);
+        for value in [TAG, &fresh.etag(), THEN] {
+            assert!(
+                !fresh.range_holds(&headers(&[("If-Range", value)])),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn if_range_wants_exactly_this_state() {
+        let weak = format!("W/{TAG}");
+        let cases: &[(&[(&str, &str)], bool)] = &[
+            (&[], true),
+            (&[("If-Range", TAG)], true),
+            (&[("If-Range", THEN)], true),
+            (&[("If-Range", AFTER)], false),
+            (&[("If-Range", BEFORE)], false),
+            (&[("If-Range", &weak)], false),
+            (&[("If-Range", "\"x\"")], false),
+            (&[("If-Range", "*")], false),
+            (&[("If-Range", "")], false),
+            (&[("If-Range", TAG), ("If-Range", TAG)], false),
+        ];
+        for (fields, expected) in cases {
+            assert_eq!(
+                settled().range_holds(&headers(fields)),
+                *expected,
+                "{fields:?}"
+            );
+        }
+    }
+}

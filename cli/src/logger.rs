@@ -1,0 +1,230 @@
+//! The command's log: one line a record, to stderr.
+//!
+//! At a terminal a line is short, `12:34:56.789Z INFO  listening on …`, with the time in UTC.
+//! Elsewhere, where lines are kept, it carries the date as well. Records of `debug` and `trace`
+//! name the module that wrote them; those above are for whoever runs the server, who need not know.
+//! Where a drain is watched in a line of its own, the lines that would say the same are left out.
+//!
+//! Knows nothing of what is logged.
+
+use std::borrow::Cow;
+use std::env;
+use std::io::{self, IsTerminal, Write};
+
+use anstream::AutoStream;
+use env_logger::{Builder, Target, WriteStyle};
+use log::{Level, LevelFilter, Record};
+
+use super::screen;
+use ebbtide::PROGRESS_LINE;
+
+/// Starts logging: `info` and above, unless the environment variable `RUST_LOG` says otherwise.
+/// `watched` is whether a line is rewritten below the log. If there is a logger already, it stays.
+pub(crate) fn init(watched: bool) {
+    let short = io::stderr().is_terminal();
+    let asked = env::var_os(FILTER).unwrap_or_default();
+    let asked = asked.to_string_lossy();
+    let filter = Some(&*asked).filter(|asked| is_usable(asked));
+    let mut builder = Builder::new();
+    builder
+        .parse_filters(filter.unwrap_or(DEFAULT))
+        .format(move |out, record| {
+            if watched && record.target() == PROGRESS_LINE {
+                return Ok(());
+            }
+            let time = out.timestamp_millis().to_string();
+            let time = if short { time_of_day(&time) } else { &time };
+            let style = out.default_level_style(record.level());
+            let level = format!("{style}{:<5}{style:#}", record.level());
+            write_line(out, time, &level, record)
+        })
+        .target(Target::Pipe(Box::new(ToScreen)));
+    match env::var("RUST_LOG_STYLE").as_deref() {
+        Ok(style @ ("always" | "never")) => builder.parse_write_style(style),
+        _ => builder.write_style(colours()),
+    };
+    if let Err(error) = builder.try_init() {
+        log::debug!("{error}");
+    }
+    if filter.is_none() && !asked.is_empty() {
+        log::warn!(
+            "{FILTER}: {asked:?} is no level and names nothing that logs here, so it is \
+             {DEFAULT}; write debug or ebbtide=debug"
+        );
+    }
+}
+
+/// Whether a filter has a level, or names something that logs here. One that does not would leave
+/// nothing, not even where the server listens, and nobody asks for that but by `off`.
+fn is_usable(filter: &str) -> bool {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    // The beginning of a name is as good as the name.
+    let logs_here = |target: &str| {
+        let part = |name: &&str| {
+            let within = target.strip_prefix(name);
+            name.starts_with(target) || within.is_some_and(|rest| rest.starts_with("::"))
+        };
+        !target.is_empty() && CRATES.iter().any(part)
+    };
+    let (names, expression) = filter.split_once('/').unwrap_or((filter, ""));
+    let mut directives = names.split(',').map(str::trim);
+    !expression.contains('/')
+        && directives.any(|directive| match directive.split_once('=') {
+            Some((target, level)) => {
+                let level = level.trim();
+                logs_here(target.trim()) && (level.is_empty() || is_level(level))
+            }
+            None => is_level(directive) || logs_here(directive),
+        })
+}
+
+/// Whether the log is coloured, unless `RUST_LOG_STYLE` says so: by what stderr is, NO_COLOR and
+/// the like. A service that builds and tests (`CI`) may show colours, but a terminal that says it
+/// cannot is believed there too, unless they are asked for (`CLICOLOR_FORCE`).
+fn colours() -> WriteStyle {
+    let forced = env::var_os("CLICOLOR_FORCE").is_some();
+    if forced || screen::obeys() {
+        AutoStream::choice(&io::stderr()).into()
+    } else {
+        WriteStyle::Never
+    }
+}
+
+/// Takes records, each whole.
+struct ToScreen;
+
+impl Write for ToScreen {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        screen::write(record);
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_line(
+    out: &mut impl Write,
+    time: &str,
+    level: &str,
+    record: &Record<'_>,
+) -> io::Result<()> {
+    write!(out, "{time} {level} ")?;
+    if record.level() >= Level::Debug {
+        write!(out, "{}: ", record.target())?;
+    }
+    writeln!(out, "{}", one_line(&record.args().to_string()))
+}
+
+/// What follows the `T` of an RFC 3339 time.
+fn time_of_day(time: &str) -> &str {
+    time.split_once('T').map_or(time, |(_, time)| time)
+}
+
+/// The text with its control characters escaped, so that a record is one line, and nothing that a
+/// peer sent reaches a terminal as a command.
+pub(super) fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        match char.is_control() {
+            true => line.extend(char.escape_default()),
+            false => line.push(char),
+        }
+    }
+    line.into()
+}
+
+/// The environment variable that says what is logged.
+const FILTER: &str = "RUST_LOG";
+
+/// What is logged if it says nothing.
+const DEFAULT: &str = "info";
+
+/// The crates of this program that log.
+const CRATES: [&str; 4] = ["ebbtide", "ebbtide_cli", "mio", "rustls"];
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    fn line(level: Level, message: fmt::Arguments<'_>) -> String {
+        let record = Record::builder()
+            .level(level)
+            .target("ebbtide::engine")
+            .args(message)
+            .build();
+        let mut out = Vec::new();
+        write_line(&mut out, "12:34:56.789Z", "LEVEL", &record).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_filter_must_leave_something_or_say_off() {
+        for filter in [
+            "debug",
+            "OFF",
+            "ebbtide",
+            "ebbtide=debug",
+            "ebbtide::engine",
+            "ebbtide::engine = trace, bogus",
+            "hyper=debug,warn",
+            "rustls=",
+            "info/draining",
+        ] {
+            assert!(is_usable(filter), "{filter}");
+        }
+        for filter in [
+            "",
+            " ",
+            ",",
+            "bogus",
+            "hyper=debug",
+            "ebbtide=loud",
+            "ebbtides",
+            "ebbtide:engine",
+            "=info",
+            "info/a/b",
+            "/listening",
+        ] {
+            assert!(!is_usable(filter), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_time_level_and_message() {
+        assert_eq!(
+            line(Level::Info, format_args!("listening on {}", 80)),
+            "12:34:56.789Z LEVEL listening on 80\n"
+        );
+    }
+
+    #[test]
+    fn only_debug_and_trace_name_the_module() {
+        for level in [Level::Error, Level::Warn, Level::Info] {
+            assert!(!line(level, format_args!("x")).contains("engine"));
+        }
+        for level in [Level::Debug, Level::Trace] {
+            assert!(line(level, format_args!("x")).ends_with(" ebbtide::engine: x\n"));
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line() {
+        assert_eq!(
+            line(Level::Info, format_args!("a\nb\r\n\u{1b}[31m{} é\n", "c\0")),
+            "12:34:56.789Z LEVEL a\\nb\\r\\n\\u{1b}[31mc\\u{0} é\\n\n"
+        );
+    }
+
+    #[test]
+    fn the_time_of_day_is_what_follows_the_date() {
+        assert_eq!(time_of_day("2026-01-02T12:34:56.789Z"), "12:34:56.789Z");
+        assert_eq!(time_of_day("noon"), "noon");
+    }
+}

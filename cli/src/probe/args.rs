@@ -1,0 +1,401 @@
+//! The arguments of `ebbtide probe`.
+//!
+//! Knows nothing of how they are carried out.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::state::State;
+use crate::values;
+
+/// Tell how any HTTP/1.1 server drains: what clients in each state see when it is told to stop.
+///
+/// Starts the server by its command once for each state, brings connections into that state, sends
+/// the signal, and watches until everything has ended. {port} in the command becomes a free port,
+/// which is also in the environment as PORT. Without a command it probes ebbtide serve.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+#[command(after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Probe {
+    /// The command that starts the server, and stays in the foreground. Stop the flags of probe by
+    /// -- if its own begin with a dash
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    pub command: Vec<String>,
+
+    /// Where the server listens, if not on the free port: http://127.0.0.1:3000
+    #[arg(long, value_name = "URL", value_parser = url, help_heading = SERVER)]
+    pub url: Option<SocketAddr>,
+
+    /// A server that runs already, by its process id, with --url. It is sent the one signal and
+    /// nothing else, so all states are probed at once, but for those that need it frozen
+    #[arg(
+        long,
+        value_name = "PID",
+        allow_hyphen_values = true,
+        value_parser = process,
+        help_heading = SERVER,
+    )]
+    pub pid: Option<i32>,
+
+    /// A path that is answered at once, by GET [default: /, or /plaintext of ebbtide serve]
+    #[arg(long, value_name = "PATH", value_parser = target, help_heading = SERVER)]
+    pub path: Option<String>,
+
+    /// A path that is worked on for two --settle at least, by GET. Without it the states handler
+    /// and pipelined are skipped [default: /delay/400 of ebbtide serve]
+    #[arg(long, value_name = "PATH", value_parser = target, help_heading = SERVER)]
+    pub slow_path: Option<String>,
+
+    /// A path whose answer comes in pieces over two --settle at least, by GET. Without it streaming
+    /// is skipped [default: /stream/10/50 of ebbtide serve]
+    #[arg(long, value_name = "PATH", value_parser = target, help_heading = SERVER)]
+    pub stream_path: Option<String>,
+
+    /// A path that takes a POST. Without it half-body is skipped [default: /echo of ebbtide serve]
+    #[arg(long, value_name = "PATH", value_parser = target, help_heading = SERVER)]
+    pub upload_path: Option<String>,
+
+    /// The body of that POST; by default 1,024 letters
+    #[arg(long, value_name = "FILE", help_heading = SERVER)]
+    pub upload_file: Option<PathBuf>,
+
+    /// A field for every request, such as a Host, a Content-Type or an Authorization; may be given
+    /// several times
+    #[arg(long, value_name = "NAME: VALUE", value_parser = field, help_heading = SERVER)]
+    pub header: Vec<String>,
+
+    /// The signal that should start the drain. What supervisors send; nginx wants QUIT
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "TERM",
+        value_parser = values::signal,
+        help_heading = DRAIN,
+    )]
+    pub signal: i32,
+
+    /// Send it to all processes of the server, as a Ctrl-C does, and not only to the one started
+    #[arg(long, help_heading = DRAIN)]
+    pub group: bool,
+
+    /// How long after the signal to wait for the end, for each state; whoever is still there is
+    /// killed, and said to hang. Well above what a request takes
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "5s",
+        value_parser = within::<60_000>,
+        help_heading = DRAIN,
+    )]
+    pub deadline: Duration,
+
+    /// The states to probe, with commas between; all by default
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        value_enum,
+        hide_possible_values = true,
+        help_heading = DRAIN,
+    )]
+    pub states: Vec<State>,
+
+    /// One server for all states, as in real life, instead of one for each, which tells which
+    /// state held up the stop
+    #[arg(long, help_heading = DRAIN)]
+    pub together: bool,
+
+    /// How many connections in each state, up to 256
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        default_value = "8",
+        value_parser = values::client_count,
+        help_heading = DRAIN,
+    )]
+    pub connections: u16,
+
+    /// How long the server gets to notice the state, before the signal. Above what one would call
+    /// idle
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "100ms",
+        value_parser = within::<10_000>,
+        help_heading = DRAIN,
+    )]
+    pub settle: Duration,
+
+    /// When the rest of a half-sent request follows, after the signal
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "300ms",
+        value_parser = within::<60_000>,
+        help_heading = DRAIN,
+    )]
+    pub pause: Duration,
+
+    /// How long the server may take to come up
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        default_value = "10s",
+        value_parser = within::<300_000>,
+        help_heading = DRAIN,
+    )]
+    pub start_timeout: Duration,
+
+    /// Draw what happened to each connection over time, as an .svg or an .html
+    #[arg(long, value_name = "FILE", value_parser = picture, help_heading = OUTPUT)]
+    pub timeline: Option<PathBuf>,
+
+    /// Print all of it as JSON instead of the table
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+}
+
+impl Probe {
+    /// Itself, if its flags fit together, which no single one can say.
+    ///
+    /// # Errors
+    ///
+    /// A line that says what does not fit together.
+    pub(crate) fn checked(self) -> Result<Self, String> {
+        if self.pause >= self.deadline {
+            return Err("--pause: must be shorter than --deadline, which covers it".into());
+        }
+        if self.pid.is_some() && self.url.is_none() {
+            return Err("--pid: where does it listen? give --url http://127.0.0.1:3000".into());
+        }
+        if self.pid.is_some() && !self.command.is_empty() {
+            return Err(
+                "--pid: is a server that runs; leave out the command that starts one".into(),
+            );
+        }
+        if self.pid.is_some() && self.group {
+            return Err("--group: is for a server that is started; leave it out with --pid".into());
+        }
+        if self.url.is_some() && self.pid.is_none() && self.command.is_empty() {
+            return Err("--url: of which server? give its command, or --pid".into());
+        }
+        let together = self.together || self.pid.is_some();
+        if together && self.states == [State::Empty] {
+            return Err("--states: empty is a server of its own; leave out --together".into());
+        }
+        Ok(self)
+    }
+}
+
+/// Where an `http://` URL without a path leads. A name is looked up: it is the user's own.
+fn url(text: &str) -> Result<SocketAddr, String> {
+    use std::net::ToSocketAddrs;
+    let wrong = || format!("{text:?} is no such address; write http://127.0.0.1:3000");
+    let (scheme, place) = text.split_once("://").ok_or_else(wrong)?;
+    if scheme != "http" {
+        return Err(format!("{text:?} is {scheme}; only http:// is probed"));
+    }
+    let place = place.strip_suffix('/').unwrap_or(place);
+    if place.contains(['/', '?', '#']) {
+        return Err(format!("{text:?} has a path; give the path by --path"));
+    }
+    let mut found = match place.to_socket_addrs() {
+        Ok(found) => found,
+        // Without a port it is no address for std.
+        Err(_) => (place, 80).to_socket_addrs().map_err(|_| wrong())?,
+    };
+    let found = found.next().ok_or_else(wrong)?;
+    match found.ip().is_unspecified() || found.port() == 0 {
+        true => Err(wrong()),
+        false => Ok(found),
+    }
+}
+
+/// A process that is neither the first nor a group.
+fn process(text: &str) -> Result<i32, String> {
+    match text.parse() {
+        Ok(pid) if pid > 1 => Ok(pid),
+        _ => Err(format!(
+            "{text:?} is not a process that can be probed; write its id, like 4242"
+        )),
+    }
+}
+
+/// What a request line can have behind its method.
+fn target(text: &str) -> Result<String, String> {
+    let path = text.split('?').next().unwrap_or_default();
+    values::path(path)?;
+    match text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'#')
+    {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "{text:?} is not a path; write it like /slow?ms=300"
+        )),
+    }
+}
+
+/// A field of a request, as it is on the wire.
+fn field(text: &str) -> Result<String, String> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let right = text.split_once(':').is_some_and(|(name, _)| {
+        !name.is_empty()
+            && name.bytes().all(token)
+            && !OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+    });
+    match right && !text.contains(|char: char| char.is_control()) {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "{text:?} is not a field that can be added; write \"Authorization: Bearer x\""
+        )),
+    }
+}
+
+/// A duration of at least 1 ms and at most so many.
+fn within<const MOST: u64>(text: &str) -> Result<Duration, String> {
+    let duration = values::duration(text)?;
+    let most = Duration::from_millis(MOST);
+    match (Duration::from_millis(1)..=most).contains(&duration) {
+        true => Ok(duration),
+        false => {
+            let most = humantime::format_duration(most);
+            Err(format!("{text:?} is not from 1ms to {most}"))
+        }
+    }
+}
+
+/// A file whose name says which picture it is.
+fn picture(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("svg" | "html") => Ok(path),
+        _ => Err(format!("{text:?} is neither an .svg nor an .html file")),
+    }
+}
+
+/// These are the probe's own: it must know where a request ends.
+const OURS: [&str; 4] = [
+    "Content-Length",
+    "Transfer-Encoding",
+    "Connection",
+    "Expect",
+];
+
+const SERVER: &str = "The server";
+const DRAIN: &str = "The probe";
+const OUTPUT: &str = "Output";
+
+const AFTER_HELP: &str = "\
+States, each with --connections clients:
+  empty           nobody is connected: what a bare stop takes
+  fresh           connected, nothing sent
+  idle            between two requests
+  unread          the next request lies unread in the server's socket (it is frozen by SIGSTOP,
+                  the request is written, the signal is sent, SIGCONT)
+  half-head       the first head is half sent; the rest follows --pause after the signal
+  half-next-head  the same after a complete request
+  half-body       the head and half of the body are sent; the rest follows
+  handler         the server works on the request
+  streaming       an answer is arriving in pieces
+  pipelined       three requests in one write; the server works on the first
+  backlog         connected, the request written, not accepted yet (by SIGSTOP, as above)
+  busy            asks again as soon as it is answered
+  connecting      connects anew for each request
+
+Examples:
+  ebbtide probe
+      ebbtide serve itself
+  ebbtide probe --slow-path '/report?rows=9' --timeline drain.svg -- node server.js --port {port}
+      A server that takes its port by a flag; $PORT is set as well
+  ebbtide probe --signal QUIT --url http://127.0.0.1:8080 -- nginx -c /etc/nginx/probe.conf
+      A server with a port of its own (here with `daemon off`)
+  ebbtide probe --pid 4242 --url http://127.0.0.1:3000 --json
+      A server that runs, all states at once
+
+Exit codes:
+  0  nothing was lost
+  1  a request was lost or an answer torn, or the server was still there at the deadline
+  2  bad usage, or there was nothing to probe: it did not come up, ended early, spoke no
+     HTTP, or could be brought into none of the states";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_an_address() {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(url("http://127.0.0.1:3000"), Ok(local(3000)));
+        assert_eq!(url("http://127.0.0.1:3000/"), Ok(local(3000)));
+        assert_eq!(url("http://127.0.0.1"), Ok(local(80)));
+        assert_eq!(url("http://[::1]:80"), Ok("[::1]:80".parse().unwrap()));
+        for text in [
+            "127.0.0.1:80",
+            "https://127.0.0.1",
+            "http://127.0.0.1:80/path",
+            "http://0.0.0.0:80",
+            "http://127.0.0.1:0",
+            "http://",
+        ] {
+            assert!(url(text).is_err(), "{text}");
+        }
+        let error = |text: &str| url(text).unwrap_err();
+        assert!(error("https://127.0.0.1").ends_with("is https; only http:// is probed"));
+        for text in [
+            "http://127.0.0.1:80/a",
+            "http://127.0.0.1:80//",
+            "http://a/?b",
+        ] {
+            assert!(error(text).ends_with("by --path"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_process_and_groups_are_left_alone() {
+        assert_eq!(process("4242"), Ok(4242));
+        for text in ["1", "0", "-1", "-4242", "nginx", "4294967296", ""] {
+            assert!(process(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_fits_a_request_line() {
+        for text in ["/", "/slow?ms=300&x=/?"] {
+            assert_eq!(target(text), Ok(text.into()));
+        }
+        for text in ["", "slow", "?x", "/a b", "/a?b c", "/a#b", "/a?\r\n"] {
+            assert!(target(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_cannot_end_the_head() {
+        for text in ["Host: example.org", "X:", "Authorization: Bearer ü"] {
+            assert_eq!(field(text), Ok(text.into()));
+        }
+        for text in [
+            "Host",
+            ": x",
+            "A B: c",
+            "A: b\r\nC: d",
+            "content-length: 3",
+            "Expect: 100-continue",
+        ] {
+            assert!(field(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_bounded() {
+        assert_eq!(within::<1_000>("1s"), Ok(Duration::from_secs(1)));
+        for text in ["0s", "1001ms", "1day", "5"] {
+            assert!(within::<1_000>(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The flags for TLS, and the files that are read again at SIGHUP.
+//!
+//! Knows no sockets, and of TLS only the names of files.
+
+use std::path::PathBuf;
+
+use signal_hook::consts::SIGHUP;
+
+pub(super) use self::files::Certificates;
+
+/// How connections are kept private.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct TlsFlags {
+    /// Speak TLS on every listener, with the certificate in this PEM file, and behind it those
+    /// that lead to one that clients trust. May be given several times, each with its --tls-key:
+    /// clients are shown the one for the name they ask for, else the first. Read again at SIGHUP,
+    /// for connections that come from then on; if something is wrong with it, the old one stays
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    pub tls_cert: Vec<PathBuf>,
+
+    /// The private key of the certificate, as PEM, without a passphrase. Read again at SIGHUP, too
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    pub tls_key: Vec<PathBuf>,
+}
+
+impl TlsFlags {
+    /// Finds what does not go together.
+    ///
+    /// # Errors
+    ///
+    /// The flag and what is wrong with it.
+    pub(crate) fn check(&self, signals: &[i32]) -> Result<(), String> {
+        let (certs, keys) = (self.tls_cert.len(), self.tls_key.len());
+        if certs != keys {
+            return Err(format!(
+                "--tls-cert: each needs its --tls-key, in the same order; certificates: \
+                 {certs}, keys: {keys}"
+            ));
+        }
+        if certs > 0 && signals.contains(&SIGHUP) {
+            return Err("--signals: with --tls-cert, HUP reads the certificates again".into());
+        }
+        Ok(())
+    }
+
+    /// What the address of a listener begins with.
+    pub(super) const fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_empty() {
+            "http"
+        } else {
+            "https"
+        }
+    }
+}
+
+mod files {
+    use std::io;
+    use std::thread;
+
+    use signal_hook::consts::SIGHUP;
+    use signal_hook::iterator::Signals;
+
+    use super::TlsFlags;
+    use ebbtide::{Error, Pem, TlsConfig};
+
+    impl TlsFlags {
+        /// Reads the files, if TLS is asked for.
+        ///
+        /// # Errors
+        ///
+        /// Which file is wrong, and why.
+        pub(crate) fn load(&self) -> Result<Option<Certificates>, Error> {
+            if self.tls_cert.is_empty() {
+                return Ok(None);
+            }
+            let pairs = self.tls_cert.iter().zip(&self.tls_key);
+            let pairs: Vec<_> = pairs.map(|(cert, key)| Pem::new(cert, key)).collect();
+            let config = TlsConfig::from_pem(&pairs)?;
+            Ok(Some(Certificates { pairs, config }))
+        }
+    }
+
+    /// The files, and what was read from them.
+    #[derive(Debug)]
+    pub(crate) struct Certificates {
+        pairs: Vec<Pem>,
+        config: TlsConfig,
+    }
+
+    impl Certificates {
+        /// What the server shows.
+        pub(crate) fn config(&self) -> TlsConfig {
+            self.config.clone()
+        }
+
+        /// Reads the files again at each SIGHUP, on a thread of its own.
+        ///
+        /// # Errors
+        ///
+        /// The signal cannot be caught, or the thread not started.
+        pub(crate) fn reload_at_hangup(self) -> io::Result<()> {
+            let mut heard = Signals::new([SIGHUP])?;
+            thread::Builder::new()
+                .name("reload".into())
+                .spawn(move || {
+                    for _ in heard.forever() {
+                        match self.config.reload(&self.pairs) {
+                            Ok(()) => log::info!("SIGHUP: the certificates were read again"),
+                            Err(error) => log::error!("SIGHUP: {error}; the old certificates stay"),
+                        }
+                    }
+                })?;
+            Ok(())
+        }
+    }
+}
+
+const HEADING: &str = "TLS";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_certificate_has_its_key() {
+        let flags = |certs: usize, keys: usize| TlsFlags {
+            tls_cert: vec!["cert.pem".into(); certs],
+            tls_key: vec!["key.pem".into(); keys],
+        };
+        assert_eq!(flags(0, 0).check(&[SIGHUP]), Ok(()));
+        assert_eq!(flags(2, 2).check(&[]), Ok(()));
+        let error = flags(2, 1).check(&[]).unwrap_err();
+        assert!(error.ends_with("certificates: 2, keys: 1"), "{error}");
+        let error = flags(1, 1).check(&[SIGHUP]).unwrap_err();
+        assert!(error.starts_with("--signals: "), "{error}");
+    }
+
+    #[test]
+    fn without_flags_there_is_no_tls() {
+        assert!(TlsFlags::default().load().unwrap().is_none());
+    }
+}

@@ -1,0 +1,53 @@
+//! The units of `examples/deploy`, as systemd reads them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::Scratch;
+use super::support::served::command;
+
+const UNITS: [&str; 2] = ["ebbtide.service", "ebbtide.socket"];
+
+#[test]
+fn systemd_finds_no_fault_in_the_units() {
+    let analyze = Command::new("systemd-analyze").arg("--version").output();
+    if !analyze.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: there is no systemd-analyze here");
+        return;
+    }
+    // The command is not installed here: a copy of the unit names the one just built.
+    let scratch = Scratch::new();
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/deploy");
+    let built = command().into_string().expect("a plain path");
+    let paths = UNITS.map(|name| {
+        let text = fs::read_to_string(deploy.join(name)).expect("the unit is there");
+        let path = scratch.path().join(name);
+        fs::write(&path, text.replace("/usr/local/bin/ebbtide", &built)).expect("write");
+        path
+    });
+    let output = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(&paths)
+        .output()
+        .expect("systemd-analyze runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let about_ours = said.lines().filter(|line| line.contains("ebbtide")).count();
+    assert!(output.status.success() && about_ours == 0, "{said}");
+}
+
+/// `TimeoutStopSec` is longer than the deadline of the drain, so that systemd kills only what
+/// hangs.
+#[test]
+fn the_unit_waits_longer_than_the_drain() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/deploy");
+    let unit = fs::read_to_string(deploy.join("ebbtide.service")).expect("the unit is there");
+    let seconds = |name: &str| -> u32 {
+        let mut places = unit.lines().filter(|line| !line.starts_with('#'));
+        let value = places.find_map(|line| line.split_once(name));
+        let (_, value) = value.expect(name);
+        let digits: String = value.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().expect(name)
+    };
+    assert!(seconds("TimeoutStopSec=") > seconds("--drain-timeout "));
+}

@@ -1,0 +1,34 @@
+//! TLS on real sockets, against the spawned command: curl, openssl and rustls as clients, files
+//! that are wrong, files that change, and the drain, also of what lives longer than an answer.
+
+#![cfg(target_os = "linux")]
+
+#[path = "tls/certificates.rs"]
+mod certificates;
+#[path = "tls/client.rs"]
+mod client;
+#[path = "tls/drain.rs"]
+mod drain;
+#[path = "tls/files.rs"]
+mod files;
+#[path = "tls/others.rs"]
+mod others;
+#[path = "tls/streams.rs"]
+mod streams;
+use ebbtide_lab::command as support;
+
+use std::sync::LazyLock;
+
+use certificates::{Folder, flag};
+use ebbtide_lab::tls::Identity;
+use support::served::Served;
+
+/// Who the command is, unless a test says otherwise.
+static IDENTITY: LazyLock<Identity> = LazyLock::new(|| Identity::new(&["localhost"]));
+
+/// The command with its certificate, and a report that can be read.
+fn serve(folder: &Folder, flags: &[&str]) -> Served {
+    let (cert, key) = folder.identity("localhost", &IDENTITY);
+    let tls = ["--tls-cert", flag(&cert), "--tls-key", flag(&key)];
+    Served::start(&[&["--report", "json"], &tls[..], flags].concat())
+}

@@ -1,0 +1,368 @@
+//! A bounded stream of bytes from a thread into an answer.
+//!
+//! One end is a [`Source`]; the other is held by any thread, and blocks, or says that it is full,
+//! while the peer is slower than the writer. Knows no sockets.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::app::later::BodyWaker;
+use crate::app::source::{BodyContext, Fill, Source};
+
+/// The reading end of a pipe: the body of an answer.
+///
+/// ```
+/// use ebbtide::{Pipe, Response};
+///
+/// let (writer, pipe) = Pipe::new(64 * 1024);
+/// std::thread::spawn(move || {
+///     for i in 0..3 {
+///         if writer.send(format!("line {i}\n")).is_err() {
+///             break; // the client has left
+///         }
+///     }
+/// });
+/// let response = Response::new(200).source(pipe);
+/// ```
+#[derive(Debug)]
+pub struct Pipe {
+    shared: Arc<Shared>,
+}
+
+/// The writing end of a pipe. Dropping it ends the body; when its thread panics, the body fails as
+/// by [`PipeWriter::fail`].
+#[derive(Debug)]
+pub struct PipeWriter {
+    shared: Arc<Shared>,
+}
+
+/// Why bytes were not taken.
+#[derive(PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PipeError {
+    /// The answer is over: its client has left, or it was cut.
+    Closed,
+    /// The pipe holds as much as it may; these are the bytes.
+    Full(Vec<u8>),
+}
+
+impl fmt::Display for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "the answer is over",
+            Self::Full(_) => "the pipe is full",
+        })
+    }
+}
+
+impl fmt::Debug for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("Closed"),
+            Self::Full(piece) => write!(f, "Full({} bytes)", piece.len()),
+        }
+    }
+}
+
+impl std::error::Error for PipeError {}
+
+impl From<PipeError> for io::Error {
+    fn from(error: PipeError) -> Self {
+        let kind = match &error {
+            PipeError::Closed => io::ErrorKind::BrokenPipe,
+            PipeError::Full(_) => io::ErrorKind::WouldBlock,
+        };
+        Self::new(kind, error)
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    room: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pieces: VecDeque<Vec<u8>>,
+    bytes: usize,
+    end: Option<Fill>,
+    reader_gone: bool,
+    /// The loop waits for bytes.
+    waiting: Option<BodyWaker>,
+    draining: bool,
+}
+
+impl Shared {
+    /// A thread that panicked while it held the lock left whole pieces behind: go on.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pipe {
+    /// A pipe that takes a piece while it holds less than `capacity` bytes, and always when it is
+    /// empty. The piece may be of any size: what is held goes beyond the capacity by up to one.
+    pub fn new(capacity: usize) -> (PipeWriter, Self) {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            room: Condvar::new(),
+            capacity,
+        });
+        let writer = PipeWriter {
+            shared: Arc::clone(&shared),
+        };
+        (writer, Self { shared })
+    }
+}
+
+impl Source for Pipe {
+    fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill {
+        let mut state = self.shared.lock();
+        state.draining = context.draining();
+        while out.len() < FILL
+            && let Some(piece) = state.pieces.pop_front()
+        {
+            state.bytes -= piece.len();
+            out.extend_from_slice(&piece);
+        }
+        self.shared.room.notify_all();
+        if !state.pieces.is_empty() {
+            return Fill::More;
+        }
+        state.end.clone().unwrap_or_else(|| {
+            state.waiting = Some(context.waker());
+            Fill::Pending
+        })
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.reader_gone = true;
+        state.pieces.clear();
+        self.shared.room.notify_all();
+    }
+}
+
+impl PipeWriter {
+    /// Writes a piece; blocks while the pipe is full. Never from a handler, nor from anything else
+    /// on the loop: it is the loop that empties the pipe, so that both could wait for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`PipeError::Closed`]: the answer is over.
+    pub fn send(&self, piece: impl Into<Vec<u8>>) -> Result<(), PipeError> {
+        let mut state = self.shared.lock();
+        while !state.reader_gone && state.bytes > 0 && state.bytes >= self.shared.capacity {
+            state = self
+                .shared
+                .room
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Self::put(state, piece.into())
+    }
+
+    /// Writes a piece if there is room.
+    ///
+    /// # Errors
+    ///
+    /// [`PipeError::Closed`]: the answer is over. [`PipeError::Full`]: there is no room; it has the
+    /// piece.
+    pub fn try_send(&self, piece: impl Into<Vec<u8>>) -> Result<(), PipeError> {
+        let state = self.shared.lock();
+        if !state.reader_gone && state.bytes > 0 && state.bytes >= self.shared.capacity {
+            return Err(PipeError::Full(piece.into()));
+        }
+        Self::put(state, piece.into())
+    }
+
+    /// Ends the body as one that could not be completed, as [`Fill::Failed`] does.
+    pub fn fail(self) {
+        self.end(Fill::Failed);
+    }
+
+    /// Whether the server has been told to stop, as far as the loop has told the pipe: a stream
+    /// without an end should end now.
+    pub fn draining(&self) -> bool {
+        let state = self.shared.lock();
+        state.draining || state.waiting.as_ref().is_some_and(BodyWaker::draining)
+    }
+
+    fn put(mut state: MutexGuard<'_, State>, piece: Vec<u8>) -> Result<(), PipeError> {
+        if state.reader_gone {
+            return Err(PipeError::Closed);
+        }
+        if piece.is_empty() {
+            return Ok(());
+        }
+        state.bytes += piece.len();
+        state.pieces.push_back(piece);
+        if let Some(waker) = state.waiting.take() {
+            drop(state);
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Ends the body behind what was written, as dropping the writer does.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn finish(&self) {
+        self.end(Fill::Done);
+    }
+
+    fn end(&self, end: Fill) {
+        let mut state = self.shared.lock();
+        state.end.get_or_insert(end);
+        if let Some(waker) = state.waiting.take() {
+            drop(state);
+            waker.wake();
+        }
+    }
+}
+
+/// For what writes to a writer: a serializer, a compressor, [`io::copy`]. It blocks as
+/// [`PipeWriter::send`] does, and an answer that is over is a [`BrokenPipe`](io::ErrorKind). Each
+/// call is a piece: many small ones are better gathered in a [`BufWriter`](io::BufWriter). When what
+/// you write cannot go on, call [`PipeWriter::fail`]: dropped, it ends the body as a whole one.
+impl io::Write for PipeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send(bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: a piece is on its way once it is written.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for PipeWriter {
+    fn drop(&mut self) {
+        // A writer that panicked has not written everything: that must not look complete.
+        self.end(if thread::panicking() {
+            Fill::Failed
+        } else {
+            Fill::Done
+        });
+    }
+}
+
+/// How much is taken from a pipe at a time, in bytes, so that one answer does not hold the loop.
+const FILL: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::later::Inbox;
+    use crate::tracker::ConnId;
+
+    fn fill(pipe: &mut Pipe, inbox: &Inbox) -> (Vec<u8>, Fill) {
+        let mut out = Vec::new();
+        let context = BodyContext {
+            id: ConnId::from_bits(0),
+            nth: 1,
+            handle: inbox.handle(),
+        };
+        let fill = pipe.fill(&mut out, &context);
+        (out, fill)
+    }
+
+    fn inbox() -> Inbox {
+        Inbox::new(Arc::new(|| {}))
+    }
+
+    #[test]
+    fn pieces_come_in_order_and_the_end_after_them() {
+        let inbox = inbox();
+        let (writer, mut pipe) = Pipe::new(100);
+        assert_eq!(fill(&mut pipe, &inbox), (vec![], Fill::Pending));
+        writer.send("one ").unwrap();
+        writer.send("two").unwrap();
+        assert!(inbox.open(), "the loop was not woken");
+        assert_eq!(
+            fill(&mut pipe, &inbox),
+            (b"one two".to_vec(), Fill::Pending)
+        );
+        writer.send("!").unwrap();
+        drop(writer);
+        assert_eq!(fill(&mut pipe, &inbox), (b"!".to_vec(), Fill::Done));
+    }
+
+    #[test]
+    fn a_full_pipe_says_so_and_a_waiting_writer_goes_on() {
+        let inbox = inbox();
+        let (writer, mut pipe) = Pipe::new(4);
+        writer.try_send("12345").unwrap();
+        assert_eq!(writer.try_send("6"), Err(PipeError::Full(b"6".to_vec())));
+        let thread = thread::spawn(move || writer.send("7"));
+        let mut all = Vec::new();
+        loop {
+            let (piece, fill) = fill(&mut pipe, &inbox);
+            all.extend_from_slice(&piece);
+            if fill == Fill::Done {
+                break;
+            }
+            thread::yield_now();
+        }
+        assert_eq!(thread.join().unwrap(), Ok(()));
+        assert_eq!(all, b"123457");
+    }
+
+    #[test]
+    fn it_is_a_writer() {
+        use std::io::Write;
+        let inbox = inbox();
+        let (mut writer, mut pipe) = Pipe::new(100);
+        write!(writer, "{} ", 1).unwrap();
+        writer.flush().unwrap();
+        assert_eq!(io::copy(&mut &b"two"[..], &mut writer).unwrap(), 3);
+        assert_eq!(fill(&mut pipe, &inbox), (b"1 two".to_vec(), Fill::Pending));
+        drop(pipe);
+        let error = writer.write_all(b"more").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_did_not_fit_is_not_in_a_log() {
+        let full = PipeError::Full(vec![b'x'; 5]);
+        assert_eq!(format!("{full:?}"), "Full(5 bytes)");
+        assert_eq!(io::Error::from(full).kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_writer_whose_reader_is_gone_is_told() {
+        let (writer, pipe) = Pipe::new(1);
+        writer.send("held").unwrap();
+        let thread = thread::spawn(move || writer.send("blocked"));
+        drop(pipe);
+        assert_eq!(thread.join().unwrap(), Err(PipeError::Closed));
+    }
+
+    #[test]
+    fn a_writer_that_panics_fails_the_body() {
+        let inbox = inbox();
+        let (writer, mut pipe) = Pipe::new(10);
+        let thread = thread::spawn(move || {
+            writer.send("part").unwrap();
+            panic!("a panic that the test wants");
+        });
+        assert!(thread.join().is_err());
+        assert_eq!(fill(&mut pipe, &inbox), (b"part".to_vec(), Fill::Failed));
+    }
+
+    #[test]
+    fn a_failed_pipe_fails_after_its_bytes() {
+        let inbox = inbox();
+        let (writer, mut pipe) = Pipe::new(10);
+        writer.send("part").unwrap();
+        writer.fail();
+        assert_eq!(fill(&mut pipe, &inbox), (b"part".to_vec(), Fill::Failed));
+    }
+}

@@ -1,7 +1,0 @@
-//! The command.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ebbtide::cli::main(std::env::args_os())
-}

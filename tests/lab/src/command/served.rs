@@ -1,0 +1,404 @@
+//! The command as a child process: started, listened to, signalled, waited for, never left behind.
+//!
+//! Knows the flags only as strings.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+
+use super::PATIENCE;
+use super::report::Report;
+
+/// Names another build of the command to test instead of the one Cargo has just made: a release
+/// build, or one with a sanitizer.
+const OTHER_BUILD: &str = "EBBTIDE_COMMAND";
+
+/// What the command says of each listener, before its address.
+const LISTENING: &str = "listening on http";
+
+/// A running `ebbtide serve`. Killed, by its id, when dropped.
+#[derive(Debug)]
+pub struct Served {
+    addrs: Vec<SocketAddr>,
+    process: Arc<Process>,
+    log: Arc<Log>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How the command ended, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// The exit code; `None` when a signal killed it.
+    pub code: Option<i32>,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// When the kernel said so.
+    pub at: Instant,
+}
+
+impl Served {
+    /// Starts the command and waits until it listens: on a free port of 127.0.0.1, unless the
+    /// flags say `--listen`.
+    pub fn start(flags: &[&str]) -> Self {
+        let mut served = Self::spawn(flags);
+        let listeners = flags.iter().filter(|flag| **flag == "--listen").count();
+        served.addrs = served.log.wait_for(listeners.max(1), LISTENING, PATIENCE);
+        served
+    }
+
+    /// Starts the command and waits for nothing; it has no address yet.
+    pub fn spawn(flags: &[&str]) -> Self {
+        let mut command = Command::new(command());
+        command.arg("serve");
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(flags);
+        Self::launch(command)
+    }
+
+    /// Starts a command line that ends as `ebbtide serve`, and waits until it has announced this
+    /// number of addresses.
+    pub fn launch_and_wait(command: Command, listeners: usize) -> Self {
+        let mut served = Self::launch(command);
+        served.addrs = served.log.wait_for(listeners, LISTENING, PATIENCE);
+        served
+    }
+
+    fn launch(mut command: Command) -> Self {
+        raise_descriptor_limit();
+        command
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id is an i32"));
+
+        let log = Arc::new(Log::default());
+        let process = Arc::new(Process {
+            pid,
+            state: Mutex::new((child, None)),
+            ended: Condvar::new(),
+        });
+        let threads = vec![
+            thread::spawn({
+                let log = Arc::clone(&log);
+                move || log.fill(BufReader::new(stderr))
+            }),
+            thread::spawn({
+                let process = Arc::clone(&process);
+                move || process.watch()
+            }),
+        ];
+        Self {
+            addrs: Vec::new(),
+            process,
+            log,
+            threads,
+        }
+    }
+
+    /// The address of the first listener.
+    pub fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
+    /// The addresses of all listeners, in the order in which they were announced.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> i32 {
+        self.process.pid.as_raw()
+    }
+
+    /// What it has written to stderr.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        assert!(
+            self.process.signal(signal),
+            "{signal} to a process that is gone"
+        );
+    }
+
+    /// Sends SIGTERM: the drain begins.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Stops the process and waits until all its threads stand still.
+    pub fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        waitid(Id::Pid(self.process.pid), WaitPidFlag::WSTOPPED).expect("the process stops");
+    }
+
+    /// Lets a stopped process go on: it wakes to everything that was arranged meanwhile, at once.
+    pub fn cont(&self) {
+        self.signal(Signal::SIGCONT);
+        waitid(Id::Pid(self.process.pid), WaitPidFlag::WCONTINUED).expect("the process goes on");
+    }
+
+    /// SIGTERM arrives while the process stands still, so that it wakes to the signal and to all
+    /// that `arrange` did to its sockets in one batch.
+    pub fn terminate_after<T>(&self, arrange: impl FnOnce() -> T) -> T {
+        self.stop();
+        let arranged = arrange();
+        self.terminate();
+        self.cont();
+        arranged
+    }
+
+    /// Whether the process has not ended yet.
+    pub fn is_running(&self) -> bool {
+        self.process.lock().1.is_none()
+    }
+
+    /// Waits for the end of the process and of its log.
+    pub fn wait_exit(&self, within: Duration) -> Exit {
+        let exit = self.process.wait(within);
+        let exit = exit.unwrap_or_else(|| panic!("no exit within {within:?}; {:?}", self.log));
+        self.log.wait_closed();
+        exit
+    }
+
+    /// Demands that the process lives on for that long.
+    pub fn assert_stays(&self, time: Duration) {
+        let exit = self.process.wait(time);
+        assert!(exit.is_none(), "{exit:?} too early; {:?}", self.log);
+    }
+
+    /// Waits until the listener is closed: a sign that the drain has begun, and nothing else shows
+    /// it from outside.
+    pub fn wait_refused(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Short: a listener that is about to close may leave a SYN without an answer.
+            match TcpStream::connect_timeout(&self.addr(), Duration::from_millis(50)) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
+                _ => thread::yield_now(),
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it still accepts; {:?}",
+                self.log
+            );
+        }
+    }
+
+    /// Waits for the end, demands the exit code, and gives the report (the flags must have asked
+    /// for `--report json`), whose books must balance.
+    pub fn wait_report(&self, code: i32) -> (Exit, Report) {
+        let exit = self.wait_exit(PATIENCE);
+        assert_eq!(exit.code, Some(code), "{exit:?}; {:?}", self.log);
+        let report = Report::parse(&self.log.lines());
+        assert_eq!(report.exit_code(), i64::from(code), "{report:?}");
+        assert_eq!(report.opened(), report.closed(), "{report:?}");
+        (exit, report)
+    }
+
+    /// Returns when the server has dealt with everything that reached it before: a request on a
+    /// connection of its own has been answered, and events are served in the order of arrival.
+    pub fn settle(&self) {
+        let mut stream = TcpStream::connect(self.addr()).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).expect("write");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("read");
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{answer:?}");
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.process.signal(Signal::SIGKILL);
+        for thread in self.threads.drain(..) {
+            // A panic of such a thread has been printed; one more here would abort the run.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs the command with these arguments to its end.
+pub fn run(args: &[&str]) -> std::process::Output {
+    Command::new(command())
+        .args(args)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the command starts")
+}
+
+/// Returns the path of the command, which Cargo puts beside the folder of its tests.
+pub fn command() -> OsString {
+    env::var_os(OTHER_BUILD).unwrap_or_else(|| {
+        let test = env::current_exe().expect("the path of this program");
+        let command = test.ancestors().nth(2).expect("a folder").join("ebbtide");
+        assert!(
+            command.exists(),
+            "{command:?} is not there: only tests of the command have it"
+        );
+        command.into()
+    })
+}
+
+/// The storms need more descriptors than the usual 1,024; children inherit the limit.
+fn raise_descriptor_limit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+        let wanted = hard.min(16 * 1024);
+        if soft < wanted {
+            setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).expect("below the hard limit");
+        }
+    });
+}
+
+/// The child. It is reaped under the lock only, so that a signal under the lock cannot reach
+/// another process that was given the same id.
+#[derive(Debug)]
+struct Process {
+    pid: Pid,
+    state: Mutex<(Child, Option<Exit>)>,
+    ended: Condvar,
+}
+
+impl Process {
+    /// Waits for the end without reaping, notes the time, then reaps.
+    fn watch(&self) {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(self.pid), flags) == Err(nix::Error::EINTR) {}
+        let at = Instant::now();
+        let mut state = self.lock();
+        let status: ExitStatus = state.0.wait().expect("the child can be reaped");
+        state.1 = Some(Exit {
+            code: status.code(),
+            signal: status.signal(),
+            at,
+        });
+        self.ended.notify_all();
+    }
+
+    /// Says whether the signal could be sent.
+    fn signal(&self, signal: Signal) -> bool {
+        let state = self.lock();
+        state.1.is_none() && kill(self.pid, signal).is_ok()
+    }
+
+    fn wait(&self, within: Duration) -> Option<Exit> {
+        let state = self.lock();
+        let (state, _) = self
+            .ended
+            .wait_timeout_while(state, within, |state| state.1.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.1
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Child, Option<Exit>)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lines of stderr so far.
+#[derive(Default)]
+pub struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct LogState {
+    lines: Vec<String>,
+    closed: bool,
+}
+
+impl Log {
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lock().lines.clone()
+    }
+
+    /// Waits for a line with `text` in it and returns it.
+    pub fn wait_line(&self, text: &str, within: Duration) -> String {
+        let found = |state: &LogState| state.lines.iter().find(|l| l.contains(text)).cloned();
+        let state = self.wait_until(within, |state| state.closed || found(state).is_some());
+        let line = found(&state);
+        drop(state);
+        line.unwrap_or_else(|| panic!("no line with {text:?} within {within:?}; {self:?}"))
+    }
+
+    /// Waits for `count` addresses that follow `text`.
+    fn wait_for(&self, count: usize, text: &str, within: Duration) -> Vec<SocketAddr> {
+        let found = |state: &LogState| -> Vec<SocketAddr> {
+            let after = |line: &String| {
+                let rest = line.split_once(text)?.1.split_once("://")?.1;
+                rest.split_whitespace().next()?.parse().ok()
+            };
+            state.lines.iter().filter_map(after).collect()
+        };
+        let state = self.wait_until(within, |state| state.closed || found(state).len() >= count);
+        let addrs = found(&state);
+        drop(state);
+        assert!(
+            addrs.len() >= count,
+            "{count} lines with {text:?} expected; {self:?}"
+        );
+        addrs
+    }
+
+    fn wait_closed(&self) {
+        let closed = self.wait_until(PATIENCE, |state| state.closed).closed;
+        assert!(closed, "stderr is still open after the exit");
+    }
+
+    fn wait_until(
+        &self,
+        within: Duration,
+        done: impl Fn(&LogState) -> bool,
+    ) -> MutexGuard<'_, LogState> {
+        self.changed
+            .wait_timeout_while(self.lock(), within, |state| !done(state))
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    fn fill(&self, stderr: impl BufRead) {
+        // Lines need not be UTF-8; what is not is shown as such.
+        for line in stderr.split(b'\n') {
+            let Ok(line) = line else { break };
+            let line = String::from_utf8_lossy(&line).into_owned();
+            self.lock().lines.push(line);
+            self.changed.notify_all();
+        }
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LogState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stderr:\n{}", self.lines().join("\n"))
+    }
+}

@@ -1,0 +1,8 @@
+//! WebSockets: on virtual time to the byte, and by the cases of RFC 6455.
+
+mod cases;
+mod drain;
+mod frames;
+mod handshake;
+mod life;
+mod room;
