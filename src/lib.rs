@@ -133,7 +133,7 @@ pub mod internals {
 
     /// The loop, its settings and its mailbox.
     pub mod engine {
-        pub use crate::app::{Config, Hooks, Inbox, Switch, Wake};
+        pub use crate::app::{Config, Hooks, Inbox, Wake};
         pub use crate::engine::*;
     }
 

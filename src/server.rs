@@ -9,7 +9,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread::{self, JoinHandle};
 
 use crate::app::{
-    Body, Config, Drain, Handle, Handler, Inbox, LateRequests, Limits, Outcome, Reply, Report,
+    Config, Content, Drain, Handle, Handler, Inbox, LateRequests, Limits, Outcome, Reply, Report,
     Request, Timeouts, Trigger,
 };
 use crate::engine::Engine;
@@ -333,7 +333,7 @@ impl Server {
         };
         match (&response.mistake, &response.body) {
             (Some(mistake), _) => Some(format!("the answer for late requests: {mistake}")),
-            (None, Body::Source(..) | Body::Tunnel(_)) => {
+            (None, Content::Source(..) | Content::Tunnel(_)) => {
                 Some("a body from a source can be sent once, and not to all late requests".into())
             }
             _ => None,

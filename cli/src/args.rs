@@ -1,28 +1,16 @@
-//! What the command line says: the flags, their help, and one clear line for each mistake.
+//! What the command line says: which command, or one clear line for a mistake.
 //!
-//! The parsed arguments are plain data with every default filled in, but for the address, whose
-//! default depends on what a supervisor passed on.
-//!
-//! Knows nothing of the server that they configure, and neither prints nor exits.
+//! Neither prints nor exits.
 
 use std::error::Error as _;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::admin::args::Flags as AdminFlags;
 use crate::ctl::args::Ctl;
-use crate::exit::{self, Flags as ExitFlags};
-use crate::farewell::Farewell;
-use crate::files::args::FileFlags;
-use crate::pace::Pace;
 use crate::probe::args::Probe;
-use crate::tls::TlsFlags;
-use crate::values;
-pub(crate) use crate::values::{LatePolicy, Maybe};
+use crate::serve::args::Serve;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -34,298 +22,6 @@ pub(crate) enum Command {
     Serve(Serve),
     Ctl(Ctl),
     Probe(Probe),
-}
-
-/// Serve the demo routes until a signal, then drain.
-///
-/// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /events, /ws, /health; and
-/// with --root the files below it.
-///
-/// Durations are written 250ms, 2s or 1m; sizes 64KiB, 64MiB or 1000 (bytes).
-#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
-#[command(after_help = AFTER_HELP, max_term_width = 100)]
-pub(crate) struct Serve {
-    // Not as a doc comment, where rustdoc takes the brackets for a link.
-    /// Where to listen
-    #[arg(
-        help = "Address and port to listen on, as 127.0.0.1:8080 or [::1]:8080; may be given \
-                several times. Port 0 takes a free port and prints it. By default only this \
-                machine gets in, so that nothing is exposed by accident. Sockets passed on by a \
-                supervisor (LISTEN_FDS) take the place of the default, and come first \
-                [default: 127.0.0.1:8080]",
-        long,
-        value_name = "ADDR:PORT",
-        value_parser = values::address,
-        help_heading = LISTENING,
-    )]
-    pub listen: Vec<SocketAddr>,
-
-    /// Share the port with other processes that ask for the same (SO_REUSEPORT), as a successor. Off
-    /// by default, so that a second server by mistake fails and does not take half of the clients
-    #[arg(long, help_heading = LISTENING)]
-    pub reuse_port: bool,
-
-    /// TLS.
-    #[command(flatten)]
-    pub tls: TlsFlags,
-
-    /// The one deadline of a drain, from the signal on and over everything; what is left then is
-    /// cut. Below the 30 s after which Kubernetes kills
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "25s",
-        value_parser = values::duration,
-        help_heading = STOPPING,
-    )]
-    pub drain_timeout: Duration,
-
-    /// Go on accepting for that long after the signal, /health already failing, so that load
-    /// balancers see it first. None by default, as it delays every stop
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "0s",
-        value_parser = values::duration,
-        help_heading = STOPPING,
-    )]
-    pub drain_delay: Duration,
-
-    /// End the drain delay early once no connection came for that long: the load balancers have
-    /// noticed. Off by default, as a check that is slower than this would be missed
-    #[arg(
-        long,
-        value_name = "DURATION|off",
-        allow_hyphen_values = true,
-        default_value = "off",
-        value_parser = values::duration_or_off,
-        help_heading = STOPPING,
-    )]
-    pub drain_quiet: Maybe<Duration>,
-
-    /// The path of the readiness check: 200 while serving, 503 from the signal on
-    #[arg(
-        long,
-        value_name = "PATH",
-        default_value = "/health",
-        value_parser = values::path,
-        help_heading = STOPPING,
-    )]
-    pub health_path: String,
-
-    /// How long a request whose head has begun to arrive may take to send the rest of it during a
-    /// drain. Enough for a slow link, and too short to hold up a stop
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "2s",
-        value_parser = values::duration,
-        help_heading = STOPPING,
-    )]
-    pub drain_head_timeout: Duration,
-
-    /// Requests whose first byte comes once the draining has begun, which it does after the drain
-    /// delay: serve them, reject them with a status (400 to 599; 503 if none is given), or drop them
-    /// unanswered. Until then all are served. Served by default, as their clients could not know
-    #[arg(
-        long,
-        value_name = "serve|reject[:STATUS]|drop",
-        default_value = "serve",
-        value_parser = values::late_requests,
-        help_heading = STOPPING,
-    )]
-    pub late_requests: LatePolicy,
-
-    /// During a drain a connection that has been idle for that long is closed; one that has just
-    /// been answered may be about to send its next request, and gets that long to do so. A few
-    /// round trips within a data centre
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "25ms",
-        value_parser = values::duration,
-        help_heading = STOPPING,
-    )]
-    pub idle_grace: Duration,
-
-    /// Spread the closing of idle connections over that long, so that their clients do not all
-    /// reconnect at once. None by default: the fastest stop
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "0s",
-        value_parser = values::duration,
-        help_heading = STOPPING,
-    )]
-    pub close_spread: Duration,
-
-    /// After our last byte, go on reading for at most that long, so that a request which crosses
-    /// it does not destroy the answer by a reset. A few round trips
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "250ms",
-        value_parser = values::duration,
-        help_heading = STOPPING,
-    )]
-    pub linger: Duration,
-
-    /// The signals that start a drain, with commas between; another one cuts it short. Ctrl-C, and
-    /// what supervisors send
-    #[arg(
-        long,
-        value_name = "NAMES",
-        default_value = "INT,TERM",
-        value_delimiter = ',',
-        value_parser = values::signal,
-        help_heading = STOPPING,
-    )]
-    pub signals: Vec<i32>,
-
-    /// How long goodbyes may take.
-    #[command(flatten)]
-    pub farewell: Farewell,
-
-    /// When the process ends.
-    #[command(flatten)]
-    pub exit: ExitFlags,
-
-    /// No drain: the first signal cuts. For development, where a restart should not wait
-    #[arg(long, help_heading = STOPPING)]
-    pub dev: bool,
-
-    /// How long a new connection may take to send its first byte, and a request's head to arrive
-    /// from its first byte on. Generous for any client that means well
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "10s",
-        value_parser = values::positive_duration,
-        help_heading = TIMEOUTS,
-    )]
-    pub head_timeout: Duration,
-
-    /// How slow a client may be in the middle of something.
-    #[command(flatten)]
-    pub pace: Pace,
-
-    /// How long a connection may wait for its next request. Longer than the 60 s after which load
-    /// balancers close theirs, so that it is they who do
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "75s",
-        value_parser = values::duration,
-        help_heading = TIMEOUTS,
-    )]
-    pub idle_timeout: Duration,
-
-    /// How long an answer may be worked on, or none. No limit by default, as only the application
-    /// knows what it does
-    #[arg(
-        long,
-        value_name = "DURATION|none",
-        allow_hyphen_values = true,
-        default_value = "none",
-        value_parser = values::duration_or_none,
-        help_heading = TIMEOUTS,
-    )]
-    pub handler_timeout: Maybe<Duration>,
-
-    /// How it is watched and told to stop, besides by signals.
-    #[command(flatten)]
-    pub admin: AdminFlags,
-
-    /// Which files are served, besides the routes.
-    #[command(flatten)]
-    pub files: FileFlags,
-
-    /// The longest head of a request, in bytes. Room for large cookies
-    #[arg(
-        long,
-        value_name = "SIZE",
-        allow_hyphen_values = true,
-        default_value = "64KiB",
-        value_parser = values::head_size,
-        help_heading = LIMITS,
-    )]
-    pub max_head: u64,
-
-    /// The most header fields in a request. Browsers send about 20
-    #[arg(
-        long,
-        value_name = "N",
-        allow_hyphen_values = true,
-        default_value = "100",
-        value_parser = values::field_count,
-        help_heading = LIMITS,
-    )]
-    pub max_headers: u32,
-
-    /// The longest body of a request to /echo, in bytes. It is kept in memory as a whole
-    #[arg(
-        long,
-        value_name = "SIZE",
-        allow_hyphen_values = true,
-        default_value = "64MiB",
-        value_parser = values::size,
-        help_heading = LIMITS,
-    )]
-    pub max_body: u64,
-
-    /// The most connections at a time; further ones wait in the backlog. By default what the limit
-    /// of open files (ulimit -n) leaves room for
-    #[arg(
-        long,
-        value_name = "N",
-        allow_hyphen_values = true,
-        value_parser = values::connection_count,
-        help_heading = LIMITS,
-    )]
-    pub max_connections: Option<u32>,
-
-    /// How often to log a line with the number of connections in each phase, or off. Off by
-    /// default, as a log should be quiet while nothing happens
-    #[arg(
-        long,
-        value_name = "DURATION|off",
-        allow_hyphen_values = true,
-        default_value = "off",
-        value_parser = values::duration_or_off,
-        help_heading = OUTPUT,
-    )]
-    pub log_connections: Maybe<Duration>,
-
-    /// What the drain did, written to stderr at exit: a text for people, a line of JSON for
-    /// programs, or none
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value = "text",
-        hide_possible_values = true,
-        help_heading = OUTPUT,
-    )]
-    pub report: Report,
-}
-
-/// How the outcome of a drain is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Report {
-    /// Lines for people.
-    Text,
-    /// One line for programs.
-    Json,
-    /// Not at all.
-    None,
 }
 
 /// Why there is nothing to do but to say something and to exit.
@@ -351,22 +47,19 @@ where
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Told(error.to_string()),
         _ => mistake(&explain(&error, args.get(1).and_then(|arg| arg.to_str()))),
     })?;
-    let mut serve = match cli.command {
-        Some(Command::Serve(serve)) => serve,
-        Some(Command::Probe(probe)) => {
-            return (probe.checked().map(Command::Probe)).map_err(|why| mistake(&why));
+    match cli.command {
+        Some(Command::Serve(mut serve)) => {
+            serve.check().map_err(|why| mistake(&why))?;
+            serve.stopping.signals.sort_unstable();
+            serve.stopping.signals.dedup();
+            Ok(Command::Serve(serve))
         }
-        Some(ctl @ Command::Ctl(_)) => return Ok(ctl),
-        None => return Err(Exit::Told(Cli::command().render_help().to_string())),
-    };
-    serve.admin.check().map_err(|why| mistake(&why))?;
-    exit::check(&serve).map_err(|why| mistake(&why))?;
-    serve.files.check().map_err(|why| mistake(&why))?;
-    let tls = serve.tls.check(&serve.signals);
-    tls.map_err(|why| mistake(&why))?;
-    serve.signals.sort_unstable();
-    serve.signals.dedup();
-    Ok(Command::Serve(serve))
+        Some(Command::Probe(probe)) => {
+            (probe.checked().map(Command::Probe)).map_err(|why| mistake(&why))
+        }
+        Some(ctl @ Command::Ctl(_)) => Ok(ctl),
+        None => Err(Exit::Told(Cli::command().render_help().to_string())),
+    }
 }
 
 #[derive(Debug, Parser)]
@@ -377,10 +70,25 @@ where
     about = "An HTTP/1.1 server that stops without losing a request",
     after_help = FIRST_HELP,
     max_term_width = 100,
+    mut_subcommands(let_numbers_begin_with_a_dash),
 )]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// Lets the parser of a number say what is wrong with `-1s`: clap would take it for a flag.
+fn let_numbers_begin_with_a_dash(command: clap::Command) -> clap::Command {
+    const NUMBERS: [&str; 4] = ["DURATION", "SIZE", "N", "PID"];
+    let is_number = |arg: &clap::Arg| {
+        let name = arg.get_value_names()?.first()?;
+        Some(NUMBERS.contains(&name.split('|').next()?))
+    };
+    let command = command.mut_args(|arg| match is_number(&arg) {
+        Some(true) => arg.allow_hyphen_values(true),
+        _ => arg,
+    });
+    command.mut_subcommands(let_numbers_begin_with_a_dash)
 }
 
 fn mistake(what: &str) -> Exit {
@@ -461,20 +169,9 @@ fn command_with(flag: &str) -> Option<String> {
     Some(found.get_name().to_owned())
 }
 
-/// Where to listen when nobody says where: `--listen` is empty and a supervisor passed no sockets.
-pub(crate) const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-
 /// What `ctl` can be told.
 const ASKS: &str = "status, connections, shutdown, cut or wait";
 
-const LISTENING: &str = "Listening";
-const STOPPING: &str = "Stopping";
-const TIMEOUTS: &str = "Timeouts";
-const LIMITS: &str = "Limits";
-const OUTPUT: &str = "Output";
-
-const AFTER_HELP: &str = include_str!("after-help.txt");
 const FIRST_HELP: &str = "\
 Examples:
   ebbtide serve
@@ -486,10 +183,15 @@ Each command has a --help of its own, with its flags, examples and exit codes.";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::admin::args::Place;
+    use crate::admin::args::{Flags as AdminFlags, Place};
     use crate::ctl::args::Ask;
-    use crate::files::args::Symlinks;
+    use crate::files::args::{FileFlags, Symlinks};
+    use crate::serve::args::{Limits, Listening, Output, Report, Stopping, Timeouts};
+    use crate::serve::tls::TlsFlags;
+    use crate::values::LatePolicy;
 
     fn parse_line(line: &str) -> Result<Command, Exit> {
         let words = line.split_whitespace().map(OsString::from);
@@ -528,38 +230,43 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_table() {
         let expected = Serve {
-            listen: Vec::new(),
-            reuse_port: false,
+            listening: Listening::default(),
             tls: TlsFlags::default(),
-            drain_timeout: secs(25),
-            drain_delay: secs(0),
-            drain_quiet: None,
-            health_path: "/health".into(),
-            drain_head_timeout: secs(2),
-            late_requests: LatePolicy::Serve,
-            idle_grace: millis(25),
-            close_spread: secs(0),
-            linger: millis(250),
-            signals: vec![2, 15],
-            farewell: Farewell::default(),
-            exit: ExitFlags::default(),
-            dev: false,
-            head_timeout: secs(10),
-            pace: Pace {
+            stopping: Stopping {
+                drain_timeout: secs(25),
+                drain_delay: secs(0),
+                drain_quiet: None,
+                health_path: "/health".into(),
+                drain_head_timeout: secs(2),
+                late_requests: LatePolicy::Serve,
+                idle_grace: millis(25),
+                close_spread: secs(0),
+                linger: millis(250),
+                signals: vec![2, 15],
+                tunnel_grace: secs(10),
+                exit_delay: secs(0),
+                dev: false,
+            },
+            timeouts: Timeouts {
+                head_timeout: secs(10),
                 body_timeout: secs(30),
                 write_timeout: secs(30),
                 min_progress: 8 << 10,
+                idle_timeout: secs(75),
+                handler_timeout: None,
             },
-            idle_timeout: secs(75),
-            handler_timeout: None,
             admin: AdminFlags::default(),
             files: FileFlags::default(),
-            max_head: 64 << 10,
-            max_headers: 100,
-            max_body: 64 << 20,
-            max_connections: None,
-            log_connections: None,
-            report: Report::Text,
+            limits: Limits {
+                max_head: 64 << 10,
+                max_headers: 100,
+                max_body: 64 << 20,
+                max_connections: None,
+            },
+            output: Output {
+                log_connections: None,
+                report: Report::Text,
+            },
         };
         assert_eq!(serve(""), expected);
     }
@@ -567,32 +274,34 @@ mod tests {
     #[test]
     fn every_flag_is_heard() {
         let expected = Serve {
-            listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()],
-            reuse_port: true,
-            tls: TlsFlags::default(),
-            drain_timeout: secs(60),
-            drain_delay: secs(5),
-            drain_quiet: Some(secs(1)),
-            health_path: "/ready".into(),
-            drain_head_timeout: millis(1),
-            late_requests: LatePolicy::Reject(429),
-            idle_grace: millis(2),
-            close_spread: millis(3),
-            linger: millis(4),
-            signals: vec![1, 2, 3],
-            farewell: Farewell { limit: millis(16) },
-            exit: ExitFlags {
-                exit_delay: millis(15),
+            listening: Listening {
+                listen: vec!["0.0.0.0:80".parse().unwrap(), "[::1]:8080".parse().unwrap()],
+                reuse_port: true,
             },
-            dev: true,
-            head_timeout: millis(5),
-            pace: Pace {
+            tls: TlsFlags::default(),
+            stopping: Stopping {
+                drain_timeout: secs(60),
+                drain_delay: secs(5),
+                drain_quiet: Some(secs(1)),
+                health_path: "/ready".into(),
+                drain_head_timeout: millis(1),
+                late_requests: LatePolicy::Reject(429),
+                idle_grace: millis(2),
+                close_spread: millis(3),
+                linger: millis(4),
+                signals: vec![1, 2, 3],
+                tunnel_grace: millis(16),
+                exit_delay: millis(15),
+                dev: true,
+            },
+            timeouts: Timeouts {
+                head_timeout: millis(5),
                 body_timeout: millis(6),
                 write_timeout: millis(7),
                 min_progress: 15 << 10,
+                idle_timeout: millis(8),
+                handler_timeout: Some(millis(9)),
             },
-            idle_timeout: millis(8),
-            handler_timeout: Some(millis(9)),
             admin: AdminFlags {
                 admin: Some(Place::Unix("/a".into())),
                 admin_token_file: Some("/b".into()),
@@ -602,12 +311,16 @@ mod tests {
                 symlinks: Some(Symlinks::Any),
                 dot_files: true,
             },
-            max_head: 1 << 10,
-            max_headers: 11,
-            max_body: 12,
-            max_connections: Some(13),
-            log_connections: Some(secs(14)),
-            report: Report::Json,
+            limits: Limits {
+                max_head: 1 << 10,
+                max_headers: 11,
+                max_body: 12,
+                max_connections: Some(13),
+            },
+            output: Output {
+                log_connections: Some(secs(14)),
+                report: Report::Json,
+            },
         };
         let heard = serve(
             "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
@@ -623,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_flag_is_known_by_its_earlier_name() {
-        let limit = |line| serve(line).farewell.limit;
+        let limit = |line| serve(line).stopping.tunnel_grace;
         assert_eq!(limit("--drain-farewell 5s"), limit("--tunnel-grace 5s"));
     }
 
@@ -649,15 +362,15 @@ mod tests {
         let Ok(Command::Probe(probe)) = parse_line(line) else {
             panic!("not taken");
         };
-        assert!(probe.json);
-        assert_eq!(probe.states.len(), 2);
+        assert!(probe.output.json);
+        assert_eq!(probe.course.states.len(), 2);
         let command = "node --json server.js -- --port {port}";
         assert_eq!(probe.command.join(" "), command);
         let Ok(Command::Probe(own)) = parse_line("probe -- -odd --json") else {
             panic!("not taken");
         };
         assert_eq!(
-            (own.command.join(" "), own.json),
+            (own.command.join(" "), own.output.json),
             ("-odd --json".into(), false)
         );
     }
@@ -852,7 +565,17 @@ mod tests {
     #[test]
     fn help_is_complete() {
         let help = told("serve --help");
-        for heading in [LISTENING, STOPPING, TIMEOUTS, LIMITS, OUTPUT, "Exit codes"] {
+        for heading in [
+            "Listening",
+            "TLS",
+            "Stopping",
+            "Timeouts",
+            "Admin",
+            "Files",
+            "Limits",
+            "Output",
+            "Exit codes",
+        ] {
             assert!(help.contains(&format!("\n{heading}:\n")), "{heading}");
         }
         let command = Cli::command();

@@ -2,37 +2,25 @@
 //!
 //! Knows the library only from outside.
 
-mod activation;
 mod admin;
 mod args;
-mod connections;
 mod ctl;
-mod demo;
-mod exit;
-mod farewell;
 mod files;
 #[cfg(test)]
 mod held;
-mod live;
 mod logger;
-mod notify;
-mod pace;
 mod probe;
 mod screen;
 mod serve;
-mod timer;
-mod tls;
 mod token;
 mod values;
-mod websocket;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use signal_hook::low_level;
-
 use self::args::{Command, Exit};
+use self::screen::say;
 
 /// Exit code: bad usage, or the server could not start.
 const CANNOT: u8 = 2;
@@ -44,7 +32,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(code) => code,
             Err(error) => {
                 say(&format!("ebbtide: {error}"));
-                screen::finish(exit::LAST_LINES);
+                screen::finish(serve::LAST_LINES);
                 ExitCode::from(CANNOT)
             }
         },
@@ -60,19 +48,4 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::from(CANNOT)
         }
     }
-}
-
-/// Writes a line to stderr. Where nobody reads it any more, the exit code still tells.
-fn say(line: &str) {
-    screen::say(format!("{line}\n").as_bytes());
-}
-
-/// Signals by their names.
-fn names(signals: &[i32]) -> String {
-    let name = |signal: &i32| match low_level::signal_name(*signal) {
-        Some(name) => name.to_owned(),
-        None => format!("signal {signal}"),
-    };
-    let names: Vec<_> = signals.iter().map(name).collect();
-    names.join(" or ")
 }

@@ -85,9 +85,9 @@ pub(super) fn write(lines: &[u8]) {
     lock().write(lines);
 }
 
-/// Writes what is said once, and is never lost: at most a few lines in the life of the process.
-pub(super) fn say(lines: &[u8]) {
-    lock().say(lines);
+/// Writes a line that is said once, and never loses it: at most a few in the life of the process.
+pub(super) fn say(line: &str) {
+    lock().say(format!("{line}\n").as_bytes());
 }
 
 /// Writes this in the place of the line that is rewritten. It must be no longer than [`width`].

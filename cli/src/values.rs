@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use signal_hook::low_level;
 
 use ebbtide::{Limits, Timeouts};
 
@@ -137,16 +138,16 @@ fn size_within(text: &str, most: u64, written: &str) -> Result<u64, String> {
 }
 
 /// The size of a head: the parser's offsets are 32 bits, and no head needs as many.
-pub(super) fn head_size(text: &str) -> Result<u64, String> {
-    match size_within(text, LONGEST_HEAD, "1GiB")? {
+pub(super) fn head_size(text: &str) -> Result<u32, String> {
+    match size_within(text, LONGEST_HEAD.into(), "1GiB")? {
         0 => Err(format!("{text:?} would refuse every request; write 64KiB")),
-        bytes => Ok(bytes),
+        bytes => Ok(bytes as u32), // at most `LONGEST_HEAD`
     }
 }
 
 /// How many fields a head may have.
-pub(super) fn field_count(text: &str) -> Result<u32, String> {
-    count(text, 1..=u32::from(Limits::MAX_FIELDS))
+pub(super) fn field_count(text: &str) -> Result<u16, String> {
+    count(text, 1..=Limits::MAX_FIELDS)
 }
 
 /// How many connections there may be.
@@ -202,6 +203,16 @@ pub(super) fn signal(text: &str) -> Result<i32, String> {
     })
 }
 
+/// Returns signals by their names: `SIGINT or SIGTERM`.
+pub(super) fn signal_names(signals: &[i32]) -> String {
+    let name = |signal: &i32| match low_level::signal_name(*signal) {
+        Some(name) => name.to_owned(),
+        None => format!("signal {signal}"),
+    };
+    let names: Vec<_> = signals.iter().map(name).collect();
+    names.join(" or ")
+}
+
 /// What becomes of late requests.
 pub(super) fn late_requests(text: &str) -> Result<LatePolicy, String> {
     let status = match text {
@@ -234,7 +245,7 @@ const SIGNALS: &[(&str, i32)] = &[
     ("WINCH", SIGWINCH),
 ];
 
-const LONGEST_HEAD: u64 = 1 << 30;
+const LONGEST_HEAD: u32 = 1 << 30;
 const SERVICE_UNAVAILABLE: u16 = 503;
 
 #[cfg(test)]
@@ -347,7 +358,7 @@ mod tests {
     fn counts_are_within_bounds() {
         assert_eq!(
             (field_count("1"), field_count("1024")),
-            (Ok(1), Ok(u32::from(Limits::MAX_FIELDS)))
+            (Ok(1), Ok(Limits::MAX_FIELDS))
         );
         for text in ["0", "1025", "-1", "x", "", "1.0"] {
             let expected = format!("{text:?} is not a number from 1 to 1024");

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use crate::app::later::Handle;
+use crate::app::handle::Handle;
 use crate::app::report::{Outcome, Report};
 use crate::app::trigger::{Station, Trigger};
 

@@ -9,8 +9,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::app::later::BodyWaker;
-use crate::app::source::{BodyContext, Fill, Source};
+use crate::app::source::{Fill, Source};
+use crate::app::waker::{BodyContext, BodyWaker};
 
 /// The reading end of a pipe: the body of an answer.
 ///
@@ -260,16 +260,12 @@ const FILL: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::later::Inbox;
+    use crate::app::inbox::Inbox;
     use crate::tracker::ConnId;
 
     fn fill(pipe: &mut Pipe, inbox: &Inbox) -> (Vec<u8>, Fill) {
         let mut out = Vec::new();
-        let context = BodyContext {
-            id: ConnId::from_bits(0),
-            nth: 1,
-            handle: inbox.handle(),
-        };
+        let context = inbox.context(ConnId::from_bits(0), 1);
         let fill = pipe.fill(&mut out, &context);
         (out, fill)
     }

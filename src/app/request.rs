@@ -5,7 +5,8 @@
 
 use std::net::SocketAddr;
 
-use crate::app::later::{Handle, Pending, Ticket};
+use crate::app::handle::Handle;
+use crate::app::ticket::{Pending, Ticket};
 use crate::h1::{Head, Header};
 use crate::peer::Peer;
 use crate::tracker::ConnId;

@@ -1,17 +1,17 @@
-//! An answer: status, fields, body.
+//! A response: status, fields, body.
 //!
-//! Fields are checked when they are given and kept as the lines that will be written, so that
-//! nothing a user passes on can split what we send. Knows no connection.
+//! Fields are checked when they are given and kept as the lines that will be written, so that no
+//! value from outside can split what the server sends. Knows no connection.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::app::source::Source;
-use crate::app::upgrade::Switch;
+use crate::app::tunnel::Switch;
 use crate::h1;
 
-/// An answer to a request.
+/// A response to a request.
 ///
 /// ```
 /// use ebbtide::Response;
@@ -20,42 +20,49 @@ use crate::h1;
 /// assert_eq!(response.status(), 200);
 /// ```
 ///
-/// The server writes the fields that frame a message and those that are about the connection:
+/// The server itself writes the fields that frame a message and those that are about the connection:
 /// `Content-Length`, `Transfer-Encoding`, `Connection`, `Keep-Alive`, `Trailer`, `Upgrade` and
-/// `Date`. To give one of them is a mistake, like a field that cannot be written (see
-/// [`Response::try_field`]).
+/// `Date`. Setting one of them is a [`Mistake`], as is a field that cannot be written.
+#[doc(alias = "answer")]
+#[doc(alias = "reply")]
 pub struct Response {
     pub(crate) status: u16,
     pub(crate) content_type: Option<Cow<'static, str>>,
     pub(crate) fields: Vec<u8>,
-    pub(crate) body: Body,
+    pub(crate) body: Content,
     pub(crate) close: bool,
-    /// What the user got wrong first; the answer becomes a 500.
+    /// The first mistake of the program; the response becomes a 500.
     pub(crate) mistake: Option<Mistake>,
 }
 
-/// The bytes of an answer.
-#[non_exhaustive]
+/// The bytes of a response, made from whatever holds bytes: text, a `Vec`, a boxed or shared slice.
+///
+/// Static bytes are never copied on their way to the socket, except into a small response. Shared
+/// bytes (`Arc<[u8]>`, `Arc<str>`) are never copied either.
+#[derive(Debug, Default)]
+pub struct Body(Content);
+
+/// What a response sends behind its head.
 #[derive(Default)]
-pub enum Body {
-    /// None.
+pub(crate) enum Content {
+    /// Nothing.
     #[default]
     Empty,
-    /// Bytes of the program: never copied on the way to the socket but into a small answer.
+    /// Bytes of the program.
     Static(&'static [u8]),
-    /// Bytes of this answer alone.
+    /// Bytes of this response alone.
     Bytes(Vec<u8>),
-    /// Bytes that many answers share.
+    /// Bytes that many responses share.
     Shared(Arc<[u8]>),
-    /// Made as the peer takes it: see [`Response::source`].
+    /// What a source makes, of this length if it is known.
     Source(Box<dyn Source>, Option<u64>),
-    /// None: what the connection becomes after a 101. Made by [`Upgrade::to`](crate::Upgrade::to).
+    /// Nothing: what the connection becomes after a 101.
     Tunnel(Box<Switch>),
 }
 
-impl Body {
-    /// The number of bytes, where it is known.
-    pub fn length(&self) -> Option<u64> {
+impl Content {
+    /// Returns the number of bytes, where it is known.
+    pub(crate) fn length(&self) -> Option<u64> {
         match self {
             Self::Empty | Self::Tunnel(_) => Some(0),
             Self::Static(bytes) => Some(bytes.len() as u64),
@@ -67,31 +74,33 @@ impl Body {
 }
 
 impl Response {
-    /// An answer with a final status (200 to 599) and no body.
+    /// Makes a response with a final status (200 to 599) and no body. Another status is a
+    /// [`Mistake`], and the server sends 500.
+    #[doc(alias = "status code")]
     pub const fn new(status: u16) -> Self {
         Self {
             status,
             content_type: None,
             fields: Vec::new(),
-            body: Body::Empty,
+            body: Content::Empty,
             close: false,
             mistake: mistake(status),
         }
     }
 
-    /// An answer in plain text: `text/plain; charset=utf-8`.
+    /// Makes a response in plain text: `text/plain; charset=utf-8`.
     pub fn text(status: u16, body: impl Into<Body>) -> Self {
         Self {
             status,
             content_type: Some(Cow::Borrowed("text/plain; charset=utf-8")),
             fields: Vec::new(),
-            body: body.into(),
+            body: body.into().0,
             close: false,
             mistake: mistake(status),
         }
     }
 
-    /// The status.
+    /// Returns the status.
     pub const fn status(&self) -> u16 {
         self.status
     }
@@ -99,34 +108,37 @@ impl Response {
     /// Sets the body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Body>) -> Self {
-        self.body = body.into();
+        self.body = body.into().0;
         self
     }
 
-    /// Sets a body that is made as the peer takes it, of unknown length: sent chunked, to an
-    /// HTTP/1.0 client until the close.
+    /// Sets a body of unknown length that is made as the peer takes it: sent chunked (RFC 9112
+    /// §7.1), to an HTTP/1.0 client until the close.
+    #[doc(alias = "stream")]
+    #[doc(alias = "chunked")]
     #[must_use]
     pub fn source(mut self, source: impl Source + 'static) -> Self {
-        self.body = Body::Source(Box::new(source), None);
+        self.body = Content::Source(Box::new(source), None);
         self
     }
 
-    /// Sets a body that is made as the peer takes it, of exactly `length` bytes. A source that ends
-    /// early makes the server reset the connection, so that the peer notices; what it makes
-    /// beyond `length` is not sent.
+    /// Sets a body of exactly `length` bytes that is made as the peer takes it. A source that ends
+    /// early resets the connection, so that the peer does not take a part for the whole. The server
+    /// does not send what a source makes beyond `length`.
     #[must_use]
     pub fn sized_source(mut self, length: u64, source: impl Source + 'static) -> Self {
-        self.body = Body::Source(Box::new(source), Some(length));
+        self.body = Content::Source(Box::new(source), Some(length));
         self
     }
 
-    /// Sets Content-Type. A value that cannot be written makes the answer a 500, as with
+    /// Sets `Content-Type`. A value that cannot be written makes the response a 500, as with
     /// [`Response::field`].
+    #[doc(alias = "mime")]
     #[must_use]
     pub fn content_type(mut self, value: impl Into<Cow<'static, str>>) -> Self {
         let value = value.into();
         if h1::is_field_value(value.as_bytes()) {
-            // Blanks around a value are no part of it, and a value of blanks alone is none.
+            // Blanks around a value are no part of it (RFC 9110 §5.5).
             self.content_type = Some(match value.as_bytes() {
                 [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => {
                     Cow::Owned(value.trim_matches([' ', '\t']).to_owned())
@@ -139,9 +151,9 @@ impl Response {
         self
     }
 
-    /// Adds a field; `Content-Type`, of which there is one, is replaced. One that cannot be written
-    /// is not: the answer becomes a 500, and the log says why. Use [`Response::try_field`] for
-    /// values that come from outside.
+    /// Adds a header field, or replaces `Content-Type`. A field that cannot be written makes the
+    /// response a 500, and the log says why: [`Response::try_field`] is for values from outside.
+    #[doc(alias = "header")]
     #[must_use]
     pub fn field(mut self, name: &str, value: &str) -> Self {
         if let Err(mistake) = self.try_field(name, value) {
@@ -150,13 +162,13 @@ impl Response {
         self
     }
 
-    /// Adds a field as [`field`](Self::field) does, or says why it cannot be written; the answer is
-    /// then as it was.
+    /// Adds a field as [`field`](Self::field) does, or leaves the response as it was and says why.
     ///
     /// # Errors
     ///
     /// The name is not a token (RFC 9110 §5.1), the value has a control character other than a tab
-    /// (§5.5), or the server itself writes that field.
+    /// (RFC 9110 §5.5), or the server itself writes that field.
+    #[doc(alias = "header")]
     pub fn try_field(&mut self, name: &str, value: &str) -> Result<(), Mistake> {
         if !h1::is_field_name(name) {
             return Err(Mistake::Name(name.into()));
@@ -180,44 +192,59 @@ impl Response {
         Ok(())
     }
 
-    /// Closes the connection after this answer, and says so to the peer.
+    /// Closes the connection after this response, with `Connection: close` (RFC 9112 §9.6).
+    #[doc(alias = "keep-alive")]
     #[must_use]
     pub const fn close(mut self) -> Self {
         self.close = true;
         self
     }
 
-    /// The same answer once more, for one whose body is no source.
+    /// Copies a response whose body is no source.
     pub(crate) fn copy(&self) -> Self {
         Self {
             status: self.status,
             content_type: self.content_type.clone(),
             fields: self.fields.clone(),
             body: match &self.body {
-                Body::Static(bytes) => Body::Static(bytes),
-                Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
-                Body::Shared(bytes) => Body::Shared(Arc::clone(bytes)),
-                Body::Empty | Body::Source(..) | Body::Tunnel(_) => Body::Empty,
+                Content::Static(bytes) => Content::Static(bytes),
+                Content::Bytes(bytes) => Content::Bytes(bytes.clone()),
+                Content::Shared(bytes) => Content::Shared(Arc::clone(bytes)),
+                Content::Empty | Content::Source(..) | Content::Tunnel(_) => Content::Empty,
             },
             close: self.close,
             mistake: self.mistake.clone(),
         }
     }
 
-    /// A `101 Switching Protocols`, which [`Upgrade`](crate::Upgrade) completes.
+    /// Makes a `101 Switching Protocols`, which [`Upgrade`](crate::Upgrade) completes.
     pub(crate) const fn switching() -> Self {
         let mut response = Self::new(200);
         response.status = 101;
         response
     }
 
-    /// Whether nothing happens when it is dropped.
+    /// Returns whether dropping the response does nothing. A response that owns nothing may be
+    /// forgotten, so every field is named here: a new one does not compile until it has its answer.
     #[inline]
     pub(crate) const fn owns_nothing(&self) -> bool {
-        matches!(self.body, Body::Static(_) | Body::Empty)
-            && !matches!(self.content_type, Some(Cow::Owned(_)))
-            && self.fields.capacity() == 0
-            && self.mistake.is_none()
+        let Self {
+            status: _,
+            content_type,
+            fields,
+            body,
+            close: _,
+            mistake,
+        } = self;
+        let bare = match body {
+            Content::Static(_) | Content::Empty => true,
+            Content::Bytes(_) | Content::Shared(_) | Content::Source(..) | Content::Tunnel(_) => {
+                false
+            }
+        };
+        bare && !matches!(content_type, Some(Cow::Owned(_)))
+            && fields.capacity() == 0
+            && mistake.is_none()
     }
 
     pub(crate) fn note(&mut self, mistake: Mistake) {
@@ -233,17 +260,17 @@ const fn mistake(status: u16) -> Option<Mistake> {
     }
 }
 
-/// Why a field, or an answer, cannot be written.
+/// Why a field or a response cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mistake {
-    /// Not a final status.
+    /// A status that is not final: not 200 to 599 (RFC 9110 §15).
     Status(u16),
-    /// The field's name is not a token.
+    /// The field's name, which this is, is not a token (RFC 9110 §5.1).
     Name(Box<str>),
-    /// The value of the field so named has a character that no value may have.
+    /// The value of the field of this name has a character that no value may have (RFC 9110 §5.5).
     Value(Box<str>),
-    /// The server writes the field so named itself.
+    /// The server itself writes the field of this name.
     Ours(Box<str>),
 }
 
@@ -260,7 +287,7 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
-/// The fields that the server writes.
+/// The fields that the server itself writes.
 const OURS: [&str; 7] = [
     "content-length",
     "transfer-encoding",
@@ -283,7 +310,7 @@ impl fmt::Debug for Response {
     }
 }
 
-impl fmt::Debug for Body {
+impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("Empty"),
@@ -296,19 +323,19 @@ impl fmt::Debug for Body {
 
 impl From<&'static str> for Body {
     fn from(text: &'static str) -> Self {
-        Self::Static(text.as_bytes())
+        Self(Content::Static(text.as_bytes()))
     }
 }
 
 impl From<&'static [u8]> for Body {
     fn from(bytes: &'static [u8]) -> Self {
-        Self::Static(bytes)
+        Self(Content::Static(bytes))
     }
 }
 
 impl<const N: usize> From<&'static [u8; N]> for Body {
     fn from(bytes: &'static [u8; N]) -> Self {
-        Self::Static(bytes)
+        Self(Content::Static(bytes))
     }
 }
 
@@ -323,31 +350,31 @@ impl From<Cow<'static, str>> for Body {
 
 impl From<String> for Body {
     fn from(text: String) -> Self {
-        Self::Bytes(text.into_bytes())
+        Self(Content::Bytes(text.into_bytes()))
     }
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::Bytes(bytes)
+        Self(Content::Bytes(bytes))
     }
 }
 
 impl From<Box<[u8]>> for Body {
     fn from(bytes: Box<[u8]>) -> Self {
-        Self::Bytes(bytes.into())
+        Self(Content::Bytes(bytes.into()))
     }
 }
 
 impl From<Arc<[u8]>> for Body {
     fn from(bytes: Arc<[u8]>) -> Self {
-        Self::Shared(bytes)
+        Self(Content::Shared(bytes))
     }
 }
 
 impl From<Arc<str>> for Body {
     fn from(text: Arc<str>) -> Self {
-        Self::Shared(text.into())
+        Self(Content::Shared(text.into()))
     }
 }
 
@@ -369,13 +396,13 @@ mod tests {
             Cow::Borrowed("text").into(),
         ];
         for body in bodies {
-            let bytes: &[u8] = match &body {
-                Body::Static(bytes) => bytes,
-                Body::Bytes(bytes) => bytes,
-                Body::Shared(bytes) => bytes,
+            let bytes: &[u8] = match &body.0 {
+                Content::Static(bytes) => bytes,
+                Content::Bytes(bytes) => bytes,
+                Content::Shared(bytes) => bytes,
                 other => panic!("{other:?}"),
             };
-            assert_eq!((bytes, body.length()), (&b"text"[..], Some(4)));
+            assert_eq!((bytes, body.0.length()), (&b"text"[..], Some(4)));
         }
     }
 

@@ -1,50 +1,49 @@
-//! Bodies in pieces: answers that are made as the peer takes them, and uploads that are taken as
-//! they come.
+//! Response bodies that are made as the peer takes them.
 //!
-//! Back-pressure is the absence of a call: a [`Source`] is asked only when the socket has taken
-//! what it had, and a [`Sink`] that says [`Flow::Pause`] is given nothing until it is woken, while
-//! the kernel's window holds the peer. Knows no sockets.
+//! The loop calls a [`Source`] only when the socket has taken what came before: that is the
+//! back-pressure. Knows no sockets.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::app::handler::Reply;
-use crate::app::later::{BodyWaker, Handle};
-use crate::app::request::Request;
-use crate::app::response::Response;
+use crate::app::waker::BodyContext;
 use crate::h1;
-use crate::tracker::ConnId;
 
-/// Makes the body of an answer, a piece at a time.
+/// Makes the body of a response, a piece at a time.
+#[doc(alias = "stream")]
+#[doc(alias = "streaming")]
 pub trait Source: Send {
-    /// Appends the next piece to `out`, which is empty: a few to some tens of KiB is best. Called
-    /// when the peer has taken most of what came before, and once more when the server starts to
-    /// drain.
+    /// Appends the next piece to `out`, which is empty. Pieces of a few KiB to some tens of KiB are
+    /// best. The loop calls this when the peer has taken most of what came before, and once more
+    /// when the server starts to drain.
     fn fill(&mut self, out: &mut Vec<u8>, context: &BodyContext<'_>) -> Fill;
 }
 
 /// What a [`Source`] has.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fill {
-    /// There is more: ask again when there is room. Who has nothing for now is
-    /// [`Pending`](Self::Pending): a source that says this 64 times in a row and appends nothing
-    /// has failed.
+    /// More: the loop calls again when there is room. A source that has nothing for now returns
+    /// [`Pending`](Self::Pending): one that returns `More` 64 times in a row and appends nothing has
+    /// failed.
     More,
-    /// These, behind what was appended, and maybe more: ask again when there is room.
+    /// These bytes, behind what was appended, and perhaps more: the loop calls again when there is
+    /// room.
     Share(SharedBytes),
-    /// Nothing more for now: ask again after [`BodyWaker::wake`]. What was appended is sent at once.
+    /// Nothing more for now: the loop sends what was appended, and calls again after
+    /// [`BodyWaker::wake`](crate::BodyWaker::wake).
     Pending,
-    /// That was all.
+    /// No more: the body is complete.
     Done,
-    /// The rest cannot be made. While no byte of the answer has left, a 500 takes its place; after
-    /// that the connection is reset, so that the peer does not take what it has for the whole. A
-    /// panic and an end before the announced length are the same.
+    /// The rest cannot be made. A 500 replaces the response while no byte of it has left. After that
+    /// the server resets the connection, so that the peer does not take a part for the whole. A
+    /// panic, and an end before the announced length, count as `Failed`.
     Failed,
 }
 
-/// Bytes that many answers send, and that are not copied for any: an event, to very many streams.
+/// Bytes that many responses send and none copies: an event, to many thousand streams.
 ///
-/// They are kept as the chunk that they are sent as, framed once for all.
+/// The bytes are kept as the chunk that is sent (RFC 9112 §7.1), framed once for all.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SharedBytes(Arc<[u8]>);
 
@@ -53,18 +52,18 @@ impl SharedBytes {
     pub fn new(bytes: &[u8]) -> Self {
         let mut chunk = Vec::new();
         if !bytes.is_empty() {
-            h1::write_chunk(&mut chunk, bytes); // an empty one would be the last
+            h1::write_chunk(&mut chunk, bytes); // an empty chunk would end the body
         }
         Self(chunk.into())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         let line = self.0.iter().position(|byte| *byte == b'\n');
         line.map_or(&[], |end| &self.0[end + 1..self.0.len() - 2])
     }
 
-    /// The bytes as a chunk of the chunked coding; nothing if there are none.
+    /// Returns the bytes as a chunk; nothing if there are none.
     pub(crate) fn chunk(&self) -> &[u8] {
         &self.0
     }
@@ -73,48 +72,6 @@ impl SharedBytes {
 impl fmt::Debug for SharedBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SharedBytes({} bytes)", self.bytes().len())
-    }
-}
-
-/// Takes the body of a request, a piece at a time, and answers at its end.
-///
-/// Dropped without [`Sink::end`] when the peer leaves in the middle or a limit ends the upload.
-pub trait Sink {
-    /// Takes a piece, which is never empty.
-    fn receive(&mut self, bytes: &[u8], context: &BodyContext<'_>) -> Flow;
-
-    /// The body is complete: the answer. The request's own body is empty here.
-    fn end(&mut self, request: &Request<'_>) -> Reply;
-}
-
-/// What a [`Sink`] can take.
-#[derive(Debug)]
-pub enum Flow {
-    /// More.
-    Continue,
-    /// Nothing until [`BodyWaker::wake`].
-    Pause,
-    /// Nothing more at all: this is the answer, and the connection is closed after it.
-    Refuse(Response),
-}
-
-/// What a source or a sink may know of its connection.
-#[derive(Debug)]
-pub struct BodyContext<'a> {
-    pub(crate) id: ConnId,
-    pub(crate) nth: u32,
-    pub(crate) handle: &'a Handle,
-}
-
-impl BodyContext<'_> {
-    /// Whether the server has been told to stop. A stream without an end should end now.
-    pub fn draining(&self) -> bool {
-        self.handle.draining()
-    }
-
-    /// What wakes this source or sink again, from any thread.
-    pub fn waker(&self) -> BodyWaker {
-        BodyWaker::new(self.id, self.nth, self.handle.clone())
     }
 }
 

@@ -1,4 +1,4 @@
-//! A topic: what publishers and handlers hold.
+//! A topic: the handle of publishers and handlers.
 //!
 //! Knows no sockets.
 
@@ -144,7 +144,7 @@ impl fmt::Debug for Topic {
     }
 }
 
-/// The thread that sends a topic's heartbeats. Dropping it stops the thread, and waits for its end.
+/// The thread that sends a topic's heartbeats. Drop it to stop the thread, and to wait for its end.
 #[derive(Debug)]
 #[must_use = "dropping a heartbeat stops its thread"]
 pub struct Heartbeat {
@@ -167,7 +167,7 @@ mod tests {
     use std::sync::mpsc::Receiver;
 
     use super::*;
-    use crate::app::{Body, BodyContext, Fill, Inbox, Message, Source};
+    use crate::app::{Content, Fill, Inbox, Message, Source};
     use crate::h1::Head;
     use crate::peer::Peer;
     use crate::tracker::ConnId;
@@ -194,7 +194,7 @@ mod tests {
             nth: 1,
             handle: inbox.handle(),
         };
-        let Body::Source(mut source, None) = topic.subscribe(&request).body else {
+        let Content::Source(mut source, None) = topic.subscribe(&request).body else {
             panic!("the body is not a stream");
         };
         assert_eq!(fill(&mut *source, inbox, number).1, Fill::Pending);
@@ -202,11 +202,7 @@ mod tests {
     }
 
     fn fill(source: &mut dyn Source, inbox: &Inbox, number: u64) -> (Vec<u8>, Fill) {
-        let context = BodyContext {
-            id: ConnId::from_bits(number),
-            nth: 1,
-            handle: inbox.handle(),
-        };
+        let context = inbox.context(ConnId::from_bits(number), 1);
         let mut out = Vec::new();
         let fill = source.fill(&mut out, &context);
         (out, fill)

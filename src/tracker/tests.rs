@@ -1,6 +1,6 @@
 use super::*;
 
-/// The same thing done simply: everybody in one vector, in the order of their last move.
+/// A simple model: one vector of all connections, in the order of their last move.
 #[derive(Default)]
 struct Model {
     rows: Vec<(ConnId, Phase, Tick, u64)>,
@@ -91,7 +91,7 @@ fn agrees_with_a_vector_over_random_operations_across_the_wrap() {
     for n in 0..OPERATIONS {
         now = now.after(random.below(3) as u32);
         let phase = random.phase();
-        // Grows to some sixty, so that lists are empty, single and long in turn.
+        // Up to sixty connections, so lists are empty, single and long in turn.
         match (random.below(8), model.rows.len()) {
             (0 | 1, 0..60) | (_, 0) => {
                 let id = tracker.insert(phase, now, n);
@@ -120,7 +120,7 @@ fn agrees_with_a_vector_over_random_operations_across_the_wrap() {
             }
         }
         if let Some(last) = model.dead.len().checked_sub(1) {
-            // The last to die, whose key is reused first, and any other.
+            // The last removed id, whose key is reused first, and any other.
             assert_nobody(&mut tracker, model.dead[last], now);
             assert_nobody(&mut tracker, model.dead[random.below(last + 1)], now);
         }
@@ -148,7 +148,7 @@ fn walks_that_remove_and_move_as_they_go_see_everybody_once() {
         let mut walked = Vec::new();
         let mut next = tracker.oldest(Phase::Idle).map(|(id, _)| id);
         while let Some(id) = next {
-            next = tracker.next(id); // asked for before `id` leaves the list
+            next = tracker.next(id); // before `id` leaves the list
             walked.push((id, tracker.since(id).unwrap(), *tracker.get(id).unwrap()));
             match random.below(3) {
                 0 => assert_eq!(tracker.remove(id), Some(model.remove(id))),
@@ -216,7 +216,7 @@ fn the_limit_is_reached_at_the_limit() {
 }
 
 #[test]
-fn who_waits_for_a_year_stays_old_and_in_order() {
+fn a_wait_of_a_year_stays_old_and_in_order() {
     const DAY: u32 = 24 * 60 * 60 * 1000;
     let mut tracker = Tracker::new();
     let mut now = Tick::from_millis(5);
@@ -238,7 +238,7 @@ fn who_waits_for_a_year_stays_old_and_in_order() {
 }
 
 #[test]
-fn a_restart_is_for_those_who_came_since_then() {
+fn a_restart_is_for_those_that_came_since_then() {
     let mut tracker = Tracker::new();
     let moment = |millis: u32| Tick::from_millis(u32::MAX - 2).after(millis);
     let ids = [0, 4, 5, 5, 6].map(|at| tracker.insert(Phase::Idle, moment(at), at));
@@ -252,10 +252,10 @@ fn a_restart_is_for_those_who_came_since_then() {
     tracker.check();
 }
 
-/// Everyone but the entry, its neighbours and the two ends of its target list is torn out of
-/// the slab: a step to anybody else would find nobody, and fail.
+/// Removes from the slab every entry except the operation's own, its neighbours and the ends of
+/// its lists. A step to any other entry would fail.
 #[test]
-fn an_operation_touches_neighbours_and_ends_and_nobody_else() {
+fn an_operation_touches_neighbours_and_ends_alone() {
     type Operation = fn(&mut Tracker<u32>, ConnId);
     const OPERATIONS: &[(Operation, [u32; 2])] = &[
         (
@@ -303,7 +303,7 @@ fn an_operation_touches_neighbours_and_ends_and_nobody_else() {
 
 #[test]
 fn an_entry_costs_its_fields_and_nothing_for_the_slab() {
-    // The shape of the slab's own entry: its tag hides in the unused values of `Phase`.
+    // The shape of the slab's own entry, whose tag fits into the unused values of `Phase`.
     #[expect(dead_code, reason = "only its size is of interest")]
     enum Slot<T> {
         Vacant(usize),

@@ -6,6 +6,7 @@ use sha1_smol::Sha1;
 
 use super::settings::Settings;
 use crate::app::{Request, Response, Tunnel, Upgrade};
+use crate::h1::list_elements;
 
 /// A request that may become a WebSocket.
 pub(super) struct Handshake {
@@ -121,10 +122,10 @@ fn may_connect(request: &Request<'_>, settings: &Settings) -> bool {
 /// Returns the first of the client's subprotocols that the server speaks.
 fn choose(request: &Request<'_>, settings: &Settings) -> Option<usize> {
     let values = request.head.fields_named("sec-websocket-protocol");
-    let mut names = values.flat_map(|value| value.split(|byte| *byte == b','));
+    let mut names = values.flat_map(list_elements);
     names.find_map(|name| {
         let mut ours = settings.protocols.iter();
-        ours.position(|ours| ours.as_bytes() == name.trim_ascii())
+        ours.position(|ours| ours.as_bytes() == name)
     })
 }
 

@@ -139,7 +139,7 @@ fn a_hook_that_holds_the_sockets_is_no_delay() {
 }
 
 #[test]
-fn the_stations_are_there_for_who_looks_for_them() {
+fn the_stations_are_in_the_debug_log() {
     let hooks = logged().on_drained(|_| panic!("a panic that the test wants"));
     let (running, _tickets) = ticketed(hooks);
     assert_eq!(running.shutdown().unwrap().end, End::HookFailed);

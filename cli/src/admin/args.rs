@@ -10,23 +10,19 @@ use crate::values;
 
 /// Where the server is asked how it is, and told to stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Admin")]
 #[group(skip)] // or no two of this name could be in one command
 pub(crate) struct Flags {
     /// Where `ebbtide ctl`, Prometheus and curl ask how the server is, and tell it to stop: a Unix
     /// socket that only this user can connect to, or an address and a port. Answers during a drain
     /// too. None by default, as who can reach it can stop the server
-    #[arg(
-        long,
-        value_name = "unix:PATH|ADDR:PORT",
-        value_parser = Place::parse,
-        help_heading = HEADING,
-    )]
+    #[arg(long, value_name = "unix:PATH|ADDR:PORT", value_parser = Place::parse)]
     pub admin: Option<Place>,
 
     /// A file with the secret (16 characters or more, and not for everyone to read) that every
     /// request to --admin must carry, as Authorization: Bearer. Needed where other machines can
     /// reach it
-    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 }
 
@@ -115,8 +111,6 @@ impl fmt::Display for Place {
         }
     }
 }
-
-const HEADING: &str = "Admin";
 
 #[cfg(test)]
 mod tests {

@@ -7,20 +7,17 @@
 
 use std::fmt::{Display, Write};
 
-use ebbtide::Status;
+use ebbtide::{Phases, Report, Status};
 
 /// The content type of [`text`].
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics of a status.
+/// Returns the metrics of a status.
 pub(super) fn text(status: &Status) -> String {
     let mut out = Families(String::with_capacity(4_096));
     let build = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
-    out.gauge(
-        "build_info",
-        "Which ebbtide this is; always 1.",
-        [(&*build, 1)],
-    );
+    let help = "Which ebbtide this is; always 1.";
+    out.gauge("build_info", help, [(&*build, 1)]);
     let stages = STAGES.map(|stage| (stage, u8::from(stage == status.stage)));
     let help = "Where the server stands: 1 for the stage it is in.";
     out.labelled("stage", help, "stage", stages);
@@ -29,95 +26,101 @@ pub(super) fn text(status: &Status) -> String {
     out.gauge("drain_left_seconds", help, left.map(|left| ("", left)));
     let help = "Reasons not to exit yet that the application holds.";
     out.gauge("guards", help, [("", status.guards.len())]);
-    let phases = &status.phases;
-    let phases = [
-        ("fresh", phases.fresh),
-        ("idle", phases.idle),
-        ("head", phases.head),
-        ("body", phases.body),
-        ("handler", phases.handler),
-        ("reply", phases.reply),
-        ("linger", phases.linger),
-        ("tunnel", phases.tunnel),
-    ];
+    let phases = PHASES.map(|(name, count)| (name, count(&status.phases)));
     let help = "Open connections, by what they wait for.";
     out.labelled("connections", help, "phase", phases);
-    let report = &status.report;
-    for (name, count, help) in [
-        ("connections_opened", report.opened, "Connections accepted."),
-        (
-            "connections_closed",
-            report.closed,
-            "Connections closed, for whatever reason.",
-        ),
-        (
-            "connections_closed_idle",
-            report.closed_idle,
-            "Idle connections closed by a drain.",
-        ),
-        (
-            "connections_timed_out",
-            report.timed_out,
-            "Connections that a timeout ended.",
-        ),
-        (
-            "connections_left",
-            report.left,
-            "Connections that their peer broke or left half way.",
-        ),
-        (
-            "requests",
-            report.requests,
-            "Requests whose head was received.",
-        ),
-        (
-            "requests_refused",
-            report.refused,
-            "Invalid requests, and those over a limit.",
-        ),
-        (
-            "requests_late",
-            report.late,
-            "Requests rejected or dropped because the server drains.",
-        ),
-        (
-            "requests_forced_503",
-            report.forced_503,
-            "Requests cut before their answer began.",
-        ),
-        (
-            "requests_aborted",
-            report.aborted,
-            "Requests cut in the middle of their answer.",
-        ),
-        (
-            "responses",
-            report.answered,
-            "Answers handed to the kernel in full.",
-        ),
-        (
-            "upgrades",
-            report.upgraded,
-            "Connections upgraded to another protocol.",
-        ),
-        (
-            "tunnels_dismissed",
-            report.dismissed,
-            "Upgraded connections that a drain had to end.",
-        ),
-        (
-            "responses_undelivered",
-            report.undelivered,
-            "Answers not acknowledged at the deadline.",
-        ),
-        ("handler_panics", report.panics, "Panics of the handler."),
-        ("received_bytes", report.bytes_in, "Bytes received."),
-        ("sent_bytes", report.bytes_out, "Bytes sent."),
-    ] {
-        out.counter(name, help, count);
+    for (name, count, help) in COUNTERS {
+        out.counter(name, help, count(&status.report));
     }
     out.0
 }
+
+type Of<T, N> = fn(&T) -> N;
+
+/// Each counter: its name without `_total`, its value, its help.
+const COUNTERS: [(&str, Of<Report, u64>, &str); 17] = [
+    ("connections_opened", |r| r.opened, "Connections accepted."),
+    (
+        "connections_closed",
+        |r| r.closed,
+        "Connections closed, for whatever reason.",
+    ),
+    (
+        "connections_closed_idle",
+        |r| r.closed_idle,
+        "Idle connections closed by a drain.",
+    ),
+    (
+        "connections_timed_out",
+        |r| r.timed_out,
+        "Connections that a timeout ended.",
+    ),
+    (
+        "connections_left",
+        |r| r.left,
+        "Connections that their peer broke or left half way.",
+    ),
+    (
+        "requests",
+        |r| r.requests,
+        "Requests whose head was received.",
+    ),
+    (
+        "requests_refused",
+        |r| r.refused,
+        "Invalid requests, and those over a limit.",
+    ),
+    (
+        "requests_late",
+        |r| r.late,
+        "Requests rejected or dropped because the server drains.",
+    ),
+    (
+        "requests_forced_503",
+        |r| r.forced_503,
+        "Requests cut before their answer began.",
+    ),
+    (
+        "requests_aborted",
+        |r| r.aborted,
+        "Requests cut in the middle of their answer.",
+    ),
+    (
+        "responses",
+        |r| r.answered,
+        "Answers handed to the kernel in full.",
+    ),
+    (
+        "upgrades",
+        |r| r.upgraded,
+        "Connections upgraded to another protocol.",
+    ),
+    (
+        "tunnels_dismissed",
+        |r| r.dismissed,
+        "Upgraded connections that a drain had to end.",
+    ),
+    (
+        "responses_undelivered",
+        |r| r.undelivered,
+        "Answers not acknowledged at the deadline.",
+    ),
+    ("handler_panics", |r| r.panics, "Panics of the handler."),
+    ("received_bytes", |r| r.bytes_in, "Bytes received."),
+    ("sent_bytes", |r| r.bytes_out, "Bytes sent."),
+];
+
+/// Each phase: its label and its value.
+const PHASES: [(&str, Of<Phases, u32>); 8] = [
+    ("fresh", |p| p.fresh),
+    ("idle", |p| p.idle),
+    ("head", |p| p.head),
+    ("body", |p| p.body),
+    ("handler", |p| p.handler),
+    ("reply", |p| p.reply),
+    ("linger", |p| p.linger),
+    ("tunnel", |p| p.tunnel),
+];
 
 struct Families(String);
 

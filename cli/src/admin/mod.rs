@@ -10,7 +10,6 @@ mod access;
 pub(crate) mod args;
 mod metrics;
 
-use std::error::Error;
 use std::io;
 use std::process;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use serde::Serialize;
 use self::access::Access;
 pub(super) use self::access::INTENT;
 use self::args::{Flags, Place};
-use super::token::Token;
+use crate::token::Token;
 use ebbtide::{
     Admit, Connection, Drain, Handle, Handler, Head, Limits, ListenOptions, Listener, Reply,
     Request, Response, Running, Server, Status, StatusQuery, Timeouts,
@@ -41,12 +40,18 @@ impl Admin {
     /// # Errors
     ///
     /// The token file is not as it must be, or the place cannot be listened on.
-    pub(super) fn bind(flags: &Flags) -> Result<Option<Self>, Box<dyn Error>> {
+    pub(super) fn bind(flags: &Flags) -> Result<Option<Self>, String> {
         let Some(place) = flags.admin.clone() else {
             return Ok(None);
         };
         let token = flags.admin_token_file.as_deref().map(Token::read);
-        let token = token.transpose()?;
+        let token = token.transpose();
+        let token = token.map_err(|error| format!("--admin-token-file: {error}"))?;
+        let admin = Self::listen(place, token);
+        admin.map(Some).map_err(|error| format!("--admin: {error}"))
+    }
+
+    fn listen(place: Place, token: Option<Token>) -> Result<Self, ebbtide::Error> {
         let (listener, open) = match &place {
             Place::Unix(path) => (Listener::unix(path)?, Access::Unix),
             Place::Tcp(addr) => (
@@ -59,11 +64,11 @@ impl Admin {
         let times = Timeouts::new().head(ASK).idle(IDLE).linger(PART);
         // Nothing here is worth holding up the exit of the process.
         let drain = Drain::new().idle_grace(Duration::ZERO).timeout(FAREWELL);
-        Ok(Some(Self {
+        Ok(Self {
             place,
             server: server.limits(limits).timeouts(times).drain(drain),
             access: token.map_or(open, Access::Token),
-        }))
+        })
     }
 
     /// Where it is, with the port it got.

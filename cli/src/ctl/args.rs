@@ -18,12 +18,8 @@ use crate::values;
 pub(crate) struct Ctl {
     /// Where the server's --admin is: unix:PATH, or an address and a port, also as the URL in the
     /// server's log. By default what the environment variable EBBTIDE_ADMIN says
-    #[arg(
-        long,
-        global = true,
-        value_name = "unix:PATH|ADDR:PORT",
-        value_parser = Place::parse,
-    )]
+    #[arg(long, global = true, value_name = "unix:PATH|ADDR:PORT")]
+    #[arg(value_parser = Place::parse)]
     pub admin: Option<Place>,
 
     /// The file with the secret that the server was given as --admin-token-file, if it was
@@ -68,13 +64,7 @@ pub(crate) enum Ask {
         #[arg(long)]
         all: bool,
         /// How many at most, up to 1000
-        #[arg(
-            long,
-            value_name = "N",
-            allow_hyphen_values = true,
-            default_value = "100",
-            value_parser = values::page_size,
-        )]
+        #[arg(long, value_name = "N", default_value = "100", value_parser = values::page_size)]
         take: u32,
     },
     /// Start the drain, as SIGTERM does; one that has begun goes on
@@ -84,12 +74,7 @@ pub(crate) enum Ask {
         wait: bool,
         /// With --wait: for that long at most, then exit with 1; the drain goes on. No limit by
         /// default, as the server has one
-        #[arg(
-            long,
-            value_name = "DURATION",
-            allow_hyphen_values = true,
-            value_parser = values::duration,
-        )]
+        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         timeout: Option<Duration>,
     },
     /// Cut what is left of a drain, as a second signal does; without a drain, cut at once
@@ -98,12 +83,7 @@ pub(crate) enum Ask {
     Wait {
         /// For that long at most, then exit with 1. No limit by default, as nothing says that the
         /// server is about to go
-        #[arg(
-            long,
-            value_name = "DURATION",
-            allow_hyphen_values = true,
-            value_parser = values::duration,
-        )]
+        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         timeout: Option<Duration>,
     },
 }

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use self::args::{Ask, Ctl};
 use self::client::{Answer, Client, Connection, Unreachable};
-use super::admin::args::Place;
-use super::logger::one_line;
-use super::say;
-use super::token::Token;
+use crate::admin::args::Place;
+use crate::logger::one_line;
+use crate::screen::say;
+use crate::token::Token;
 
 /// Does what the arguments say, and returns the exit code.
 pub(super) fn ctl(args: &Ctl) -> ExitCode {

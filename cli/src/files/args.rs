@@ -8,28 +8,30 @@ pub(crate) use super::open::Symlinks;
 
 /// Which files are served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Files")]
 pub(crate) struct FileFlags {
     /// Serve the files below this directory, at every path that is none of the routes above. A
     /// directory is its index.html. None by default, so that nothing is exposed by accident
-    #[arg(long, value_name = "DIR", help_heading = HEADING)]
+    #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
 
     // Not as a doc comment, where rustdoc takes the brackets for a link.
     /// Which symbolic links are followed
     #[arg(
         help = "Which symbolic links below --root are followed: never, inside (those that lead to \
-                something below it) or any. Nothing outside by accident [default: inside]",
+                something below it) or any. Nothing outside by accident [default: inside]"
+    )]
+    #[arg(
         long,
         value_name = "never|inside|any",
         value_enum,
-        hide_possible_values = true,
-        help_heading = HEADING,
+        hide_possible_values = true
     )]
     pub symlinks: Option<Symlinks>,
 
     /// Also serve files and directories whose name begins with a dot. Off by default, as .git and
     /// .env are not meant for everyone; /.well-known is always served
-    #[arg(long, help_heading = HEADING)]
+    #[arg(long)]
     pub dot_files: bool,
 }
 
@@ -53,8 +55,6 @@ impl FileFlags {
         Err(format!("{flag}: is of no use without --root"))
     }
 }
-
-const HEADING: &str = "Files";
 
 #[cfg(test)]
 mod tests {

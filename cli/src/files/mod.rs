@@ -36,7 +36,7 @@ use self::open::{Found, Root};
 use self::path::{Names, Nowhere};
 use self::range::Selected;
 use self::validators::{Condition, Validators, single};
-use ebbtide::{Body, Request, Response};
+use ebbtide::{Request, Response};
 
 /// Answers with the files of one directory.
 #[derive(Debug)]
@@ -165,7 +165,7 @@ fn redirect(names: &Names, query: Option<&str>) -> Response {
     Response::text(301, "it is a directory\n").field("Location", &location)
 }
 
-/// The file, or what was asked for of it.
+/// Returns the file, or what was asked for of it.
 fn send(
     file: File,
     metadata: &Metadata,
@@ -180,51 +180,59 @@ fn send(
         Condition::NotModified => return Ok(with_tag(Response::new(304))),
         Condition::Failed => return Ok(Response::text(412, "it is not as you expect\n")),
     }
-    let described = |status| {
-        with_tag(Response::new(status))
-            .field("Last-Modified", &validators.last_modified())
-            .field("Accept-Ranges", "bytes")
-            // What the name says is what it is: no guessing by the content.
-            .field("X-Content-Type-Options", "nosniff")
-    };
-    let kind = content_type(name);
-    // GET alone has ranges (§14.2).
+    // GET alone has ranges (RFC 9110, section 14.2).
     let ranges = single(request.fields(), "range").filter(|_| request.method() == "GET");
     let selected = match ranges {
         Some(ranges) if validators.range_holds(request.fields()) => range::select(ranges, length),
         _ => Selected::Whole,
     };
-    let (response, pieces) = match selected {
+    let described = |response: Response| {
+        with_tag(response)
+            .field("Last-Modified", &validators.last_modified())
+            .field("Accept-Ranges", "bytes")
+            // The name says the type: no client is to guess by the content.
+            .field("X-Content-Type-Options", "nosniff")
+    };
+    match selected {
         Selected::Nothing => {
-            let response = Response::text(416, "it has no such bytes\n")
-                .field("Content-Range", &format!("bytes */{length}"));
-            return Ok(with_tag(response));
+            let response = Response::text(416, "it has no such bytes\n");
+            let range = format!("bytes */{length}");
+            Ok(with_tag(response.field("Content-Range", &range)))
         }
         Selected::Whole => {
-            let response = described(200).content_type(kind);
-            (response, vec![Piece::File(0..length)])
+            let response = Response::new(200).content_type(content_type(name));
+            fill(described(response), file, vec![Piece::File(0..length)])
         }
-        Selected::Parts(parts) => match &parts[..] {
-            [part] => {
-                let response = described(206).content_type(kind);
-                let response = response.field("Content-Range", &content_range(part, length));
-                (response, vec![Piece::File(part.clone())])
-            }
-            parts => {
-                let boundary = boundary();
-                let multipart = format!("multipart/byteranges; boundary={boundary}");
-                let response = described(206).content_type(multipart);
-                (response, multipart_pieces(parts, &kind, length, &boundary))
-            }
-        },
-    };
+        Selected::Parts(parts) => {
+            let (response, pieces) = partial(&parts, content_type(name), length);
+            fill(described(response), file, pieces)
+        }
+    }
+}
+
+/// Returns a 206 without its validators, and the pieces of its body (RFC 9110, section 15.3.7).
+fn partial(parts: &[Range<u64>], kind: String, length: u64) -> (Response, Vec<Piece>) {
+    let response = Response::new(206);
+    if let [part] = parts {
+        let range = content_range(part, length);
+        let response = response.content_type(kind).field("Content-Range", &range);
+        return (response, vec![Piece::File(part.clone())]);
+    }
+    let boundary = boundary();
+    let multipart = format!("multipart/byteranges; boundary={boundary}");
+    let pieces = multipart_pieces(parts, &kind, length, &boundary);
+    (response.content_type(multipart), pieces)
+}
+
+/// Gives a response its body. A short one is read at once: the response is then one write, and the
+/// file is closed when it is made.
+fn fill(response: Response, file: File, pieces: Vec<Piece>) -> io::Result<Response> {
     match &pieces[..] {
-        // At once: the answer is one write, and the file is closed when it is made.
         [Piece::File(range)] if range.end - range.start <= PIECE as u64 => {
             let length = (range.end - range.start) as usize; // at most `PIECE`
             let mut bytes = Vec::new();
             read_at(&file, range.start, length, &mut bytes)?;
-            Ok(response.body(Body::Bytes(bytes)))
+            Ok(response.body(bytes))
         }
         _ => {
             let body = FileBody::new(file, pieces);

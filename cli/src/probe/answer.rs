@@ -197,28 +197,31 @@ impl Body {
                 skip(left, bytes);
                 Ok(*left == 0)
             }
-            Self::Chunked(chunk) => {
-                while let Some((&byte, rest)) = bytes.split_first() {
-                    if let Chunk::Data(left) = chunk {
-                        skip(left, bytes);
-                        if *left == 0 {
-                            *chunk = Chunk::DataEnd;
-                        }
-                        continue;
-                    }
-                    *bytes = rest;
-                    match chunk.frame(byte)? {
-                        Some(next) => *chunk = next,
-                        None => return Ok(true),
-                    }
-                }
-                Ok(false)
-            }
+            Self::Chunked(chunk) => chunk.take(bytes),
         }
     }
 }
 
 impl Chunk {
+    /// Takes bytes off the front; whether the body is complete.
+    fn take(&mut self, bytes: &mut &[u8]) -> Result<bool, NotHttp> {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            if let Self::Data(left) = self {
+                skip(left, bytes);
+                if *left == 0 {
+                    *self = Self::DataEnd;
+                }
+                continue;
+            }
+            *bytes = rest;
+            match self.frame(byte)? {
+                Some(next) => *self = next,
+                None => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
     /// What comes after this byte of framing; `None` if it was the body's last.
     fn frame(self, byte: u8) -> Result<Option<Self>, NotHttp> {
         Ok(Some(match (self, byte) {

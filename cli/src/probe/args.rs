@@ -22,141 +22,110 @@ pub(crate) struct Probe {
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<String>,
 
+    #[command(flatten)]
+    pub server: Target,
+    #[command(flatten)]
+    pub course: Course,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Which server is probed, and what it can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "The server")]
+pub(crate) struct Target {
     /// Where the server listens, if not on the free port: http://127.0.0.1:3000
-    #[arg(long, value_name = "URL", value_parser = url, help_heading = SERVER)]
+    #[arg(long, value_name = "URL", value_parser = url)]
     pub url: Option<SocketAddr>,
 
     /// A server that runs already, by its process id, with --url. It is sent the one signal and
     /// nothing else, so all states are probed at once, but for those that need it frozen
-    #[arg(
-        long,
-        value_name = "PID",
-        allow_hyphen_values = true,
-        value_parser = process,
-        help_heading = SERVER,
-    )]
+    #[arg(long, value_name = "PID", value_parser = process)]
     pub pid: Option<i32>,
 
     /// A path that is answered at once, by GET [default: /, or /plaintext of ebbtide serve]
-    #[arg(long, value_name = "PATH", value_parser = target, help_heading = SERVER)]
+    #[arg(long, value_name = "PATH", value_parser = target)]
     pub path: Option<String>,
 
     /// A path that is worked on for two --settle at least, by GET. Without it the states handler
     /// and pipelined are skipped [default: /delay/400 of ebbtide serve]
-    #[arg(long, value_name = "PATH", value_parser = target, help_heading = SERVER)]
+    #[arg(long, value_name = "PATH", value_parser = target)]
     pub slow_path: Option<String>,
 
     /// A path whose answer comes in pieces over two --settle at least, by GET. Without it streaming
     /// is skipped [default: /stream/10/50 of ebbtide serve]
-    #[arg(long, value_name = "PATH", value_parser = target, help_heading = SERVER)]
+    #[arg(long, value_name = "PATH", value_parser = target)]
     pub stream_path: Option<String>,
 
     /// A path that takes a POST. Without it half-body is skipped [default: /echo of ebbtide serve]
-    #[arg(long, value_name = "PATH", value_parser = target, help_heading = SERVER)]
+    #[arg(long, value_name = "PATH", value_parser = target)]
     pub upload_path: Option<String>,
 
     /// The body of that POST; by default 1,024 letters
-    #[arg(long, value_name = "FILE", help_heading = SERVER)]
+    #[arg(long, value_name = "FILE")]
     pub upload_file: Option<PathBuf>,
 
     /// A field for every request, such as a Host, a Content-Type or an Authorization; may be given
     /// several times
-    #[arg(long, value_name = "NAME: VALUE", value_parser = field, help_heading = SERVER)]
+    #[arg(long, value_name = "NAME: VALUE", value_parser = field)]
     pub header: Vec<String>,
+}
 
+/// How it is probed.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "The probe")]
+pub(crate) struct Course {
     /// The signal that should start the drain. What supervisors send; nginx wants QUIT
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "TERM",
-        value_parser = values::signal,
-        help_heading = DRAIN,
-    )]
+    #[arg(long, value_name = "NAME", default_value = "TERM", value_parser = values::signal)]
     pub signal: i32,
 
     /// Send it to all processes of the server, as a Ctrl-C does, and not only to the one started
-    #[arg(long, help_heading = DRAIN)]
+    #[arg(long)]
     pub group: bool,
 
     /// How long after the signal to wait for the end, for each state; whoever is still there is
     /// killed, and said to hang. Well above what a request takes
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "5s",
-        value_parser = within::<60_000>,
-        help_heading = DRAIN,
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = within::<60_000>)]
     pub deadline: Duration,
 
     /// The states to probe, with commas between; all by default
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        value_enum,
-        hide_possible_values = true,
-        help_heading = DRAIN,
-    )]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_enum)]
+    #[arg(hide_possible_values = true)]
     pub states: Vec<State>,
 
     /// One server for all states, as in real life, instead of one for each, which tells which
     /// state held up the stop
-    #[arg(long, help_heading = DRAIN)]
+    #[arg(long)]
     pub together: bool,
 
     /// How many connections in each state, up to 256
-    #[arg(
-        long,
-        value_name = "N",
-        allow_hyphen_values = true,
-        default_value = "8",
-        value_parser = values::client_count,
-        help_heading = DRAIN,
-    )]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = values::client_count)]
     pub connections: u16,
 
     /// How long the server gets to notice the state, before the signal. Above what one would call
     /// idle
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "100ms",
-        value_parser = within::<10_000>,
-        help_heading = DRAIN,
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = within::<10_000>)]
     pub settle: Duration,
 
     /// When the rest of a half-sent request follows, after the signal
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "300ms",
-        value_parser = within::<60_000>,
-        help_heading = DRAIN,
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "300ms", value_parser = within::<60_000>)]
     pub pause: Duration,
 
     /// How long the server may take to come up
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "10s",
-        value_parser = within::<300_000>,
-        help_heading = DRAIN,
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = within::<300_000>)]
     pub start_timeout: Duration,
+}
 
+/// Where the result goes.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
     /// Draw what happened to each connection over time, as an .svg or an .html
-    #[arg(long, value_name = "FILE", value_parser = picture, help_heading = OUTPUT)]
+    #[arg(long, value_name = "FILE", value_parser = picture)]
     pub timeline: Option<PathBuf>,
 
     /// Print all of it as JSON instead of the table
-    #[arg(long, help_heading = OUTPUT)]
+    #[arg(long)]
     pub json: bool,
 }
 
@@ -167,25 +136,25 @@ impl Probe {
     ///
     /// A line that says what does not fit together.
     pub(crate) fn checked(self) -> Result<Self, String> {
-        if self.pause >= self.deadline {
+        if self.course.pause >= self.course.deadline {
             return Err("--pause: must be shorter than --deadline, which covers it".into());
         }
-        if self.pid.is_some() && self.url.is_none() {
+        if self.server.pid.is_some() && self.server.url.is_none() {
             return Err("--pid: where does it listen? give --url http://127.0.0.1:3000".into());
         }
-        if self.pid.is_some() && !self.command.is_empty() {
+        if self.server.pid.is_some() && !self.command.is_empty() {
             return Err(
                 "--pid: is a server that runs; leave out the command that starts one".into(),
             );
         }
-        if self.pid.is_some() && self.group {
+        if self.server.pid.is_some() && self.course.group {
             return Err("--group: is for a server that is started; leave it out with --pid".into());
         }
-        if self.url.is_some() && self.pid.is_none() && self.command.is_empty() {
+        if self.server.url.is_some() && self.server.pid.is_none() && self.command.is_empty() {
             return Err("--url: of which server? give its command, or --pid".into());
         }
-        let together = self.together || self.pid.is_some();
-        if together && self.states == [State::Empty] {
+        let together = self.course.together || self.server.pid.is_some();
+        if together && self.course.states == [State::Empty] {
             return Err("--states: empty is a server of its own; leave out --together".into());
         }
         Ok(self)
@@ -286,10 +255,6 @@ const OURS: [&str; 4] = [
     "Connection",
     "Expect",
 ];
-
-const SERVER: &str = "The server";
-const DRAIN: &str = "The probe";
-const OUTPUT: &str = "Output";
 
 const AFTER_HELP: &str = "\
 States, each with --connections clients:

@@ -8,8 +8,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Failure;
 use super::answer::{Answer, Answers};
+use super::failure::Failure;
 use super::process::Process;
 use super::script::Requests;
 use super::state::{Need, State};
@@ -17,32 +17,22 @@ use super::state::{Need, State};
 /// What the server can do, and why not.
 #[derive(Debug)]
 pub(super) struct Facts {
-    keep_alive: Result<(), String>,
-    slow: Result<(), String>,
-    stream: Result<(), String>,
-    upload: Result<(), String>,
-    freeze: Result<(), String>,
+    facts: Vec<(Need, Fact)>,
     /// What the fast path is answered with.
     status: u16,
 }
 
+/// Whether a need is met, or why not.
+type Fact = Result<(), String>;
+
 impl Facts {
-    /// Why the state cannot be made; `None` if it can.
+    /// Returns why the state cannot be made; `None` if it can.
     pub(super) fn why_not(&self, state: State) -> Option<&str> {
-        let why_not = |need: &Need| {
-            let fact = match need {
-                Need::KeepAlive => &self.keep_alive,
-                Need::Slow => &self.slow,
-                Need::Stream => &self.stream,
-                Need::Upload => &self.upload,
-                Need::Freeze => &self.freeze,
-            };
-            fact.as_ref().err().map(String::as_str)
-        };
-        state.needs().iter().find_map(why_not)
+        let mut needed = self.facts.iter().filter(|(n, _)| state.needs().contains(n));
+        needed.find_map(|(_, fact)| fact.as_ref().err().map(String::as_str))
     }
 
-    /// Whether such a status is the answer that was asked for, and not a refusal.
+    /// Returns whether such a status is the answer that was asked for, and not a refusal.
     pub(super) const fn is_right(&self, status: u16) -> bool {
         status < 400 || status == self.status
     }
@@ -90,10 +80,14 @@ pub(super) fn ask(
     settle: Duration,
     patience: Duration,
 ) -> Result<Facts, Failure> {
-    let asker = Asker { addr, patience };
+    let asker = Asker {
+        requests,
+        addr,
+        patience,
+        least: 2 * settle,
+    };
     let fast = requests.get(&requests.path);
-    let told = asker.ask(&fast);
-    let told = match (told, process.exit()) {
+    let told = match (asker.ask(&fast), process.exit()) {
         (_, Some(exit)) => return Err(Failure::ended(exit, process)),
         (told, None) => told.map_err(|why| Failure::NoHttp {
             what: format!("GET {}", requests.path),
@@ -101,75 +95,29 @@ pub(super) fn ask(
             why,
         })?,
     };
-    // A server may say that it will close, or may not say it and close all the same.
-    let again = [&fast[..], &fast[..]].concat();
-    let keep_alive = match told.answer.close || asker.ask_for(&again, 2).is_err() {
-        true => Err("the server closes after each answer".into()),
-        false => Ok(()),
-    };
-    let least = 2 * settle;
-    let takes_time = |path: &Option<String>, flag, judge: &dyn Fn(&Told) -> Option<String>| {
-        let path = path.as_ref().ok_or_else(|| format!("needs {flag}"))?;
-        let told = asker
-            .ask(&requests.get(path))
-            .map_err(|why| format!("GET {path}: {why}"))?;
-        match (told.answer.status, judge(&told)) {
-            (400.., _) => Err(format!("GET {path} answers {}", told.answer.status)),
-            (_, Some(why)) => Err(format!("GET {path} {why}")),
-            (_, None) => Ok(()),
-        }
-    };
-    let slow = takes_time(&requests.slow, "--slow-path", &|told| {
-        let took = told.answer.begun - told.asked;
-        (took < least).then(|| {
-            format!(
-                "answers after {} ms, too soon; at least {} ms are needed",
-                took.as_millis(),
-                least.as_millis()
-            )
-        })
-    });
-    let stream = takes_time(&requests.stream, "--stream-path", &|told| {
-        let took = told.answer.ended - told.answer.begun;
-        (took < least).then(|| {
-            format!(
-                "arrives within {} ms, in one piece; at least {} ms are needed",
-                took.as_millis(),
-                least.as_millis()
-            )
-        })
-    });
-    let upload = match &requests.upload {
-        None => Err("needs --upload-path".into()),
-        Some(path) => {
-            let (mut whole, body) = requests.post(path);
-            whole.extend_from_slice(body);
-            match asker.ask(&whole) {
-                Ok(told) if told.answer.status >= 400 => {
-                    Err(format!("POST {path} answers {}", told.answer.status))
-                }
-                Ok(_) => Ok(()),
-                Err(why) => Err(format!("POST {path}: {why}")),
-            }
-        }
-    };
     let freeze = match process.is_ours() {
         true => Ok(()),
         false => Err("needs to freeze the server, which was not started here".into()),
     };
     Ok(Facts {
-        keep_alive,
-        slow,
-        stream,
-        upload,
-        freeze,
+        facts: vec![
+            (Need::KeepAlive, asker.keep_alive(&fast, &told)),
+            (Need::Slow, asker.slow()),
+            (Need::Stream, asker.stream()),
+            (Need::Upload, asker.upload()),
+            (Need::Freeze, freeze),
+        ],
         status: told.answer.status,
     })
 }
 
-struct Asker {
+/// Asks the questions, each on a connection of its own.
+struct Asker<'a> {
+    requests: &'a Requests,
     addr: SocketAddr,
     patience: Duration,
+    /// How long an answer takes at least that is to be under way when the signal comes.
+    least: Duration,
 }
 
 /// An answer, and when it was asked for.
@@ -178,7 +126,62 @@ struct Told {
     answer: Answer,
 }
 
-impl Asker {
+impl Asker<'_> {
+    /// Asks twice: a server may say that it will close, or may not say it and close all the same.
+    fn keep_alive(&self, fast: &[u8], told: &Told) -> Fact {
+        let closes = told.answer.close || self.ask_for(&[fast, fast].concat(), 2).is_err();
+        match closes {
+            true => Err("the server closes after each answer".into()),
+            false => Ok(()),
+        }
+    }
+
+    fn slow(&self) -> Fact {
+        let (path, told) = self.get(&self.requests.slow, "--slow-path")?;
+        let took = told.answer.begun - told.asked;
+        self.takes_time(path, took, "answers after", "too soon")
+    }
+
+    fn stream(&self) -> Fact {
+        let (path, told) = self.get(&self.requests.stream, "--stream-path")?;
+        let took = told.answer.ended - told.answer.begun;
+        self.takes_time(path, took, "arrives within", "in one piece")
+    }
+
+    fn upload(&self) -> Fact {
+        let path = self.requests.upload.as_ref();
+        let path = path.ok_or("needs --upload-path")?;
+        let (mut whole, body) = self.requests.post(path);
+        whole.extend_from_slice(body);
+        self.ask_well(&format!("POST {path}"), &whole).map(|_| ())
+    }
+
+    fn get<'p>(&self, path: &'p Option<String>, flag: &str) -> Result<(&'p str, Told), String> {
+        let path = path.as_ref().ok_or_else(|| format!("needs {flag}"))?;
+        let told = self.ask_well(&format!("GET {path}"), &self.requests.get(path))?;
+        Ok((path, told))
+    }
+
+    /// Asks, and takes a refusal for a failure.
+    fn ask_well(&self, what: &str, request: &[u8]) -> Result<Told, String> {
+        match self.ask(request) {
+            Ok(told) if told.answer.status >= 400 => {
+                Err(format!("{what} answers {}", told.answer.status))
+            }
+            told => told.map_err(|why| format!("{what}: {why}")),
+        }
+    }
+
+    fn takes_time(&self, path: &str, took: Duration, how: &str, why: &str) -> Fact {
+        let (took, least) = (took.as_millis(), self.least.as_millis());
+        match took < least {
+            true => Err(format!(
+                "GET {path} {how} {took} ms, {why}; at least {least} ms are needed"
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn ask(&self, request: &[u8]) -> Result<Told, String> {
         self.ask_for(request, 1)
     }
@@ -225,11 +228,11 @@ impl Asker {
                 let said = format!("it says \"{}\"", beginning.escape_ascii());
                 return Err(io::Error::new(ErrorKind::InvalidData, said));
             }
-            if len == 0 {
-                found += u32::from(answers.fin(now).is_some_and(|answer| {
-                    last = Some(answer);
-                    true
-                }));
+            if len == 0
+                && let Some(answer) = answers.fin(now)
+            {
+                found += 1;
+                last = Some(answer);
             }
             match last {
                 Some(answer) if found >= count => return Ok(Told { asked, answer }),

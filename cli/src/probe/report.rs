@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::client::{End, Phase};
+use super::seen::{End, Phase};
 use super::state::State;
 
 /// The whole of it.

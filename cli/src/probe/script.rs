@@ -92,84 +92,55 @@ impl Requests {
         head + more + "\r\n"
     }
 
-    /// The script for a state. What it needs must be there.
+    /// Returns the script for a state. The paths that the state needs must be there.
     pub(super) fn script(&self, state: State) -> Script {
         let get = |path: &Option<String>| self.get(path.as_deref().unwrap_or(&self.path));
         let fast = self.get(&self.path);
-        let half = |mut first: Vec<u8>| {
-            let rest = first.split_off(first.len() / 2);
-            (first, rest)
-        };
-        let plain = Script::default();
         match state {
-            State::Empty | State::Fresh => plain,
-            State::Idle => Script {
-                warm: true,
-                ..plain
-            },
-            State::Unread => Script {
-                kind: Kind::Unread,
-                warm: true,
-                first: fast,
-                requests: 1,
-                ..plain
-            },
-            State::HalfHead | State::HalfNextHead => {
-                let (first, rest) = half(fast);
-                Script {
-                    warm: state == State::HalfNextHead,
-                    first,
-                    rest,
-                    requests: 1,
-                    ..plain
-                }
-            }
+            State::Empty | State::Fresh => Script::default(),
+            State::Idle => Script::default().warm(),
+            State::Unread => Script::asking(fast, 1).of(Kind::Unread).warm(),
+            State::HalfHead => Script::asking(fast, 1).halved(0),
+            State::HalfNextHead => Script::asking(fast, 1).halved(0).warm(),
             State::HalfBody => {
-                let (mut first, body) = self.post(self.upload.as_deref().unwrap_or(&self.path));
-                let (half, rest) = half(body.to_vec());
-                first.extend(half);
-                Script {
-                    first,
-                    rest,
-                    requests: 1,
-                    ..plain
-                }
+                let path = self.upload.as_deref().unwrap_or(&self.path);
+                let (head, body) = self.post(path);
+                Script::asking([&head, body].concat(), 1).halved(head.len())
             }
-            State::Handler => Script {
-                first: get(&self.slow),
-                requests: 1,
-                ..plain
-            },
-            State::Streaming => Script {
-                kind: Kind::Streaming,
-                first: get(&self.stream),
-                requests: 1,
-                ..plain
-            },
-            State::Pipelined => Script {
-                first: [get(&self.slow), fast.clone(), fast].concat(),
-                requests: 3,
-                ..plain
-            },
-            State::Backlog => Script {
-                kind: Kind::Backlog,
-                first: fast,
-                requests: 1,
-                ..plain
-            },
-            State::Busy => Script {
-                kind: Kind::Busy,
-                first: fast,
-                ..plain
-            },
-            State::Connecting => Script {
-                kind: Kind::Connecting,
-                first: self
-                    .head("GET", &self.path, "Connection: close\r\n")
-                    .into_bytes(),
-                ..plain
-            },
+            State::Handler => Script::asking(get(&self.slow), 1),
+            State::Streaming => Script::asking(get(&self.stream), 1).of(Kind::Streaming),
+            State::Pipelined => Script::asking([get(&self.slow), fast.clone(), fast].concat(), 3),
+            State::Backlog => Script::asking(fast, 1).of(Kind::Backlog),
+            State::Busy => Script::asking(fast, 0).of(Kind::Busy),
+            State::Connecting => {
+                let head = self.head("GET", &self.path, "Connection: close\r\n");
+                Script::asking(head.into_bytes(), 0).of(Kind::Connecting)
+            }
         }
+    }
+}
+
+impl Script {
+    fn asking(first: Vec<u8>, requests: u64) -> Self {
+        Self {
+            first,
+            requests,
+            ..Self::default()
+        }
+    }
+
+    fn of(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
+    fn warm(self) -> Self {
+        Self { warm: true, ..self }
+    }
+
+    /// Leaves half of what follows the first `whole` bytes for after the signal.
+    fn halved(mut self, whole: usize) -> Self {
+        self.rest = self.first.split_off(whole + (self.first.len() - whole) / 2);
+        self
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::report::{Level, Line, Report, time};
 use crate::logger::one_line;
-use crate::names;
+use crate::values::signal_names;
 
 /// A line for each state, what they are about, and what it comes to.
 pub(super) fn table(report: &Report) -> String {
@@ -56,7 +56,7 @@ fn cells(line: &Line) -> [String; 6] {
         match (stop.exit_ms, stop.exit_code, stop.exit_signal) {
             (None, ..) => "killed".into(),
             (_, Some(code), _) => code.to_string(),
-            (_, None, Some(signal)) => names(&[signal]),
+            (_, None, Some(signal)) => signal_names(&[signal]),
             (_, None, None) => "gone".into(),
         }
     });

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::client::{Client, End};
+use super::client::Client;
 use super::preflight::Facts;
 use super::report::{Level, Line, Row, Saw, Span, Stop, time};
 use super::run::Seen;
 use super::script::Kind;
+use super::seen::End;
 use super::state::State;
-use crate::names;
+use crate::values::signal_names;
 
 /// The line of a state in a run.
 pub(super) fn line(state: State, seen: &Seen, facts: &Facts) -> Line {
@@ -124,7 +125,7 @@ fn notes(line: &Line, stop: &Stop, state: State) -> Vec<String> {
     match (stop.exit_code, stop.exit_signal) {
         (Some(0) | None, None) => {}
         (Some(code), _) => notes.push(format!("exit code {code}")),
-        (None, Some(signal)) => notes.push(format!("ended by {}", names(&[signal]))),
+        (None, Some(signal)) => notes.push(format!("ended by {}", signal_names(&[signal]))),
     }
     if let (Some(exit), true) = (stop.exit_ms, stop.is_complete() && state != State::Empty) {
         let open = stop

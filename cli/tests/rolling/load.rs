@@ -3,12 +3,14 @@
 //! Each request is sent once: nothing is tried again, so what is lost is seen. How fast they go is
 //! up to the server, some of whose answers take a millisecond or three. Knows nothing of restarts.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use ebbtide_lab::response::receive;
 
 use super::support::PATIENCE;
 
@@ -126,10 +128,10 @@ impl Shared {
     fn exchange(
         &self,
         addr: SocketAddr,
-        kept: Option<BufReader<TcpStream>>,
+        kept: Option<TcpStream>,
         kind: Connections,
         n: usize,
-    ) -> io::Result<Option<BufReader<TcpStream>>> {
+    ) -> io::Result<Option<TcpStream>> {
         let mut stream = match kept {
             Some(stream) => stream,
             None => {
@@ -137,7 +139,7 @@ impl Shared {
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 self.lock().connections += 1;
-                BufReader::new(stream)
+                stream
             }
         };
         let body = format!("this is number {n}");
@@ -159,43 +161,17 @@ impl Shared {
             length => format!("Content-Length: {length}\r\n"),
         };
         let request = format!("{request} HTTP/1.1\r\nHost: t.example\r\n{close}{length}\r\n{sent}");
-        stream.get_mut().write_all(request.as_bytes())?;
-        let closes = answer(&mut stream, expected)?;
-        Ok((!closes && kind == Connections::Kept).then_some(stream))
+        stream.write_all(request.as_bytes())?;
+        let response = receive(&mut stream, &mut Vec::new())?;
+        if response.status != 200 || response.body != expected.as_bytes() {
+            return Err(io::Error::other(response.to_string()));
+        }
+        Ok((!response.says_close() && kind == Connections::Kept).then_some(stream))
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Reads an answer, which must be 200 and have this body, and tells whether it says close.
-fn answer(stream: &mut BufReader<TcpStream>, expected: &str) -> io::Result<bool> {
-    let mut head = Vec::new();
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line)? == 0 {
-            let error = format!("closed after {} lines", head.len());
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, error));
-        }
-        match line.trim_end() {
-            "" => break,
-            line => head.push(line.to_ascii_lowercase()),
-        }
-    }
-    let field = |name: &str| head.iter().find_map(|line| line.strip_prefix(name));
-    let length = field("content-length: ").and_then(|length| length.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body)?;
-    if !head
-        .first()
-        .is_some_and(|line| line.starts_with("http/1.1 200 "))
-        || body != expected.as_bytes()
-    {
-        let body = String::from_utf8_lossy(&body);
-        return Err(io::Error::other(format!("{:?}: {body:?}", head.first())));
-    }
-    Ok(field("connection: ") == Some("close"))
 }
 
 /// The most requests of one client: more than it can send in the time that the tests take, and an

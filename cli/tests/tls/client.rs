@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use ebbtide_lab::response::{Response, receive};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
@@ -14,7 +15,7 @@ use crate::support::PATIENCE;
 /// A connection.
 pub(crate) struct Client {
     stream: StreamOwned<ClientConnection, TcpStream>,
-    /// What was read behind the last answer.
+    /// What was read behind the last response.
     ahead: Vec<u8>,
 }
 
@@ -27,14 +28,6 @@ pub(crate) enum End {
     Torn,
     /// A reset.
     Reset,
-}
-
-/// An answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) close: bool,
-    pub(crate) body: Vec<u8>,
 }
 
 impl Client {
@@ -92,42 +85,16 @@ impl Client {
         self.socket().write_all(bytes).expect("write");
     }
 
-    /// Reads one answer with a Content-Length.
+    /// Reads one final response.
     #[track_caller]
-    pub(crate) fn answer(&mut self) -> Answer {
-        let end = loop {
-            if let Some(at) = self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
-                break at + 4;
-            }
-            self.more();
-        };
-        let head: Vec<u8> = self.ahead.drain(..end).collect();
-        let head = String::from_utf8(head).expect("a head is text");
-        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
-        let length = field("Content-Length: ").expect("a length").parse();
-        let length: usize = length.expect("a number");
-        while self.ahead.len() < length {
-            self.more();
-        }
-        Answer {
-            status: head[9..12].parse().expect("a status"),
-            close: field("Connection: ") == Some("close"),
-            body: self.ahead.drain(..length).collect(),
-        }
+    pub(crate) fn response(&mut self) -> Response {
+        receive(&mut self.stream, &mut self.ahead).expect("a response")
     }
 
     #[track_caller]
-    fn more(&mut self) {
-        let mut buffer = [0; 16 * 1024];
-        let n = self.stream.read(&mut buffer).expect("read");
-        assert!(n > 0, "the end in an answer: {:?}", self.ahead);
-        self.ahead.extend_from_slice(&buffer[..n]);
-    }
-
-    #[track_caller]
-    pub(crate) fn exchange(&mut self, request: &[u8]) -> Answer {
+    pub(crate) fn exchange(&mut self, request: &[u8]) -> Response {
         self.send(request);
-        self.answer()
+        self.response()
     }
 
     /// Reads to the end: what came before it, and how it was.
@@ -153,7 +120,7 @@ impl Client {
     }
 }
 
-/// For clients of other protocols over this one; not together with [`Client::answer`].
+/// For clients of other protocols over this one; not together with [`Client::response`].
 impl Read for Client {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer)

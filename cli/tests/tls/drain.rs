@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::certificates::Folder;
-use super::client::{Answer, Client, End};
+use super::client::{Client, End};
 use super::support::{GET, HELLO, PATIENCE, get, post, post_head};
 use super::{IDENTITY, serve};
+use ebbtide_lab::response::Response;
 use ebbtide_lab::tls::{TLS13, VERSIONS};
 
 #[track_caller]
-fn assert_last(answer: &Answer, body: &[u8]) {
-    assert_eq!((answer.status, answer.close), (200, true));
-    assert!(answer.body == body, "another body");
+fn assert_last(response: &Response, body: &[u8]) {
+    response.assert_last();
+    assert_eq!(response.status, 200);
+    assert!(response.body == body, "another body");
 }
 
 #[test]
@@ -44,7 +46,7 @@ fn a_request_that_is_in_the_kernel_at_the_signal_is_answered() {
         let mut client = Client::connect(served.addr(), &Arc::new(IDENTITY.client(version)));
         client.exchange(GET);
         served.terminate_after(|| client.send(&post("/echo", b"in time")));
-        assert_last(&client.answer(), b"in time");
+        assert_last(&client.response(), b"in time");
         client.assert_ends();
         drop(client);
         let (_, report) = served.wait_report(0);
@@ -62,7 +64,7 @@ fn a_part_of_a_record_that_is_in_the_kernel_at_the_signal_is_too() {
     served.terminate_after(|| client.send_raw(&records[..3]));
     served.wait_refused();
     client.send_raw(&records[3..]);
-    assert_last(&client.answer(), HELLO);
+    assert_last(&client.response(), HELLO);
     client.assert_ends();
     drop(client);
     served.wait_report(0);
@@ -132,7 +134,7 @@ fn an_upload_in_progress_completes() {
         served.terminate();
         served.wait_refused();
         client.send(&body[1_000_000..]);
-        assert_last(&client.answer(), &body);
+        assert_last(&client.response(), &body);
         client.assert_ends();
         drop(client);
         served.wait_report(0);
@@ -149,7 +151,7 @@ fn a_slow_reader_gets_everything() {
     client.socket().peek(&mut [0; 1]).expect("it has begun");
     served.terminate();
     served.assert_stays(Duration::from_millis(700));
-    let answer = client.answer();
+    let answer = client.response();
     assert_eq!((answer.status, answer.body.len()), (200, 30_000_000));
     client.assert_ends();
     drop(client);
@@ -167,7 +169,7 @@ fn the_exit_waits_until_what_was_written_is_delivered() {
     client.socket().peek(&mut [0; 1]).expect("it has begun");
     served.terminate();
     served.assert_stays(Duration::from_millis(700));
-    assert_eq!(client.answer().body.len(), 4_000_000);
+    assert_eq!(client.response().body.len(), 4_000_000);
     client.assert_ends();
     drop(client);
     served.wait_report(0);
@@ -223,7 +225,7 @@ fn a_storm_of_handshakes_does_not_hold_up_those_who_are_served() {
     live.send(GET);
     served.cont();
     let begun = Instant::now();
-    assert_eq!(live.answer().body, HELLO);
+    assert_eq!(live.response().body, HELLO);
     let first = begun.elapsed();
     // The last of them was accepted last.
     let last = clients.last_mut().expect("there are some");

@@ -4,7 +4,7 @@
 //! a request of the plain form. A head that says more is written anew. Knows no connection.
 
 use super::output::small;
-use crate::app::Body;
+use crate::app::Content;
 use crate::date::Date;
 use crate::tick::Tick;
 
@@ -34,7 +34,7 @@ impl HeadCache {
     pub(super) fn get<'b>(
         &self,
         key: CacheKey,
-        body: &'b Body,
+        body: &'b Content,
         now: Tick,
     ) -> Option<(&[u8], &'b [u8])> {
         let place = |text: Option<&'static str>| text.map(|text| (text.as_ptr(), text.len()));
@@ -45,7 +45,7 @@ impl HeadCache {
         if !same {
             return None;
         }
-        if let (Body::Static(bytes), Some(kept)) = (body, self.body)
+        if let (Content::Static(bytes), Some(kept)) = (body, self.body)
             && bytes.as_ptr() == kept.as_ptr()
         {
             return Some((&self.bytes, &[])); // of the same length, as `key` says
@@ -54,12 +54,12 @@ impl HeadCache {
     }
 
     /// Keeps the head of a response, whose date is of `since`.
-    pub(super) fn keep(&mut self, key: CacheKey, since: Tick, head: &[u8], body: &Body) {
+    pub(super) fn keep(&mut self, key: CacheKey, since: Tick, head: &[u8], body: &Content) {
         self.bytes.clear();
         self.bytes.extend_from_slice(head);
         self.head = head.len();
         self.body = match body {
-            Body::Static(bytes) => Some(bytes),
+            Content::Static(bytes) => Some(bytes),
             _ => None,
         };
         self.bytes.extend_from_slice(self.body.unwrap_or_default());
@@ -81,14 +81,14 @@ mod tests {
             length: OURS.len(),
             content_type: Some("text/plain"),
         };
-        let body = Body::Static(OURS);
+        let body = Content::Static(OURS);
         let mut kept = HeadCache::default();
         assert_eq!(kept.get(key, &body, at(0)), None);
         kept.keep(key, at(100), b"head", &body);
         let whole: (&[u8], &[u8]) = (b"headhello", b"");
         assert_eq!(kept.get(key, &body, at(1099)), Some(whole));
         assert_eq!(kept.get(key, &body, at(1100)), None);
-        let other = Body::Bytes(b"HELLO".to_vec());
+        let other = Content::Bytes(b"HELLO".to_vec());
         let parts: (&[u8], &[u8]) = (b"head", b"HELLO");
         assert_eq!(kept.get(key, &other, at(100)), Some(parts));
         let text = key.content_type.map(|text| &text[..4]);
@@ -122,8 +122,8 @@ mod tests {
             },
             Tick::from_millis(0),
         );
-        kept.keep(key, at, b"head", &Body::Bytes(b"first".to_vec()));
-        let second = Body::Bytes(b"after".to_vec());
+        kept.keep(key, at, b"head", &Content::Bytes(b"first".to_vec()));
+        let second = Content::Bytes(b"after".to_vec());
         let parts: (&[u8], &[u8]) = (b"head", b"after");
         assert_eq!(kept.get(key, &second, at), Some(parts));
     }

@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::buffer::{KEEP_BYTES, trim};
-use crate::app::{Body, SharedBytes};
+use crate::app::{Content, SharedBytes};
 use crate::sys::{Sys, retry};
 
 /// What a connection has still to write.
@@ -50,13 +50,13 @@ impl Tail {
 
 /// Returns the bytes of a body that is small enough to be copied behind its head.
 #[inline]
-pub(super) fn small(body: &Body) -> Option<&[u8]> {
+pub(super) fn small(body: &Content) -> Option<&[u8]> {
     let bytes: &[u8] = match body {
-        Body::Empty => &[],
-        Body::Static(bytes) => bytes,
-        Body::Bytes(bytes) => bytes,
-        Body::Shared(bytes) => bytes,
-        Body::Source(..) | Body::Tunnel(_) => return None,
+        Content::Empty => &[],
+        Content::Static(bytes) => bytes,
+        Content::Bytes(bytes) => bytes,
+        Content::Shared(bytes) => bytes,
+        Content::Source(..) | Content::Tunnel(_) => return None,
     };
     (bytes.len() <= COPIED).then_some(bytes)
 }
@@ -108,16 +108,16 @@ impl Output {
 
     /// Adds a whole body: copies a small one, takes a large one uncopied.
     #[inline]
-    pub(super) fn body(&mut self, body: &mut Body) {
+    pub(super) fn body(&mut self, body: &mut Content) {
         if let Some(bytes) = small(body) {
             return self.buffer.extend_from_slice(bytes);
         }
         debug_assert!(matches!(self.tail, Tail::None), "a body behind a tail");
         self.tail = match mem::take(body) {
-            Body::Static(bytes) => Tail::Static(bytes),
-            Body::Bytes(bytes) => Tail::Owned(bytes),
-            Body::Shared(bytes) => Tail::Shared(bytes),
-            Body::Empty | Body::Source(..) | Body::Tunnel(_) => Tail::None,
+            Content::Static(bytes) => Tail::Static(bytes),
+            Content::Bytes(bytes) => Tail::Owned(bytes),
+            Content::Shared(bytes) => Tail::Shared(bytes),
+            Content::Empty | Content::Source(..) | Content::Tunnel(_) => Tail::None,
         };
     }
 

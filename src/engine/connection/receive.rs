@@ -7,7 +7,7 @@ use super::buffer::trim;
 use super::exchange::{Activity, discard};
 use super::pass::Pass;
 use super::{Close, Read};
-use crate::app::{BodyContext, Flow, Handler};
+use crate::app::{Flow, Handler};
 use crate::h1::{EMPTY_HEADER, Event, Head, Header, MAX_FIELDS};
 use crate::sys::Sys;
 
@@ -163,11 +163,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             }
             return self.exchange.body.extend_from_slice(data);
         };
-        let context = BodyContext {
-            id: self.id,
-            nth: self.connection.requests,
-            handle: self.core.inbox.handle(),
-        };
+        let context = self.core.inbox.context(self.id, self.connection.requests);
         match catch_unwind(AssertUnwindSafe(|| sink.receive(data, &context))) {
             Ok(Flow::Continue) => self.exchange.sink = Some(sink),
             Ok(Flow::Pause) => {

@@ -13,7 +13,7 @@ use super::exchange::{Activity, NOTED_HEAD, discard};
 use super::head_cache::CacheKey;
 use super::output::small;
 use super::pass::Pass;
-use crate::app::{Admit, Body, Handler, LateRequests, Reply, Request, Response};
+use crate::app::{Admit, Content, Handler, LateRequests, Reply, Request, Response};
 use crate::h1::{CONTINUE, Framed, Framing, Head, ResponseHead};
 use crate::sys::Sys;
 
@@ -252,7 +252,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             .exchange
             .codec
             .begin(&mut self.exchange.out.buffer, &head);
-        if let Body::Source(..) = response.body {
+        if let Content::Source(..) = response.body {
             let before = self.exchange.out.pending_of(begin) as u64;
             self.exchange.response_from = self.exchange.bytes_out + before;
             return self.begin_source(framed, mem::take(&mut response.body));
@@ -287,13 +287,13 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
     }
 
     #[inline(never)]
-    fn begin_source(&mut self, framed: Framed, body: Body) {
+    fn begin_source(&mut self, framed: Framed, body: Content) {
         match (framed, body) {
             (Framed::None, body) => {
                 discard(body);
                 self.complete();
             }
-            (_, Body::Source(source, _)) => {
+            (_, Content::Source(source, _)) => {
                 self.exchange.activity = Activity::Streaming(source);
                 self.restart = true;
             }

@@ -7,7 +7,7 @@ use super::Close;
 use super::buffer::trim;
 use super::exchange::{Activity, Exchange, discard};
 use super::pass::Pass;
-use crate::app::{BodyContext, Fill, Handler, Response, SharedBytes, Source};
+use crate::app::{Fill, Handler, Response, SharedBytes, Source};
 use crate::sys::Sys;
 
 impl<S: Sys, H: Handler> Pass<'_, S, H> {
@@ -67,11 +67,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
     fn ask_source(&mut self, source: &mut dyn Source) -> (Option<Fill>, bool) {
         let piece = &mut self.core.piece;
         piece.clear();
-        let context = BodyContext {
-            id: self.id,
-            nth: self.connection.requests,
-            handle: self.core.inbox.handle(),
-        };
+        let context = self.core.inbox.context(self.id, self.connection.requests);
         let fill = catch_unwind(AssertUnwindSafe(|| source.fill(piece, &context)));
         let Exchange { codec, out, .. } = &mut *self.exchange;
         let empty = piece.is_empty();

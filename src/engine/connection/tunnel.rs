@@ -11,7 +11,7 @@ use super::buffer::trim;
 use super::exchange::{Activity, Exchange, discard};
 use super::pass::{Pass, Stopped};
 use super::{Close, Connection, Scope, State, Step, Verdict};
-use crate::app::{Body, BodyContext, Handler, Response, Timer, Tunnel, TunnelAction, TunnelIo};
+use crate::app::{Content, Handler, Response, Timer, Tunnel, TunnelAction, TunnelIo};
 use crate::engine::tunnels::{Inbound, TunnelEntry, Tunnels};
 use crate::h1::{Codec, ResponseHead};
 use crate::sys::{Midway, Sys};
@@ -39,7 +39,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
                 && self.exchange.codec.request_done()
         };
         let switch = match response.body {
-            Body::Tunnel(switch) if mine(&switch) => switch,
+            Content::Tunnel(switch) if mine(&switch) => switch,
             other => {
                 log::error!("a 101 answers a request that it was not made for, or has a body");
                 discard(other);
@@ -198,11 +198,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
         let Some(entry) = core.tunnels.get_mut(index) else {
             return;
         };
-        let context = BodyContext {
-            id: self.id,
-            nth: self.connection.requests,
-            handle: core.inbox.handle(),
-        };
+        let context = core.inbox.context(self.id, self.connection.requests);
         let midway = core.sys.midway(&self.connection.io) != Midway::Nothing;
         let (room, out) = (self.exchange.out.room(), &mut self.exchange.out.buffer);
         let mut line = TunnelIo::new(out, room, &mut core.piece, context, midway);

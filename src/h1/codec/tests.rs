@@ -38,8 +38,8 @@ fn describe(head: &Head<'_, '_>) -> String {
     text
 }
 
-/// What happens on a connection whose peer sends these pieces and whose requests are answered
-/// once they are complete; at last, the state it is left in.
+/// Logs what happens on a connection whose peer sends these pieces and gets a response to each
+/// complete request; the last line is the final state.
 fn log<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut codec = Codec::default();
     let (mut log, mut body) = (Vec::new(), None::<String>);
@@ -107,8 +107,8 @@ fn log<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     log
 }
 
-/// Every byte case runs whole, cut at every offset and (the short ones) at every two, and byte
-/// by byte: the log must be the same. Within a case the pieces are as a peer sent them.
+/// Asserts that the log is the same for the whole, for every cut at one offset (for short cases,
+/// at two), and byte by byte.
 #[track_caller]
 fn check(bytes: &[u8], expected: &[&str]) {
     let text = bytes.escape_ascii();
@@ -449,8 +449,8 @@ fn a_head_byte_by_byte_is_scanned_not_parsed() {
     for len in 1..head.len() {
         let event = codec.receive(&head[..len], &mut fields, &limits);
         assert_eq!(event, Ok((0, Event::NeedMore)));
-        // Only a fresh scan has httparse try the bytes; that each is then looked at once is
-        // for `scan` to prove.
+        // httparse tries the bytes only while the scan is fresh. The tests of `scan` prove that
+        // each byte is then searched once.
         assert!(!codec.is_blank());
     }
     let (n, event) = codec.receive(&head, &mut fields, &limits).unwrap();

@@ -1,5 +1,5 @@
-//! The engine's promises on the simulated world: order, fairness, limits, back-pressure, and what
-//! becomes of one connection when anything goes wrong with another.
+//! The engine on the simulated world: order, fairness, limits, back-pressure, and what one
+//! connection suffers from the faults of another.
 
 mod bodies;
 mod capacity;

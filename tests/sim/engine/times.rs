@@ -1,4 +1,4 @@
-//! Every phase has its limit, to the millisecond, and its clock starts anew only when it should.
+//! Every phase has its limit, to the millisecond, and its clock restarts only when it should.
 
 use ebbtide::internals::sys::sim::{Act, PeerId};
 use ebbtide::internals::tracker::Phase;
@@ -93,7 +93,7 @@ fn a_request_behind_a_line_end_in_two_pieces_is_answered() {
     }
     lab.until(15_000);
     assert_eq!(lab.got_then(peer), ok("hello\n"));
-    // And is idle from there on.
+    // The connection is idle from there on.
     lives_until(&mut lab, peer, 89_999);
     lab.finished_at(peer, 89_999);
 }
@@ -178,7 +178,7 @@ fn a_stream_has_the_handlers_limit_for_each_piece() {
     }
     lab.now();
     lab.until(18_000);
-    feed.nudge(); // it has nothing: that is no progress
+    feed.nudge(); // the stream has nothing, which is no progress
     lives_until(&mut lab, peer, 21_000);
     assert_eq!(lab.got(peer), CHUNKED.to_owned() + &chunk("x").repeat(4));
     lab.reset_at(peer, 21_000);
@@ -215,7 +215,7 @@ fn a_slow_peer_has_its_time_for_each_eight_kibibytes() {
     let mut lab = Lab::new();
     let peer = lab.connect_as(reluctant(1_000));
     lab.send(peer, get("/owned/30000"));
-    // 290 bytes a second are enough, in the end for all of it.
+    // 290 bytes a second are enough, and in the end for all of it.
     for second in 1..=120 {
         lab.sim().at(second * 1_000, Act::Take(peer, 290));
     }
@@ -240,7 +240,7 @@ fn what_progress_is_can_be_set() {
     assert_eq!(lab.report().timed_out, 0);
     lab.until(175_000);
     assert_eq!(lab.got(upload), timed_out());
-    // What was taken before the last of it counts once more.
+    // The clock counts from the last bytes that the peer took.
     lab.until(205_000);
     lab.reset_at(peer, 205_000);
 }
@@ -269,7 +269,7 @@ fn a_peer_that_goes_on_taking_is_waited_for_as_long_as_it_does() {
         assert_eq!(lab.count(Phase::Linger), 1);
         lab.sim().take(peer, 1_000);
     }
-    // It has stopped: whoever serves on need not keep it, the kernel goes on delivering.
+    // The server has stopped reading out, and the kernel goes on delivering.
     lab.until(40_000);
     assert_eq!(lab.open(), 0);
     assert_eq!(lab.seen(peer).reset, None);
@@ -291,7 +291,7 @@ fn a_peer_that_takes_a_byte_now_and_then_after_our_end_is_left_to_the_kernel() {
     assert_eq!(lab.count(Phase::Linger), 1);
     lab.until(4_000);
     assert_eq!(lab.open(), 0);
-    // It is closed, not reset: the rest still arrives.
+    // The server closed without a reset, so the rest still arrives.
     lab.sim().take(peer, EVERYTHING);
     lab.now();
     assert_eq!(lab.seen(peer).reset, None);

@@ -9,7 +9,7 @@ use ebbtide_lab::wire::{CHUNKED, GET, LAST_CHUNK, chunk, get, ok, pattern, post}
 
 use super::{tls_lab, tls_lab_with};
 
-/// Requests of every framing, and what they are answered.
+/// Returns requests of every framing, and the responses.
 fn exchange() -> (String, String) {
     let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     let requests = [
@@ -27,7 +27,8 @@ fn exchange() -> (String, String) {
     (requests.concat(), answers.concat())
 }
 
-/// The exchange, with the client's bytes cut before these offsets. Returns how many there were.
+/// Plays the exchange with the client's bytes cut before these offsets. Returns the number of
+/// bytes.
 #[track_caller]
 fn in_pieces(version: &'static SupportedProtocolVersion, cut: impl Fn(usize) -> bool) -> usize {
     let (requests, answers) = exchange();

@@ -166,7 +166,7 @@ fn one_that_was_closing_anyway_is_waited_for() {
 }
 
 #[test]
-fn who_asks_for_one_while_the_server_stops_is_sent_elsewhere() {
+fn a_handshake_while_the_server_stops_is_sent_elsewhere() {
     let config = Config {
         drain: Drain::new().delay(ms(5_000)),
         ..Config::default()

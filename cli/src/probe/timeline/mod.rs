@@ -6,15 +6,17 @@
 //!
 //! Knows nothing of how the report came about, and no files.
 
+mod axis;
 mod markup;
 
 use std::fmt::Write;
 
+use self::axis::{Axis, RED, WIDTH};
 use self::markup::{Markup, escape};
-use super::client::{End, Phase};
 use super::report::{Level, Line, Report, Row, Saw, time};
+use super::seen::{End, Phase};
 use super::table::conclusion;
-use crate::names;
+use crate::values::signal_names;
 
 /// As an SVG document.
 pub(super) fn svg(report: &Report) -> String {
@@ -228,7 +230,7 @@ fn stop(svg: &mut Markup, axis: &Axis, line: &Line, y: f64, height: f64) {
     let x = axis.x(exit);
     let how = match (stop.exit_code, stop.exit_signal) {
         (Some(code), _) => format!("exit {code}"),
-        (None, Some(signal)) => names(&[signal]),
+        (None, Some(signal)) => signal_names(&[signal]),
         (None, None) => "gone".into(),
     };
     let words = format!("{how}, {}", time(exit));
@@ -263,95 +265,6 @@ impl Band {
         Self {
             height: (rows * row).max(text) + 2.0 * PADDING,
             row,
-        }
-    }
-}
-
-/// Where a moment is.
-struct Axis {
-    /// In milliseconds.
-    first: f64,
-    last: f64,
-}
-
-impl Axis {
-    fn of(report: &Report) -> Self {
-        let rows = || report.states.iter().flat_map(|line| &line.clients);
-        let begun = rows().filter_map(|row| row.spans.first());
-        let first = begun.map(|span| span.from_ms).fold(0.0, f64::min);
-        let ended = rows().filter_map(|row| row.spans.last());
-        let ended = ended.map(|span| span.to_ms);
-        let exits = report.states.iter().filter_map(|line| line.stop?.exit_ms);
-        let mut last = ended.chain(exits).fold(10.0, f64::max);
-        if report.deadline_ms < NEAR * last {
-            last = last.max(report.deadline_ms);
-        }
-        Self {
-            first: first.max(EARLIEST),
-            last: last * 1.04,
-        }
-    }
-
-    fn x(&self, millis: f64) -> f64 {
-        let scaled = |millis: f64| match millis < 0.0 {
-            // What comes before needs no room.
-            true => -0.35 * millis.abs().sqrt(),
-            false => millis.sqrt(),
-        };
-        let (first, last) = (scaled(self.first), scaled(self.last));
-        let at = scaled(millis.clamp(self.first, self.last));
-        LEFT + (at - first) / (last - first) * (WIDTH - RIGHT - LEFT)
-    }
-
-    /// Ticks that have room, with their times above and below.
-    fn grid(&self, svg: &mut Markup, top: f64, bottom: f64) {
-        let signal = self.x(0.0);
-        let mut before = signal + 8.0;
-        for tick in TICKS {
-            let x = self.x(tick);
-            if tick > self.last || x < before + 34.0 {
-                continue;
-            }
-            before = x;
-            let path = format!("M{x:.1} {top:.1}V{bottom:.1}");
-            svg.path(&path, "#e3e3e3", "1", false, "");
-            let words = match tick {
-                ..1_000.0 => format!("{tick} ms"),
-                _ => format!("{} s", tick / 1_000.0),
-            };
-            let style = "fill=\"#777777\" font-size=\"10.5\" text-anchor=\"middle\"";
-            svg.text([x, top - 6.0], &words, style);
-            svg.text([x, bottom + 15.0], &words, style);
-        }
-    }
-
-    /// The signal and the deadline, over everything.
-    fn moments(&self, svg: &mut Markup, report: &Report, top: f64, bottom: f64) {
-        let mut moment = |millis: f64, name: &str, colour: &str, dashes: &str| {
-            let x = self.x(millis);
-            svg.open(
-                "path",
-                &[
-                    ("d", format!("M{x:.1} {top:.1}V{bottom:.1}")),
-                    ("stroke", colour.into()),
-                    ("stroke-width", "1.6".into()),
-                    ("stroke-dasharray", dashes.into()),
-                ],
-            );
-            svg.title(&format!("{name} at {}", time(millis)));
-            svg.close("path");
-            let style = format!(
-                "fill=\"{colour}\" font-size=\"10.5\" font-weight=\"600\" text-anchor=\"middle\""
-            );
-            svg.text([x, top - 19.0], name, &style);
-        };
-        moment(0.0, &report.signal, "#111111", "none");
-        if report.deadline_ms <= self.last {
-            moment(report.deadline_ms, "deadline", RED, "5 4");
-        } else {
-            let words = format!("deadline {} →", time(report.deadline_ms));
-            let style = format!("fill=\"{RED}\" font-size=\"10.5\" text-anchor=\"end\"");
-            svg.text([WIDTH - 12.0, top - 19.0], &words, &style);
         }
     }
 }
@@ -412,23 +325,7 @@ const PHASES: [(Phase, &str); 6] = [
     (Phase::Looping, "asking again and again"),
 ];
 
-/// In milliseconds.
-const TICKS: [f64; 13] = [
-    1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 15_000.0, 60_000.0,
-];
-
-/// A deadline is drawn unless it is so many times later than all else.
-const NEAR: f64 = 4.0;
-
-const RED: &str = "#c22f1d";
-
-/// What came before is not drawn, in milliseconds.
-const EARLIEST: f64 = -150.0;
-
 // In pixels.
-const WIDTH: f64 = 1200.0;
-const LEFT: f64 = 232.0;
-const RIGHT: f64 = 92.0;
 const TOP: f64 = 112.0;
 const FOOT: f64 = 30.0;
 const PADDING: f64 = 5.0;

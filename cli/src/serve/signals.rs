@@ -12,50 +12,14 @@ use std::time::{Duration, Instant};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-use super::args::Serve;
-use super::{names, say, screen};
-use crate::values;
+use super::args::Stopping;
+use crate::screen::{self, say};
+use crate::values::signal_names;
 use ebbtide::{End, Handle, Outcome, StatusQuery};
-
-/// When the process ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
-#[group(skip)] // or no two of this name could be in one command
-pub(crate) struct Flags {
-    /// After a drain stay for that long, when all is closed and the report is written, so that who
-    /// collects the log of a container gets its last lines. Within --drain-timeout; a signal ends
-    /// it. None by default: every line is written before the exit anyway
-    #[arg(
-        long,
-        value_name = "DURATION",
-        allow_hyphen_values = true,
-        default_value = "0s",
-        value_parser = values::duration,
-        help_heading = "Stopping",
-    )]
-    pub exit_delay: Duration,
-}
-
-/// Finds what does not fit into the deadline of a drain.
-///
-/// # Errors
-///
-/// The flag and what is wrong with it.
-pub(super) fn check(args: &Serve) -> Result<(), String> {
-    let delays = [
-        ("--drain-delay", args.drain_delay),
-        ("--exit-delay", args.exit.exit_delay),
-    ];
-    match delays.iter().find(|(_, time)| *time > args.drain_timeout) {
-        None => Ok(()),
-        Some((flag, _)) => Err(format!(
-            "{flag}: is longer than --drain-timeout, which covers it; lengthen that one too"
-        )),
-    }
-}
 
 /// Hears the signals that stop the server, besides the loop.
 #[derive(Debug)]
-pub(super) struct Ears {
+pub(super) struct SignalWatcher {
     /// The thread heard one, or more.
     heard: Receiver<()>,
     /// One came. Set where the signal interrupts, on the loop's own thread, so that it is certain
@@ -75,7 +39,7 @@ enum Life {
     Ending(i32),
 }
 
-impl Ears {
+impl SignalWatcher {
     /// Starts to hear. What a signal means the loop decides, which hears it too. Should it not,
     /// because a handler holds it, the third ends the process all the same, with the exit code of a
     /// cut.
@@ -110,8 +74,9 @@ impl Ears {
     }
 
     /// Waits for as long as the flags and the deadline allow, or until a signal.
-    pub(super) fn delay(&self, flags: &Flags, limit: Duration, outcome: &Outcome) {
-        let until = Instant::now() + flags.exit_delay.min(left(limit, outcome));
+    pub(super) fn delay(&self, flags: &Stopping, outcome: &Outcome) {
+        let delay = flags.exit_delay.min(left(flags.drain_timeout, outcome));
+        let until = Instant::now() + delay;
         while !self.came.load(Ordering::SeqCst) {
             let left = until.saturating_duration_since(Instant::now());
             // The thread may only now tell of what came during the drain.
@@ -136,7 +101,10 @@ fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
             && let Some(code) = stuck(life)
         {
             screen::close();
-            say(&format!("ebbtide: {}: exits at once", names(&numbers)));
+            say(&format!(
+                "ebbtide: {}: exits at once",
+                signal_names(&numbers)
+            ));
             screen::finish(LAST_LINE);
             low_level::exit(code);
         }
@@ -214,7 +182,7 @@ fn left_after(limit: Duration, end: End, drain_millis: u32) -> Duration {
 }
 
 /// How long the last lines may take on their way to who reads stderr, before the process ends.
-pub(super) const LAST_LINES: Duration = Duration::from_millis(200);
+pub(crate) const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// And where nothing is left of the deadline.
 const LAST_LINE: Duration = Duration::from_millis(50);

@@ -2,24 +2,28 @@
 //!
 //! Knows no sockets, and of TLS only the names of files.
 
+use std::io;
 use std::path::PathBuf;
+use std::thread;
 
 use signal_hook::consts::SIGHUP;
+use signal_hook::iterator::Signals;
 
-pub(super) use self::files::Certificates;
+use ebbtide::{Error, Pem, TlsConfig};
 
 /// How connections are kept private.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "TLS")]
 pub(crate) struct TlsFlags {
     /// Speak TLS on every listener, with the certificate in this PEM file, and behind it those
     /// that lead to one that clients trust. May be given several times, each with its --tls-key:
     /// clients are shown the one for the name they ask for, else the first. Read again at SIGHUP,
     /// for connections that come from then on; if something is wrong with it, the old one stays
-    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    #[arg(long, value_name = "FILE")]
     pub tls_cert: Vec<PathBuf>,
 
     /// The private key of the certificate, as PEM, without a passphrase. Read again at SIGHUP, too
-    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    #[arg(long, value_name = "FILE")]
     pub tls_key: Vec<PathBuf>,
 }
 
@@ -43,6 +47,21 @@ impl TlsFlags {
         Ok(())
     }
 
+    /// Reads the files, if TLS is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Which file is wrong, and why.
+    pub(super) fn load(&self) -> Result<Option<Certificates>, Error> {
+        if self.tls_cert.is_empty() {
+            return Ok(None);
+        }
+        let pairs = self.tls_cert.iter().zip(&self.tls_key);
+        let pairs: Vec<_> = pairs.map(|(cert, key)| Pem::new(cert, key)).collect();
+        let config = TlsConfig::from_pem(&pairs)?;
+        Ok(Some(Certificates { pairs, config }))
+    }
+
     /// What the address of a listener begins with.
     pub(super) const fn scheme(&self) -> &'static str {
         if self.tls_cert.is_empty() {
@@ -53,69 +72,39 @@ impl TlsFlags {
     }
 }
 
-mod files {
-    use std::io;
-    use std::thread;
-
-    use signal_hook::consts::SIGHUP;
-    use signal_hook::iterator::Signals;
-
-    use super::TlsFlags;
-    use ebbtide::{Error, Pem, TlsConfig};
-
-    impl TlsFlags {
-        /// Reads the files, if TLS is asked for.
-        ///
-        /// # Errors
-        ///
-        /// Which file is wrong, and why.
-        pub(crate) fn load(&self) -> Result<Option<Certificates>, Error> {
-            if self.tls_cert.is_empty() {
-                return Ok(None);
-            }
-            let pairs = self.tls_cert.iter().zip(&self.tls_key);
-            let pairs: Vec<_> = pairs.map(|(cert, key)| Pem::new(cert, key)).collect();
-            let config = TlsConfig::from_pem(&pairs)?;
-            Ok(Some(Certificates { pairs, config }))
-        }
-    }
-
-    /// The files, and what was read from them.
-    #[derive(Debug)]
-    pub(crate) struct Certificates {
-        pairs: Vec<Pem>,
-        config: TlsConfig,
-    }
-
-    impl Certificates {
-        /// What the server shows.
-        pub(crate) fn config(&self) -> TlsConfig {
-            self.config.clone()
-        }
-
-        /// Reads the files again at each SIGHUP, on a thread of its own.
-        ///
-        /// # Errors
-        ///
-        /// The signal cannot be caught, or the thread not started.
-        pub(crate) fn reload_at_hangup(self) -> io::Result<()> {
-            let mut heard = Signals::new([SIGHUP])?;
-            thread::Builder::new()
-                .name("reload".into())
-                .spawn(move || {
-                    for _ in heard.forever() {
-                        match self.config.reload(&self.pairs) {
-                            Ok(()) => log::info!("SIGHUP: the certificates were read again"),
-                            Err(error) => log::error!("SIGHUP: {error}; the old certificates stay"),
-                        }
-                    }
-                })?;
-            Ok(())
-        }
-    }
+/// The files, and what was read from them.
+#[derive(Debug)]
+pub(super) struct Certificates {
+    pairs: Vec<Pem>,
+    config: TlsConfig,
 }
 
-const HEADING: &str = "TLS";
+impl Certificates {
+    /// What the server shows.
+    pub(super) fn config(&self) -> TlsConfig {
+        self.config.clone()
+    }
+
+    /// Reads the files again at each SIGHUP, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// The signal cannot be caught, or the thread not started.
+    pub(super) fn reload_at_hangup(self) -> io::Result<()> {
+        let mut heard = Signals::new([SIGHUP])?;
+        thread::Builder::new()
+            .name("reload".into())
+            .spawn(move || {
+                for _ in heard.forever() {
+                    match self.config.reload(&self.pairs) {
+                        Ok(()) => log::info!("SIGHUP: the certificates were read again"),
+                        Err(error) => log::error!("SIGHUP: {error}; the old certificates stay"),
+                    }
+                }
+            })?;
+        Ok(())
+    }
+}
 
 #[cfg(test)]
 mod tests {

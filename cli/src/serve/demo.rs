@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::files::Files;
 use super::timer::Timer;
 use super::websocket::Echo;
+use crate::files::Files;
 use ebbtide::sse::{Event, Topic};
 use ebbtide::{
     Admit, BodyContext, BodyWaker, Fill, Handler, Head, Reply, Request, Response, Source,

@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::logger::one_line;
-use super::screen;
+use crate::logger::one_line;
+use crate::screen;
 use ebbtide::{Handle, Progress, Status, StatusQuery, Trigger};
 
 /// The line, drawn from the moment the drain begins until this is dropped.
