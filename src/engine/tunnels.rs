@@ -254,6 +254,7 @@ const _: () = assert!(size_of::<TunnelEntry>() <= 56 && size_of::<Option<TunnelE
 mod tests {
     use super::*;
     use crate::app::{TunnelAction, TunnelIo};
+    use crate::sys::sim::Dice;
     use crate::tick::MAX_LIMIT;
 
     struct Nothing;
@@ -359,13 +360,10 @@ mod tests {
         const COUNT: u32 = 100;
         let mut tunnels = tunnels(COUNT.into());
         let mut model: Vec<Option<Tick>> = vec![None; COUNT as usize];
-        let (mut state, mut now) = (9u64, Tick::from_millis(u32::MAX - 20_000));
+        let (mut chance, mut now) = (Dice::new(9), Tick::from_millis(u32::MAX - 20_000));
         let mut most_ordered = 0;
         for _ in 0..40_000 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            let dice = (state >> 33) as u32;
+            let dice = chance.below(u32::MAX);
             let index = dice % COUNT;
             now = now.after(dice / 100 % 4);
             if dice.is_multiple_of(7) {

@@ -1,7 +1,7 @@
-//! What the log says of a drain: when it begins, each second, when it is asked, and at its end.
+//! The log of a drain: at its beginning, each second, on demand, and at its end.
 //!
-//! Embedded, with a logger that keeps every record. Tests run side by side, so each knows its
-//! records by a name that only it uses.
+//! The logger keeps every record. Tests run side by side, so each finds its records by a name that
+//! only it uses.
 
 use std::net::TcpStream;
 use std::sync::mpsc::Receiver;
@@ -16,7 +16,7 @@ use super::{PATIENCE, ask, server, ticketed};
 /// A record: its level, its target and its text.
 type Line = (Level, String, String);
 
-/// Keeps every record.
+/// A logger that keeps every record.
 struct Kept {
     lines: Mutex<Vec<Line>>,
     changed: Condvar,
@@ -46,7 +46,7 @@ impl Kept {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a record that has all of this in it.
+    /// Waits for a record that contains all these parts.
     #[track_caller]
     fn wait(&self, parts: &[&str]) -> Line {
         let find = |lines: &[Line]| {

@@ -2,29 +2,10 @@
 
 use ebbtide::internals::sys::sim::{Faults, ResetAt};
 
-use ebbtide_lab::Dice;
 use ebbtide_lab::Lab;
-use ebbtide_lab::wire::{self, CHUNKED, GET, LAST_CHUNK, chunk, get, ok, pattern, post, undated};
+use ebbtide_lab::wire::{self, exchange};
 
-/// Returns requests of every framing, and the responses to them.
-fn exchange() -> (String, String) {
-    let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let requests = [
-        GET.to_owned(),
-        post("/echo", "body"),
-        chunked.to_owned() + &chunk("body") + LAST_CHUNK,
-        get("/flood/300"),
-        post("/sink", "body"),
-    ];
-    let answers = [
-        ok("hello\n"),
-        ok("body"),
-        ok("body"),
-        CHUNKED.to_owned() + &chunk(&pattern(300)) + LAST_CHUNK,
-        ok("4\n"),
-    ];
-    (requests.concat(), answers.concat())
-}
+use super::same_in_any_pieces;
 
 /// Plays the exchange with a peer that resets, and asserts what must hold afterwards.
 #[track_caller]
@@ -96,16 +77,5 @@ fn a_fin_after_every_byte_that_the_peer_sent() {
 #[test]
 fn the_same_bytes_in_any_pieces_are_answered_the_same() {
     let (requests, answers) = exchange();
-    for cut in 0..=requests.len() {
-        let mut lab = Lab::new();
-        let peer = lab.ask(requests[..cut].to_owned());
-        lab.send(peer, requests[cut..].to_owned());
-        assert_eq!(lab.got(peer), answers, "cut at {cut}");
-    }
-    for seed in 0..200 {
-        let mut lab = Lab::new();
-        let peer = lab.connect();
-        let at = lab.send_in_pieces(peer, &requests, &mut Dice::new(seed));
-        assert_eq!(undated(lab.sim().got(peer), at), answers, "seed {seed}");
-    }
+    same_in_any_pieces(&requests, &answers);
 }

@@ -67,21 +67,11 @@ fn the_third_empty_line_is_too_many_whenever_it_comes() {
 
 #[test]
 fn a_line_end_in_two_pieces_has_the_time_of_one_head() {
-    for reused in [false, true] {
-        let mut lab = Lab::new();
-        let peer = if reused { lab.idle() } else { lab.connect() };
+    a_head_times_out_at_15_s(|lab, peer| {
         for (at, byte) in [(5_000, "\r"), (9_000, "\n"), (12_000, "\r"), (14_000, "\n")] {
             lab.sim().at(at, Act::Send(peer, byte.into()));
         }
-        lives_until(&mut lab, peer, 15_000);
-        let got = if reused {
-            lab.got_then(peer)
-        } else {
-            lab.got(peer)
-        };
-        assert_eq!(got, timed_out());
-        lab.finished_at(peer, 15_000);
-    }
+    });
 }
 
 #[test]
@@ -98,24 +88,28 @@ fn a_request_behind_a_line_end_in_two_pieces_is_answered() {
     lab.finished_at(peer, 89_999);
 }
 
-#[test]
-fn a_head_has_its_limit_from_its_first_byte_however_it_drips() {
+/// Plays a script on a first and on a reused connection. Its first byte comes at 5 s.
+#[track_caller]
+fn a_head_times_out_at_15_s(script: impl Fn(&mut Lab, PeerId)) {
     for reused in [false, true] {
         let mut lab = Lab::new();
         let peer = if reused { lab.idle() } else { lab.connect() };
+        let before = lab.got(peer);
+        script(&mut lab, peer);
+        lives_until(&mut lab, peer, 15_000);
+        assert_eq!(lab.got(peer), before + &timed_out());
+        lab.finished_at(peer, 15_000);
+    }
+}
+
+#[test]
+fn a_head_has_its_limit_from_its_first_byte_however_it_drips() {
+    a_head_times_out_at_15_s(|lab, peer| {
         for (n, byte) in (0..).zip("GET / HTTP/1.1\r\nHost: aaaaaaaa".bytes()) {
             lab.sim()
                 .at(5_000 + n * 400, Act::Send(peer, vec![byte].into()));
         }
-        lives_until(&mut lab, peer, 15_000);
-        let got = if reused {
-            lab.got_then(peer)
-        } else {
-            lab.got(peer)
-        };
-        assert_eq!(got, timed_out());
-        lab.finished_at(peer, 15_000);
-    }
+    });
 }
 
 #[test]

@@ -5,9 +5,10 @@ use ebbtide::internals::sys::sim::{Faults, PeerId, ResetAt, Setup};
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{Pipe, PipeError, Timeouts, TunnelAction};
 
-use ebbtide_lab::Dice;
 use ebbtide_lab::wire::{GET, SWITCHED, get, mistake_close, ok, pattern, post, undated, upgrade};
 use ebbtide_lab::{EVERYTHING, Lab, ms, reluctant};
+
+use super::same_in_any_pieces;
 
 /// Returns a peer whose connection is a tunnel.
 #[track_caller]
@@ -144,25 +145,7 @@ fn exchange() -> (String, String) {
 #[test]
 fn the_same_bytes_in_any_pieces_are_answered_the_same() {
     let (requests, answers) = exchange();
-    for cut in 0..=requests.len() {
-        let mut lab = Lab::new();
-        let peer = lab.ask(requests[..cut].to_owned());
-        lab.send(peer, requests[cut..].to_owned());
-        assert_eq!(lab.got(peer), answers, "cut at {cut}");
-        assert_eq!(lab.count(Phase::Tunnel), 1);
-    }
-    let mut lab = Lab::new();
-    let peer = lab.connect();
-    for byte in requests.bytes() {
-        lab.send(peer, vec![byte]);
-    }
-    assert_eq!(lab.got(peer), answers, "byte by byte");
-    for seed in 0..100 {
-        let mut lab = Lab::new();
-        let peer = lab.connect();
-        let at = lab.send_in_pieces(peer, &requests, &mut Dice::new(seed));
-        assert_eq!(undated(lab.sim().got(peer), at), answers, "seed {seed}");
-    }
+    same_in_any_pieces(&requests, &answers);
 }
 
 #[test]
