@@ -11,12 +11,8 @@ use ebbtide::internals::sys::sim::{Act, Setup};
 use ebbtide::websocket::{Event, Outbox, WebSocket};
 use ebbtide::{Request, Response};
 
+use ebbtide_lab::frames::{BINARY, HANDSHAKE, LAST, frame};
 use ebbtide_lab::{Lab, SIGTERM};
-
-use frames::{BINARY, HANDSHAKE, LAST, frame};
-
-#[path = "../../tests/sim/websocket/frames.rs"]
-mod frames;
 
 #[derive(Arbitrary, Debug)]
 struct Script {

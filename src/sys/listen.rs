@@ -22,8 +22,8 @@ pub struct ListenOptions {
     /// `SO_REUSEPORT`: processes of one user share the port, if all of them set it. The kernel
     /// spreads the connections over them. Off by default.
     pub reuse_port: bool,
-    /// `IPV6_V6ONLY`: whether `[::]` takes IPv6 only, or IPv4 too. `None`, the default, leaves it to
-    /// the system (Linux: `net.ipv6.bindv6only`, off by default). No effect on IPv4 addresses.
+    /// `IPV6_V6ONLY`: whether `[::]` takes IPv6 only, or IPv4 too. `None`, the default, leaves it
+    /// to the system (Linux: `net.ipv6.bindv6only`, off by default). No effect on IPv4 addresses.
     pub only_v6: Option<bool>,
 }
 
@@ -58,7 +58,8 @@ pub const UNNAMED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED
 impl Listener {
     /// Listens on an address. Port 0 takes a free port: [`Listener::local_addr`] returns it.
     ///
-    /// Sets `SO_REUSEADDR`: connections of an earlier process in `TIME_WAIT` must not block the port.
+    /// Sets `SO_REUSEADDR`: connections of an earlier process in `TIME_WAIT` must not block the
+    /// port.
     ///
     /// # Errors
     ///
@@ -93,8 +94,8 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The system's, with the path and a remedy; also `AddrInUse` if the path has a socket in use or
-    /// another kind of file.
+    /// The system's, with the path and a remedy; also `AddrInUse` if the path has a socket in use
+    /// or another kind of file.
     pub fn unix(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self {
             socket: Listens::Unix(unix::bind(path.as_ref(), BACKLOG)?),
@@ -113,7 +114,7 @@ impl Listener {
         })
     }
 
-    /// The address it listens on, with the port it got; [`UNNAMED`] for a Unix socket.
+    /// Returns the listener's address, with its port; [`UNNAMED`] for a Unix socket.
     pub const fn local_addr(&self) -> SocketAddr {
         self.addr
     }
@@ -212,8 +213,8 @@ fn hint(addr: SocketAddr, error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// Linux's default cap. A full backlog drops the SYNs of a burst, and the clients try again a second
-/// later.
+/// Linux's default cap. A full backlog drops the SYNs of a burst, and the clients try again a
+/// second later.
 const BACKLOG: u32 = 4096;
 
 #[cfg(test)]

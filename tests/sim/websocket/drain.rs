@@ -5,8 +5,8 @@ use ebbtide::internals::engine::Config;
 use ebbtide::internals::tracker::Phase;
 use ebbtide::websocket::{Message, SendError, WebSocket, code};
 
-use super::frames::{Frame, LAST, MORE, TEXT, close, frame, text};
 use super::room::{HANDSHAKE, Room};
+use ebbtide_lab::frames::{Frame, LAST, MORE, TEXT, close, frame, text};
 use ebbtide_lab::wire::pattern;
 use ebbtide_lab::{EVERYTHING, SIGTERM, ms, reluctant};
 
