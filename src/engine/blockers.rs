@@ -43,7 +43,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             }
             Connection {
                 number: id.serial(),
-                peer: conn.peer.addr(),
+                peer: conn.peer,
                 phase: phase.name(),
                 age_millis: age,
                 requests: conn.served,

@@ -45,7 +45,7 @@ use self::serve::{Service, Verdict};
 use self::stop::Ending;
 pub use self::stop::HOOK_GRACE;
 use self::tunnels::Tunnels;
-use crate::app::{Config, Handle, Handler, Inbox, Outcome, Report, Runner};
+use crate::app::{Config, Handle, Handler, Inbox, Outcome, Report, Runner, Turning};
 use crate::date::Date;
 use crate::drain::{LAST_CALL, Stage};
 use crate::h1::Codec;
@@ -205,6 +205,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: nothing more can be heard of any connection.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        let _turning = Turning::begin();
         let before = self.core.sys.update_clock();
         self.count_from_the_end(before);
         let timeout = self.timeout(before);

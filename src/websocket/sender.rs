@@ -38,6 +38,19 @@ pub enum SendError {
     Closed,
     /// The queue is full.
     Full,
+    /// The queue is full, and the caller is the loop, which alone empties it: [`Sender::send`] would
+    /// wait for ever.
+    OnLoop,
+}
+
+impl From<PipeError> for SendError {
+    fn from(error: PipeError) -> Self {
+        match error {
+            PipeError::Closed => Self::Closed,
+            PipeError::Full(_) => Self::Full,
+            PipeError::OnLoop(_) => Self::OnLoop,
+        }
+    }
 }
 
 impl Sender {
@@ -52,16 +65,14 @@ impl Sender {
         (sender, Queue { pipe, close })
     }
 
-    /// Sends a message; blocks while the queue is full. Never call this on the loop's thread, which
-    /// empties the queue.
+    /// Sends a message; blocks while the queue is full.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`].
+    /// [`SendError::Closed`], [`SendError::OnLoop`].
     pub fn send(&self, message: &Message) -> Result<(), SendError> {
         self.check()?;
-        let sent = self.writer.send(message.bytes());
-        sent.map_err(|_| SendError::Closed)
+        Ok(self.writer.send(message.bytes())?)
     }
 
     /// Sends a message if the queue has room.
@@ -71,11 +82,7 @@ impl Sender {
     /// [`SendError::Closed`], [`SendError::Full`].
     pub fn try_send(&self, message: &Message) -> Result<(), SendError> {
         self.check()?;
-        let sent = self.writer.try_send(message.bytes());
-        sent.map_err(|error| match error {
-            PipeError::Closed => SendError::Closed,
-            PipeError::Full(_) => SendError::Full,
-        })
+        Ok(self.writer.try_send(message.bytes())?)
     }
 
     fn check(&self) -> Result<(), SendError> {
@@ -111,6 +118,7 @@ impl fmt::Display for SendError {
         f.write_str(match self {
             Self::Closed => "the WebSocket has ended",
             Self::Full => "the queue of the WebSocket is full",
+            Self::OnLoop => "the queue is full, and only this thread empties it: send from another",
         })
     }
 }

@@ -425,8 +425,8 @@ fn simulated(peers: usize) -> (Engine<Sim, impl Handler>, Vec<PeerId>) {
 /// An engine on sockets that answers everything, and where it listens.
 fn listening() -> (Engine<Real, impl Handler>, SocketAddr) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(any, &ListenOptions::default()).unwrap();
-    let addr = listener.local_addr();
+    let listener = Listener::bind(any, &ListenOptions::new()).unwrap();
+    let addr = listener.local_addr().unwrap();
     (engine(Real::new(vec![listener], None).unwrap()), addr)
 }
 
