@@ -81,7 +81,7 @@ mod tests {
     use super::talk;
 
     #[test]
-    fn the_cut_matters_to_the_pieces_of_a_body_only() {
+    fn cuts_change_only_the_pieces_of_a_body() {
         let bytes = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n\
             POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
         let (log, answer) = talk([&bytes[..]].into_iter());

@@ -1,11 +1,10 @@
-//! The `Date` line of responses, written anew once a second (RFC 9110, section 6.6.1).
+//! The `Date` line of responses, formatted once a second (RFC 9110, section 6.6.1).
 //!
-//! No clock here: whoever calls says what time it is, and is asked for the time of day only when
-//! a second of ticks has passed.
+//! Reads no clock: callers pass the time, and the time of day when a second of ticks has passed.
 
 use crate::tick::Tick;
 
-/// The line `Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n`, kept.
+/// The cached line `Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Date(Option<Cached>);
 
@@ -16,8 +15,8 @@ struct Cached {
 }
 
 impl Date {
-    /// The line as of `now`: up to a second old, and that old at most. `unix_time` is asked, for
-    /// seconds since 1970, only if it is older.
+    /// Returns the line, at most a second old. Calls `unix_time`, in seconds since 1970, only to
+    /// format another.
     #[inline]
     pub(crate) fn line(&mut self, now: Tick, unix_time: impl FnOnce() -> u64) -> &[u8; 37] {
         if !self.since().is_some_and(|since| Self::is_good(since, now)) {
@@ -26,16 +25,16 @@ impl Date {
         self.0.as_ref().map_or(&EPOCH, |cached| &cached.line)
     }
 
-    /// The moment of the line that was given out last.
+    /// Returns when the cached line was formatted.
     #[inline]
     pub(crate) fn since(&self) -> Option<Tick> {
         self.0.as_ref().map(|cached| cached.since)
     }
 
-    /// Whether the line of one moment is good at another, which is not earlier.
+    /// Returns whether a line formatted at `since` is still good at `now`, which is not earlier.
     #[inline]
     pub(crate) const fn is_good(since: Tick, now: Tick) -> bool {
-        // Not `Tick::since`: after weeks without a request the kept moment would be the later one.
+        // `Tick::since` would read an age of weeks as 0.
         now.as_millis().wrapping_sub(since.as_millis()) < 1000
     }
 
@@ -48,11 +47,11 @@ impl Date {
     }
 }
 
-/// What nobody sees: a line is always made before it is given out.
+/// A value for the type system: `line` formats before it returns.
 static EPOCH: [u8; 37] = *b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
 
-/// The line of a moment, in seconds since 1970. After the year 9999, whose last second it then is,
-/// the format has no room.
+/// Formats the line of a moment, in seconds since 1970. The format has no room beyond the year
+/// 9999, whose last second stands for every later one.
 fn format(unix_time: u64) -> [u8; 37] {
     let unix_time = unix_time.min(LAST_SECOND);
     let (days, second) = (unix_time / 86_400, unix_time % 86_400);
@@ -74,11 +73,10 @@ fn put(out: &mut [u8], number: u64) {
     out.copy_from_slice(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]);
 }
 
-/// Year, month and day of a day since 1970 in the Gregorian calendar.
+/// Returns year, month and day in the Gregorian calendar for a count of days since 1970.
 ///
-/// Years are counted from March, so that the leap day is a year's last, and in eras of 400 years,
-/// which all have the same number of days (Howard Hinnant, "chrono-compatible low-level date
-/// algorithms").
+/// Years begin in March, so the leap day is a year's last. Eras of 400 years all have the same
+/// number of days (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // since 1 March of the year 0
     let era = days / 146_097;
@@ -98,7 +96,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 /// 31 December 9999, 23:59:59.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// From the day that 1 January 1970 was.
+/// 1 January 1970 was a Thursday.
 const WEEKDAYS: [[u8; 3]; 7] = [
     *b"Thu", *b"Fri", *b"Sat", *b"Sun", *b"Mon", *b"Tue", *b"Wed",
 ];
@@ -166,7 +164,7 @@ mod tests {
         let second = *date.line(start.after(1000), || 784_111_778);
         assert_eq!(&second[29..31], b"38");
         assert_eq!(*date.line(start.after(1999), never), second);
-        // Longer than ticks compare: the line is not kept for that.
+        // A span beyond which ticks compare.
         let weeks = start.after(1000).after(3_000_000_000);
         assert_eq!(&date.line(weeks, || 0)[6..22], b"Thu, 01 Jan 1970");
     }

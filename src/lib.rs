@@ -116,6 +116,7 @@ mod server;
 pub mod sse;
 mod sys;
 mod tick;
+mod timeouts;
 mod tracker;
 #[cfg(feature = "websocket")]
 pub mod websocket;
@@ -124,9 +125,10 @@ pub mod websocket;
 ///
 /// A program needs none of them, and any release may change them.
 pub mod internals {
-    /// What stopping asks for at a moment, and when a connection's time is up.
+    /// The drain as a value, and the time that connections have in each phase.
     pub mod drain {
         pub use crate::drain::*;
+        pub use crate::timeouts::*;
     }
 
     /// The loop, its settings and its mailbox.

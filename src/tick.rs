@@ -1,19 +1,19 @@
 //! Moments of the loop's clock, in milliseconds, that wrap.
 //!
-//! A tracker of a million connections keeps a moment for each, so a moment is four bytes: it wraps
-//! after 49 days, and two of them compare rightly while they are less than 24 days apart
-//! ([`MAX_MILLIS`]). No limit in this crate is longer than five ([`MAX_LIMIT`]).
+//! A tracker keeps a moment for each of a million connections, so a moment is four bytes. It wraps
+//! after 49 days, and two moments compare while they are less than 24 days apart ([`MAX_MILLIS`]).
+//! No limit in this crate is longer than five days ([`MAX_LIMIT`]).
 //!
-//! No clock here: whoever calls says what time it is.
+//! Reads no clock: callers pass the time.
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
-/// The longest span that two ticks can be apart and still compare: a little over 24 days.
+/// The longest span over which two ticks compare, in milliseconds: a little over 24 days.
 pub const MAX_MILLIS: u32 = i32::MAX as u32;
 
-/// The longest limit that can be set, in milliseconds: five days. Ages are capped a little above it
-/// ([`Tracker::cap_ages`](crate::tracker::Tracker::cap_ages)), so it is always reached.
+/// The longest limit, in milliseconds: five days. Ages are capped above it
+/// ([`Tracker::cap_ages`](crate::tracker::Tracker::cap_ages)), so every limit is reached.
 pub const MAX_LIMIT: u32 = 5 * 24 * 60 * 60 * 1_000;
 
 /// A moment: milliseconds since the loop began, modulo 2³².
@@ -21,29 +21,29 @@ pub const MAX_LIMIT: u32 = 5 * 24 * 60 * 60 * 1_000;
 pub struct Tick(u32);
 
 impl Tick {
-    /// The tick that many milliseconds after the loop began.
+    /// Returns the moment `millis` milliseconds after the loop began.
     pub const fn from_millis(millis: u32) -> Self {
         Self(millis)
     }
 
-    /// The milliseconds since the loop began, modulo 2³².
+    /// Returns the milliseconds since the loop began, modulo 2³².
     pub const fn as_millis(self) -> u32 {
         self.0
     }
 
-    /// The moment `millis` later.
+    /// Returns the moment `millis` milliseconds later.
     #[must_use]
     pub const fn after(self, millis: u32) -> Self {
         Self(self.0.wrapping_add(millis))
     }
 
-    /// Milliseconds from `earlier` to this moment; 0 if `earlier` is in fact the later one.
+    /// Returns the milliseconds from `earlier` to this moment; 0 if `earlier` is later.
     pub const fn since(self, earlier: Self) -> u32 {
         let span = self.0.wrapping_sub(earlier.0);
         if span > MAX_MILLIS { 0 } else { span }
     }
 
-    /// Whether this moment is `other` or comes after it.
+    /// Returns whether this moment is `other` or later.
     pub const fn reached(self, other: Self) -> bool {
         self.0.wrapping_sub(other.0) <= MAX_MILLIS
     }
@@ -53,13 +53,13 @@ impl Tick {
         self.0.wrapping_sub(other.0).cast_signed().cmp(&0)
     }
 
-    /// The later of two moments.
+    /// Returns the later of two moments.
     #[must_use]
     pub const fn max(self, other: Self) -> Self {
         if self.reached(other) { self } else { other }
     }
 
-    /// The earlier of two moments.
+    /// Returns the earlier of two moments.
     #[must_use]
     pub const fn min(self, other: Self) -> Self {
         if self.reached(other) { other } else { self }
@@ -72,8 +72,8 @@ impl std::fmt::Debug for Tick {
     }
 }
 
-/// A duration as the milliseconds that ticks count: rounded up, so that a limit is never cut
-/// short, and at most [`MAX_LIMIT`].
+/// Converts a duration to milliseconds: rounded up, so no limit ends early, and at most
+/// [`MAX_LIMIT`].
 pub const fn millis(duration: Duration) -> u32 {
     let nanos = duration.as_nanos();
     let millis = nanos.div_ceil(1_000_000);
@@ -82,6 +82,12 @@ pub const fn millis(duration: Duration) -> u32 {
     } else {
         millis as u32
     }
+}
+
+/// Returns the ticks that last for `millis` in full. A moment is cut to its millisecond, so a span
+/// of that many ticks alone may be almost one millisecond shorter.
+pub const fn in_full(millis: u32) -> u32 {
+    if millis == 0 { 0 } else { millis + 1 }
 }
 
 #[cfg(test)]

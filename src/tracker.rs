@@ -1,28 +1,28 @@
-//! Which connections there are, what each waits for, and since when.
+//! The connections of a loop, what each waits for, and since when.
 //!
-//! One slab. Each entry carries two 32-bit links, and each [`Phase`] is a list through the slab,
-//! oldest first, with a count. All connections of a phase have the same limit, so "sorted by
-//! deadline" is "in order of arrival", and arrival is always at the tail. To enter, to leave and
-//! to count cost the same whatever the number; to expire costs what expires; to drain the idle
-//! costs the idle; the oldest blockers of a drain are the list heads. No timer heap, no sweep.
+//! Connections lie in one slab, and each [`Phase`] is a list through it, oldest first, with a
+//! count. All connections of a phase have the same limit, so the order of arrival is the order of
+//! deadlines, and arrivals go to the tail. Entering, leaving and counting cost the same whatever
+//! the number; expiring costs what expires. The oldest blockers of a drain are the list heads. No
+//! timer heap, no sweep.
 //!
-//! Keys of the slab are reused at once, last in first out. A [`ConnId`] therefore carries the
-//! number of the accept as well: a stale event or a late answer names a connection that is gone,
-//! and finds nobody.
+//! The slab reuses keys at once, last in first out. A [`ConnId`] therefore carries the number of
+//! the accept as well, so a stale event or a late response finds no connection.
 //!
-//! Some phases have no limit, and moments compare only within 24 days: [`Tracker::cap_ages`],
-//! called now and then, keeps whoever waits for longer in order.
+//! Some phases have no limit, and moments compare only within 24 days: [`Tracker::cap_ages`]
+//! keeps longer waits in order.
 //!
 //! No HTTP, no sockets, no clock.
 
 use std::fmt;
+use std::mem;
 
 use slab::Slab;
 
 use crate::list::{Linked, Links, List, NIL};
 use crate::tick::{MAX_LIMIT, MAX_MILLIS, Tick};
 
-/// Names one connection for ever: the slab key, and the number of the accept. Also its mio token.
+/// The name of one connection: the slab key and the number of the accept. Also its mio token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnId(u64);
 
@@ -31,17 +31,17 @@ impl ConnId {
         Self((serial as u64) << 32 | key as u64)
     }
 
-    /// The id as one number, for a token.
+    /// Returns the id as one number, for a token.
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// The id of a token. A number that was never an id names nobody.
+    /// Returns the id of a token. A number that was never an id names no connection.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The number of the accept, modulo 2³².
+    /// Returns the number of the accept, modulo 2³².
     pub const fn serial(self) -> u32 {
         (self.0 >> 32) as u32
     }
@@ -69,18 +69,18 @@ pub enum Phase {
     Head,
     /// The rest of a request's body.
     Body,
-    /// The application's answer, or the next piece of one.
+    /// The application's response, or the next piece of one.
     Handler,
-    /// The peer, to take the bytes it is owed.
+    /// Room in the socket for bytes of a response.
     Reply,
-    /// The peer's FIN, after ours: it is being read out.
+    /// The peer's FIN, after ours. What arrives until then is discarded.
     Linger,
     /// Either side of an upgraded connection.
     Tunnel,
 }
 
 impl Phase {
-    /// How many phases there are.
+    /// The number of phases.
     pub const COUNT: usize = 8;
 
     /// Every phase, in the order of a connection's life.
@@ -95,7 +95,7 @@ impl Phase {
         Self::Tunnel,
     ];
 
-    /// The phase's name in lines and reports.
+    /// Returns the phase's name in lines and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
@@ -110,7 +110,7 @@ impl Phase {
     }
 }
 
-/// How many connections are in each phase, indexed by `phase as usize`.
+/// The number of connections in each phase, indexed by `phase as usize`.
 pub type Counts = [u32; Phase::COUNT];
 
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl<T> Linked for Entry<T> {
     }
 }
 
-/// The connections, in a list per phase, oldest first.
+/// The connections of a loop, in a list for each phase, oldest first.
 #[derive(Debug)]
 pub struct Tracker<T> {
     slab: Slab<Entry<T>>,
@@ -147,10 +147,10 @@ impl<T> Default for Tracker<T> {
 }
 
 impl<T> Tracker<T> {
-    /// What one connection costs, in bytes.
+    /// The memory of one connection, in bytes.
     pub const ENTRY_SIZE: usize = size_of::<Entry<T>>();
 
-    /// An empty tracker that has allocated nothing.
+    /// Returns an empty tracker, which owns no memory yet.
     pub const fn new() -> Self {
         Self {
             slab: Slab::new(),
@@ -159,23 +159,23 @@ impl<T> Tracker<T> {
         }
     }
 
-    /// How many connections there are.
+    /// Returns the number of connections.
     pub fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.slab.is_empty()
     }
 
-    /// Adds a connection at the young end of a phase and names it.
+    /// Adds a connection at the tail of a phase's list. Returns its id.
     ///
     /// `now` must not be earlier than at the last call, as for [`Tracker::enter`].
     ///
     /// # Panics
     ///
-    /// At 2³² - 1 connections, which no process can hold.
+    /// At 2³² - 1 connections, which exceed the memory of any process.
     pub fn insert(&mut self, phase: Phase, now: Tick, value: T) -> ConnId {
         let vacant = self.slab.vacant_entry();
         let key = u32::try_from(vacant.key()).unwrap_or(NIL);
@@ -193,12 +193,12 @@ impl<T> Tracker<T> {
         ConnId::new(serial, key)
     }
 
-    /// The value of a connection, if it is still here.
+    /// Returns the value of a connection, if the tracker still has it.
     pub fn get(&self, id: ConnId) -> Option<&T> {
         self.entry(id).map(|entry| &entry.value)
     }
 
-    /// The value of a connection, if it is still here.
+    /// Returns the value of a connection, if the tracker still has it.
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
         match self.slab.get_mut(id.key() as usize) {
             Some(entry) if entry.serial == id.serial() => Some(&mut entry.value),
@@ -206,7 +206,7 @@ impl<T> Tracker<T> {
         }
     }
 
-    /// What a connection waits for and its value, if it is still here.
+    /// Returns the phase and the value of a connection, if the tracker still has it.
     #[inline]
     pub fn get_with_phase(&mut self, id: ConnId) -> Option<(Phase, &mut T)> {
         match self.slab.get_mut(id.key() as usize) {
@@ -215,20 +215,20 @@ impl<T> Tracker<T> {
         }
     }
 
-    /// What a connection waits for, if it is still here.
+    /// Returns the phase of a connection, if the tracker still has it.
     pub fn phase(&self, id: ConnId) -> Option<Phase> {
         self.entry(id).map(|entry| entry.phase)
     }
 
-    /// Since when it waits for that.
+    /// Returns when a connection entered its phase.
     pub fn since(&self, id: ConnId) -> Option<Tick> {
         self.entry(id).map(|entry| entry.since)
     }
 
-    /// Moves a connection to the young end of a phase and restarts its clock, also when it is in
-    /// that phase already. Returns whether it is still here.
+    /// Moves a connection to the tail of a phase's list and restarts its clock, also when the
+    /// phase is the same. Returns whether the tracker still has the connection.
     ///
-    /// `now` must not be earlier than at the last call: the lists are in order because time is.
+    /// `now` must not be earlier than at the last call: the order of the lists depends on it.
     #[inline]
     pub fn enter(&mut self, id: ConnId, phase: Phase, now: Tick) -> bool {
         let key = id.key();
@@ -241,64 +241,68 @@ impl<T> Tracker<T> {
         entry.since = now;
         let left = entry.phase;
         if left == phase && entry.links.next == NIL {
-            return true; // the youngest already
+            return true; // already at the tail
         }
+        // The target's tail is never this entry, so that one look at the entry is enough.
+        let links = self.lists[phase as usize].push(key);
+        let gap = mem::replace(&mut entry.links, links);
         entry.phase = phase;
-        self.lists[left as usize].unlink(&mut self.slab, key);
-        self.lists[phase as usize].append(&mut self.slab, key);
+        if links.prev != NIL {
+            self.slab[links.prev as usize].links.next = key;
+        }
+        self.lists[left as usize].close_gap(&mut self.slab, gap);
         true
     }
 
-    /// Forgets a connection and gives its value back.
+    /// Removes a connection. Returns its value.
     pub fn remove(&mut self, id: ConnId) -> Option<T> {
         let phase = self.entry(id)?.phase;
         self.lists[phase as usize].unlink(&mut self.slab, id.key());
         Some(self.slab.remove(id.key() as usize).value)
     }
 
-    /// How many connections are in a phase.
+    /// Returns the number of connections in a phase.
     pub const fn count(&self, phase: Phase) -> u32 {
         self.lists[phase as usize].len()
     }
 
-    /// How many connections are in each phase.
+    /// Returns the number of connections in each phase.
     pub fn counts(&self) -> Counts {
         self.lists.map(|list| list.len())
     }
 
-    /// The connection that is in a phase for longest, and since when.
+    /// Returns the oldest connection of a phase, and when it entered the phase.
     pub fn oldest(&self, phase: Phase) -> Option<(ConnId, Tick)> {
         let key = self.lists[phase as usize].head();
         let entry = self.slab.get(key as usize)?;
         Some((ConnId::new(entry.serial, key), entry.since))
     }
 
-    /// The connections of a phase, oldest first.
+    /// Iterates over the connections of a phase, oldest first.
     pub fn iter(&self, phase: Phase) -> impl Iterator<Item = (ConnId, Tick, &T)> {
         let list = self.lists[phase as usize].iter(&self.slab);
         list.map(|(key, entry)| (ConnId::new(entry.serial, key), entry.since, &entry.value))
     }
 
-    /// The next connection of a phase after `id`, which must be in that phase: for walks that
-    /// change what they walk over.
+    /// Returns the next younger connection in the phase of `id`, for walks that remove or move
+    /// connections.
     pub fn next(&self, id: ConnId) -> Option<ConnId> {
         let key = self.entry(id)?.links.next;
         let entry = self.slab.get(key as usize)?;
         Some(ConnId::new(entry.serial, key))
     }
 
-    /// The connection that is in a phase for longest, if that is `limit` milliseconds or more.
+    /// Returns the oldest connection of a phase, if its age is at least `limit` milliseconds.
     pub fn expired(&self, phase: Phase, limit: u32, now: Tick) -> Option<ConnId> {
         let (id, since) = self.oldest(phase)?;
         (now.since(since) >= limit).then_some(id)
     }
 
-    /// Makes whoever waits for twelve days look as if it were six, so that moments stay comparable
-    /// where a phase has no limit (a tunnel, a handler): an age beyond [`MAX_MILLIS`] would read as
-    /// 0, and whoever waits longest would be taken for the youngest.
+    /// Sets ages beyond twelve days to six. Phases without a limit (a tunnel, a handler) need this:
+    /// an age beyond [`MAX_MILLIS`] would read as 0, and the oldest connection as the youngest.
     ///
-    /// To be called at least every twelve days, with a `now` that is not earlier than at the last
-    /// call. Costs a look at each list's head; each connection is moved at most once in six days.
+    /// Call this at least every twelve days, with a `now` not earlier than at the last call. A call
+    /// looks at each list's head, and changes each connection at most once in six days.
     pub fn cap_ages(&mut self, now: Tick) {
         for phase in Phase::ALL {
             if self.expired(phase, OLD, now).is_none() {
@@ -315,8 +319,8 @@ impl<T> Tracker<T> {
         }
     }
 
-    /// Starts the clocks of a phase anew for those that entered it at `from` or later: as many as
-    /// did are looked at. `now` is not earlier than any of their moments.
+    /// Restarts the clocks of connections that entered a phase at `from` or later. Costs what is
+    /// restarted. `now` must not be earlier than any moment in the list.
     pub fn restart(&mut self, phase: Phase, from: Tick, now: Tick) {
         let mut key = self.lists[phase as usize].tail();
         while let Some(entry) = self.slab.get_mut(key as usize) {
@@ -333,7 +337,7 @@ impl<T> Tracker<T> {
     ///
     /// # Panics
     ///
-    /// When they do not.
+    /// When an assertion fails.
     pub fn check(&self) {
         let mut total = 0;
         for phase in Phase::ALL {
@@ -364,10 +368,10 @@ impl<T> Tracker<T> {
     }
 }
 
-/// The age at which [`Tracker::cap_ages`] steps in: half of what ticks can tell apart.
+/// The age from which [`Tracker::cap_ages`] acts: half of what ticks can compare.
 const OLD: u32 = MAX_MILLIS / 2;
 
-/// The age that it leaves: so far below [`OLD`] that each connection's turn comes rarely.
+/// The age that [`Tracker::cap_ages`] sets: far below [`OLD`], so each connection changes rarely.
 const CAP: u32 = OLD / 2;
 
 const _: () = assert!(CAP > MAX_LIMIT);

@@ -1,39 +1,36 @@
-//! The chunked coding, read strictly (RFC 9112, section 7.1).
+//! A strict decoder of the chunked coding (RFC 9112, section 7.1).
 //!
-//! httparse's `parse_chunk_size` takes an empty size as zero and a bare LF inside an extension, so
-//! this is our own: a state a byte of framing, none a byte of data. Extensions and trailers are
-//! checked against their grammar and dropped; together, and with the zeros that lengthen a size
-//! for nothing, they have a limit over the whole body, or a peer could send them for ever without a
-//! byte of body.
-//!
-//! Knows nothing of what a body is for.
+//! httparse's `parse_chunk_size` accepts an empty size and a bare LF inside an extension, so it is
+//! not used. Bytes of framing step a state machine; data is passed on in slices. Extensions and
+//! trailers are checked and dropped. Their total length, with the leading zeros of sizes, is
+//! limited over the whole body; otherwise a peer could send them for ever.
 
 use super::{RequestError, grammar};
 
-/// Where in a chunked body we are. The default is its beginning.
+/// The position in a chunked body. The default is its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunked {
-    /// The size of a chunk while its digits come, then what of its data has not come.
+    /// The size of a chunk while its digits come, then the bytes of its data that are missing.
     left: u64,
-    /// Bytes of extensions and trailers so far, and of sizes those beyond [`FREE_DIGITS`].
+    /// Bytes of extensions and trailers so far, and digits of sizes beyond [`FREE_DIGITS`].
     extras: u32,
     /// Digits of the size so far, counted up to [`FREE_DIGITS`].
     digits: u8,
     state: State,
 }
 
-/// What a step found.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step<'b> {
     /// Data of the body; never empty.
     Data(&'b [u8]),
-    /// The end, trailers and all.
+    /// The end, behind the trailers.
     End,
-    /// Nothing more in these bytes, of which all were consumed.
+    /// More bytes are needed; all were consumed.
     NeedMore,
 }
 
-/// What the next byte belongs to.
+/// The part of the body to which the next byte belongs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 enum State {
@@ -66,8 +63,8 @@ enum State {
 }
 
 impl Chunked {
-    /// Reads on; returns how many bytes were consumed and what was found. `max_extras` is the most
-    /// bytes of extensions and trailers in the whole body, and of digits that no size needs.
+    /// Reads on. Returns the number of bytes consumed, and the result. `max_extras` limits the
+    /// bytes of extensions, trailers and superfluous digits in the whole body.
     pub(super) fn step<'b>(
         &mut self,
         bytes: &'b [u8],
@@ -94,7 +91,7 @@ impl Chunked {
         Ok((at, Step::NeedMore))
     }
 
-    /// Takes a byte that is not data, and not the last of the body.
+    /// Takes a byte of framing, except the last of the body.
     #[inline]
     fn frame(&mut self, byte: u8, max_extras: u32) -> Result<(), RequestError> {
         use State::*;
@@ -120,8 +117,8 @@ impl Chunked {
         Ok(())
     }
 
-    /// Takes a digit of a size. RFC 9112, section 7.1, has no limit to their number: what is refused
-    /// is a value that overflows.
+    /// Takes a digit of a size. RFC 9112, section 7.1, does not limit their number: only a value
+    /// that overflows is refused.
     #[inline]
     fn digit(&mut self, digit: u8, max_extras: u32) -> Result<(), RequestError> {
         if self.digits < FREE_DIGITS {
@@ -129,13 +126,13 @@ impl Chunked {
         } else if self.left >> (u64::BITS - 4) != 0 {
             return Err(RequestError::Chunk);
         } else {
-            self.charge(max_extras)?; // there is a leading zero for each that comes
+            self.charge(max_extras)?; // a leading zero made room for it
         }
         self.left = self.left << 4 | u64::from(digit);
         Ok(())
     }
 
-    /// Counts a byte that says nothing of the body.
+    /// Counts a byte towards the limit.
     #[inline]
     fn charge(&mut self, max_extras: u32) -> Result<(), RequestError> {
         if self.extras >= max_extras {
@@ -146,7 +143,7 @@ impl Chunked {
     }
 }
 
-/// The state after a byte of an extension or of a trailer.
+/// Returns the state after a byte of an extension or of a trailer.
 fn extra(state: State, byte: u8) -> Result<State, RequestError> {
     use State::*;
     let blank = grammar::is_blank(byte);
@@ -172,7 +169,7 @@ fn extra(state: State, byte: u8) -> Result<State, RequestError> {
     })
 }
 
-/// As many as 64 bits have: no size needs more, and up to here none overflows.
+/// The hex digits of 64 bits: no size needs more, and none of that length overflows.
 const FREE_DIGITS: u8 = 16;
 
 const _: () = assert!(size_of::<Chunked>() <= 16);
@@ -181,10 +178,10 @@ const _: () = assert!(size_of::<Chunked>() <= 16);
 mod tests {
     use super::*;
 
-    /// The body and what is left behind it.
+    /// The body, and the number of bytes behind it.
     type Outcome = Result<(Vec<u8>, usize), RequestError>;
 
-    /// Reads pieces with a fresh decoder; `Ok` only if the end was found.
+    /// Reads pieces with a fresh decoder; returns `None` without an end.
     fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max_extras: u32) -> Option<Outcome> {
         let mut chunked = Chunked::default();
         let mut body = Vec::new();
@@ -212,7 +209,7 @@ mod tests {
         None
     }
 
-    /// The outcome of bytes, which must be the same however they are cut.
+    /// Returns the outcome of bytes, after asserting that it is the same for every cut.
     #[track_caller]
     fn outcome(bytes: &[u8]) -> Option<Outcome> {
         const MAX: u32 = 60;
@@ -319,7 +316,7 @@ mod tests {
 
     #[test]
     fn extensions_and_trailers_share_a_limit_over_the_whole_body() {
-        // Two of ";a", two of ";b", three of "X:\r": the LF that ends a line is not counted.
+        // Two bytes of ";a", two of ";b", three of "X:\r": the LF of a line is not counted.
         let body = b"1;a\r\nx\r\n1;b\r\ny\r\n0\r\nX:\r\n\r\n";
         assert_eq!(read([&body[..]], 7), Some(Ok((b"xy".to_vec(), 0))));
         assert_eq!(read([&body[..]], 6), Some(Err(RequestError::ChunkExtras)));
@@ -331,7 +328,7 @@ mod tests {
 
     #[test]
     fn digits_beyond_sixteen_share_that_limit() {
-        // Two of "01", four of "0000", ";" and "a".
+        // Two digits of "01", four of "0000", ";" and "a".
         let body = b"000000000000000001\r\nx\r\n00000000000000000000;a\r\n\r\n";
         assert_eq!(read([&body[..]], 8), Some(Ok((b"x".to_vec(), 0))));
         assert_eq!(read([&body[..]], 7), Some(Err(RequestError::ChunkExtras)));

@@ -18,19 +18,19 @@ use super::write::{self, ConnectionLine, FramingLine, ResponseHead};
 pub struct Codec {
     pub(super) inbound: Inbound,
     outbound: Outbound,
-    /// No request comes after this one.
+    /// This request is the last of the connection.
     last: bool,
     /// The peer speaks HTTP/1.0.
     http10: bool,
-    /// The request is a HEAD: its answer has no body.
+    /// The request is a HEAD: its response has no body.
     head_request: bool,
 }
 
-/// The request, as far as it came.
+/// The state of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inbound {
     Head(Scan),
-    /// So many bytes of the body have not come.
+    /// Bytes of the body that are missing.
     Length(u64),
     Chunked(Chunked),
     Done,
@@ -43,12 +43,12 @@ impl Default for Inbound {
     }
 }
 
-/// The response, as far as it was written.
+/// The state of the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Outbound {
     #[default]
     Head,
-    /// So many bytes of the body have not been put out.
+    /// Bytes of the body that are not written.
     Length(u64),
     Chunked,
     UntilClose,
@@ -57,23 +57,22 @@ enum Outbound {
 
 /// Receiving.
 impl Codec {
-    /// Takes bytes, which begin where those end that the last call consumed, and says what
-    /// happened and how many bytes it consumed for that.
+    /// Takes bytes, which begin behind those consumed by the last call. Returns the number of
+    /// bytes consumed, and the event.
     ///
-    /// Call it until it returns [`NeedMore`](Event::NeedMore) or [`Paused`](Event::Paused), also
-    /// when no bytes are left: [`End`](Event::End) may need none. After `NeedMore` the bytes that
-    /// were not consumed must come again, with more behind them; these are only ever the
-    /// beginning of a head, or a CR. (What is consumed with `NeedMore` are empty lines before a
-    /// head, or the framing of chunks.) Bytes of a body are given out as soon as they are there.
+    /// Repeat the call until [`NeedMore`](Event::NeedMore) or [`Paused`](Event::Paused), also
+    /// with no bytes left: [`End`](Event::End) may need none. After `NeedMore` pass the bytes not
+    /// consumed again, with more behind them: the beginning of a head, or a CR. `NeedMore` may
+    /// consume empty lines before a head, or the framing of chunks. Bytes of a body are returned
+    /// as soon as they arrive.
     ///
-    /// No more than `limits.fields` of `fields` are used, and no more fields are taken than there
-    /// is room. Work is bounded by the number of bytes; of a head that comes in pieces each byte
-    /// is looked at once before it is whole.
+    /// A head may have as many fields as `fields` has room, and at most `limits.fields`. Work is
+    /// bounded by the number of bytes: each byte of a head in pieces is searched once.
     ///
     /// # Errors
     ///
-    /// What the peer did wrong, then and at every later call: the connection is of no more use but
-    /// to say so, and [`is_last`](Self::is_last) is set.
+    /// The peer's error, at this and every later call. [`is_last`](Self::is_last) is then true,
+    /// and the connection is good only for the response that reports the error.
     #[inline]
     pub fn receive<'h, 'b>(
         &mut self,
@@ -91,8 +90,8 @@ impl Codec {
                     }
                     Ok((n, None)) => Ok((n, Event::NeedMore)),
                     Err(bad) => {
-                        // The method may be good where the head is not, and an answer to HEAD has
-                        // no body.
+                        // A response to HEAD has no body, also where the rest of the head is
+                        // malformed.
                         self.head_request = bytes.trim_ascii_start().starts_with(b"HEAD ");
                         Err(self.refuse(bad))
                     }
@@ -144,11 +143,11 @@ impl Codec {
     }
 }
 
-/// Where the connection stands.
+/// The state of the connection.
 impl Codec {
-    /// Whether the connection is between requests, and no byte of the next was seen: then nothing
-    /// need be kept of it but [`empty_lines`](Self::empty_lines), and a codec made from that takes
-    /// its place; another connection begins with a default one.
+    /// Returns whether the connection is between requests, without a byte of the next one. Of a
+    /// blank codec, only [`empty_lines`](Self::empty_lines) must be kept:
+    /// [`after_empty_lines`](Self::after_empty_lines) restores it.
     #[inline]
     pub fn is_blank(&self) -> bool {
         matches!(self.inbound, Inbound::Head(scan) if scan.is_fresh())
@@ -156,8 +155,7 @@ impl Codec {
             && !self.last
     }
 
-    /// How many empty lines were consumed before a head of which no byte was seen. There may be two,
-    /// however they come, so whoever keeps nothing else of a blank codec keeps this.
+    /// Returns the number of empty lines consumed before the head: two are allowed.
     #[inline]
     pub const fn empty_lines(&self) -> u8 {
         match self.inbound {
@@ -166,7 +164,7 @@ impl Codec {
         }
     }
 
-    /// A blank codec that has consumed so many empty lines.
+    /// Returns a blank codec that has consumed `count` empty lines.
     #[inline]
     pub const fn after_empty_lines(count: u8) -> Self {
         Self {
@@ -178,51 +176,51 @@ impl Codec {
         }
     }
 
-    /// Whether a head was received and its body was not, or not all.
+    /// Returns whether the body of a request is incomplete.
     #[inline]
     pub fn request_open(&self) -> bool {
         matches!(self.inbound, Inbound::Length(_) | Inbound::Chunked(_))
     }
 
-    /// Whether the request was received in full.
+    /// Returns whether the request is complete.
     #[inline]
     pub fn request_done(&self) -> bool {
         self.inbound == Inbound::Done
     }
 
-    /// Whether the head of the (final) response was written.
+    /// Returns whether the head of the final response was written.
     #[inline]
     pub fn response_begun(&self) -> bool {
         self.outbound != Outbound::Head
     }
 
-    /// Whether the response was written in full.
+    /// Returns whether the response is complete.
     #[inline]
     pub fn response_done(&self) -> bool {
         self.outbound == Outbound::Done
     }
 
-    /// Makes the answer to this request the last. It says `Connection: close` if its head was not
-    /// written yet.
+    /// Makes the response to this request the last. Its head, if not yet written, says
+    /// `Connection: close`.
     #[inline]
     pub fn stop(&mut self) {
         self.last = true;
     }
 
-    /// Forgets a response that was begun, of which no byte has left: another may be begun.
+    /// Forgets a response of which no byte was sent, so that another can begin.
     pub const fn take_back(&mut self) {
         self.outbound = Outbound::Head;
     }
 
-    /// Whether no request comes after this one, because either side said so. The peer's word is
-    /// known once the head is in.
+    /// Returns whether this request is the last, by the word of either side. The request's head
+    /// carries the peer's word.
     #[inline]
     pub fn is_last(&self) -> bool {
         self.last
     }
 
-    /// Goes on to the next request, if this one and its response are done and it was not the last.
-    /// Returns whether it did; the codec is then as blank as a default one.
+    /// Goes on to the next request, if this one and its response are complete and it was not the
+    /// last. Returns whether it did; the codec then equals the default one.
     #[inline]
     #[expect(
         clippy::should_implement_trait,
@@ -237,16 +235,16 @@ impl Codec {
     }
 }
 
-/// Answering.
+/// Responding.
 impl Codec {
-    /// Writes the head of a response and says how its body is to be put out.
+    /// Writes the head of a response. Returns how to write its body.
     ///
-    /// It says `Connection: close` if it is the last, and it is the last also if the request was
-    /// not received in full, or was refused: the bytes of it that may follow are not going to be
-    /// read as a request (RFC 9112, section 9.6).
+    /// The last response says `Connection: close`. A response to a refused or incomplete request
+    /// is the last: the rest of that request must not be read as a new one (RFC 9112, section
+    /// 9.6).
     ///
-    /// An interim response (1xx but 101) leaves the final one still to come; for HTTP/1.0 none is
-    /// written (RFC 9110, section 15.2). After 101 the connection is not HTTP any more.
+    /// An interim response (1xx except 101) is followed by the final one. HTTP/1.0 gets no interim
+    /// responses (RFC 9110, section 15.2). After 101 the connection is not HTTP any more.
     #[inline]
     pub fn begin(&mut self, out: &mut Vec<u8>, response: &ResponseHead<'_>) -> Framed {
         debug_assert!(!self.response_begun(), "a request has one final response");
@@ -257,10 +255,10 @@ impl Codec {
         self.last |= !self.request_done();
         let no_body = self.head_request || matches!(response.status, 204 | 205 | 304);
         let (line, outbound, framed) = match (response.status, response.length) {
-            // RFC 9110, section 8.6. For 304 a length would be that of the 200; that it is 0 is
-            // what one says who does not know.
+            // RFC 9110, section 8.6. The length of a 304 would be that of the 200; 0 stands for
+            // an unknown length.
             (204, _) | (304, None | Some(0)) => (FramingLine::None, Outbound::Done, Framed::None),
-            // RFC 9110, section 15.3.6: no content, and it has to say so.
+            // RFC 9110, section 15.3.6: a 205 must say that it has no content.
             (205, _) => (FramingLine::Length(0), Outbound::Done, Framed::None),
             (_, Some(length)) => {
                 let line = FramingLine::Length(length);
@@ -288,10 +286,9 @@ impl Codec {
         framed
     }
 
-    /// Whether the answer to this request leaves no question: it is HTTP/1.1, was received in full,
-    /// is no HEAD, and not the last. Then all answers of the same status, type and length have the
-    /// same head, and one that was written before can be put out again, with all of its body; that
-    /// is then to be told with [`answered`](Self::answered).
+    /// Returns whether status, type and length alone decide the head of the response: the request
+    /// is complete HTTP/1.1, no HEAD, and not the last. A head written before can then be sent
+    /// again with its whole body; report that with [`answered`](Self::answered).
     #[inline]
     pub fn is_head_cacheable(&self) -> bool {
         self.inbound == Inbound::Done
@@ -299,7 +296,7 @@ impl Codec {
             && !(self.last | self.http10 | self.head_request)
     }
 
-    /// The whole response was put out.
+    /// Records that a cached head and the whole body were written.
     #[inline]
     pub fn answered(&mut self) {
         debug_assert!(self.is_head_cacheable());
@@ -318,8 +315,8 @@ impl Codec {
         Framed::None
     }
 
-    /// Counts bytes of a body of known length that were put out; nothing for one that ends with
-    /// the connection. More than [`remaining`](Self::remaining) must not be put out.
+    /// Counts written bytes of a body of known length, at most [`remaining`](Self::remaining). Does
+    /// nothing for a body that ends with the connection.
     #[inline]
     pub fn sent(&mut self, n: u64) {
         if let Outbound::Length(left) = &mut self.outbound {
@@ -332,7 +329,7 @@ impl Codec {
     }
 
     /// Writes a piece of a body of unknown length: as a chunk, or as it is if the body ends with
-    /// the connection. Nothing if `data` is empty, or if no such body is under way.
+    /// the connection. Writes nothing if `data` is empty or the body has another framing.
     #[inline]
     pub fn chunk(&mut self, out: &mut Vec<u8>, data: &[u8]) {
         match self.outbound {
@@ -342,14 +339,14 @@ impl Codec {
         }
     }
 
-    /// Whether a body is under way that is sent in chunks.
+    /// Returns whether a chunked body is being written.
     #[inline]
     pub const fn is_chunked(&self) -> bool {
         matches!(self.outbound, Outbound::Chunked)
     }
 
-    /// Ends the body, and writes what says so. Returns whether the response is complete: not if
-    /// bytes are missing of a known length, which only an abort can tell the peer.
+    /// Ends the body, with the last chunk if it is chunked. Returns whether the response is
+    /// complete. If bytes of a known length are missing, only an abort can tell the peer.
     #[inline]
     pub fn end(&mut self, out: &mut Vec<u8>) -> bool {
         match self.outbound {
@@ -361,7 +358,7 @@ impl Codec {
         true
     }
 
-    /// Of a body of known length, the bytes that have not been put out.
+    /// Returns the number of unwritten bytes of a body of known length.
     #[inline]
     pub fn remaining(&self) -> Option<u64> {
         match self.outbound {
@@ -371,7 +368,7 @@ impl Codec {
     }
 }
 
-// It sits in the part of a connection that exists only mid-request.
+// Each connection in the middle of a request has one.
 const _: () = assert!(size_of::<Codec>() <= 48);
 
 #[cfg(test)]

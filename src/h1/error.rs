@@ -1,61 +1,59 @@
-//! What a peer can do wrong, and the status that answers it.
+//! Errors of requests, and the status for each.
 //!
-//! Bytes never panic, and misuse of this crate never gets a 4xx: a [`RequestError`] is always the peer's.
-//!
-//! Knows nothing of how an answer is written.
+//! No bytes cause a panic, and misuse of this crate never causes a 4xx: a [`RequestError`] is
+//! always the peer's.
 
 use std::error::Error;
 use std::fmt;
 
-/// What the peer did wrong. After it nothing more of the connection is read as HTTP: where the
-/// framing is in doubt, the next byte may be anybody's (RFC 9112, section 11.2).
+/// What is wrong with a request. The connection reads no more HTTP after it: with the framing in
+/// doubt, the next byte may be an attacker's (RFC 9112, section 11.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestError {
     /// A line of the head, or an empty line before it, ends in LF without CR. RFC 9112 (section
-    /// 2.2) lets a recipient take it as a line end; two recipients that differ in this can be
-    /// played against each other, so it is refused.
+    /// 2.2) allows a recipient to accept it. Recipients that differ in this enable smuggling.
     BareLf,
-    /// The head is no request line and fields: a character, a space or a colon is out of place, a
-    /// field is folded, or more than two empty lines come first.
+    /// A character, a space or a colon of the head is out of place, a field is folded, or more than
+    /// two empty lines come first.
     Syntax,
-    /// The target is none of the forms of RFC 9112, section 3.2, for this method, is not ASCII or
-    /// has a fragment.
+    /// The target has no form of RFC 9112, section 3.2, for this method, is not ASCII or has a
+    /// fragment.
     Target,
-    /// The method is CONNECT: this is no proxy.
+    /// The method is CONNECT, which is for proxies.
     Connect,
-    /// A well-formed version that is neither HTTP/1.1 nor HTTP/1.0.
+    /// The version is well-formed, but neither HTTP/1.1 nor HTTP/1.0.
     Version,
-    /// No `Host` in HTTP/1.1, more than one in any version, or one that is not `uri-host[:port]`
-    /// (RFC 9112, section 3.2).
+    /// `Host` is missing in HTTP/1.1, repeated in any version, or not `uri-host[:port]` (RFC 9112,
+    /// section 3.2).
     Host,
-    /// The request line does not end within the bytes a head may have.
+    /// The request line is longer than a head may be.
     TargetTooLong,
-    /// The fields do not end within the bytes a head may have.
+    /// The fields do not end within the length a head may have.
     HeadTooLarge,
-    /// More fields than a head may have.
+    /// The head has more fields than allowed.
     TooManyFields,
-    /// `Content-Length` is no number, or is there more than once, be it with the same value.
+    /// `Content-Length` is not a number, or repeated, even with equal values.
     Length,
-    /// `Content-Length` is more than 64 bits can say. The status is also right for a body that is
-    /// larger than somebody wants.
+    /// `Content-Length` does not fit into 64 bits. Handlers may use the same status for a body that
+    /// is too large.
     BodyTooLarge,
-    /// `Transfer-Encoding` beside `Content-Length`, or in HTTP/1.0: a smuggler's tools (RFC 9112,
-    /// section 6.1).
+    /// `Transfer-Encoding` stands beside `Content-Length`, or in HTTP/1.0: means of smuggling (RFC
+    /// 9112, section 6.1).
     Framing,
-    /// `Transfer-Encoding` is other than `chunked` once.
+    /// `Transfer-Encoding` is not one `chunked`.
     Coding,
-    /// `Expect` asks for something else than `100-continue`.
+    /// `Expect` names an expectation other than `100-continue`.
     Expectation,
-    /// A chunk's size, extension or end, or a trailer line, is malformed.
+    /// The size, extension or end of a chunk, or a trailer line, is malformed.
     Chunk,
-    /// The extensions and trailers of a body, and the zeros that make sizes longer than sixteen
-    /// digits, are together more than [`chunk_extras`](super::Limits::chunk_extras) bytes.
+    /// The extensions and trailers of a body, with the digits of sizes beyond sixteen, exceed
+    /// [`chunk_extras`](super::Limits::chunk_extras) bytes.
     ChunkExtras,
 }
 
 impl RequestError {
-    /// The status that answers it.
+    /// Returns the status of the response.
     pub const fn status(self) -> u16 {
         match self {
             Self::BareLf
@@ -68,7 +66,7 @@ impl RequestError {
             Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
-            // Trailers are fields, and a sender of extensions has nothing better to read.
+            // Trailers are fields; no status fits extensions better.
             Self::HeadTooLarge | Self::TooManyFields | Self::ChunkExtras => 431,
             Self::Connect | Self::Coding => 501,
             Self::Version => 505,

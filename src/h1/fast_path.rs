@@ -1,11 +1,8 @@
-//! The heads that nearly everybody sends, eight bytes at a time; every other is httparse's.
+//! A fast path for common heads, eight bytes at a time; httparse parses the others.
 //!
-//! Takes a part of what `head` takes, and that as `head` does: wherever something is wrong, rare or
-//! not there yet, it says nothing, and `head` and `scan` have the word. So there is one grammar,
-//! and two ways through its middle: debug builds, the tests and the fuzz targets hold each head
-//! that was taken here against what httparse makes of it.
-//!
-//! Knows nothing of the bytes behind the head.
+//! The fast path accepts a part of what `head` accepts, with the same result. On anything wrong,
+//! rare or incomplete it returns `None`, and `head` and `scan` decide. Debug builds, tests and fuzz
+//! targets compare each accepted head with httparse's.
 
 use httparse::Header;
 
@@ -17,9 +14,8 @@ use super::limits::Limits;
 use super::swar::{self, HIGH, below, equal, from_del_on, load, place};
 
 impl Codec {
-    /// The quick way for the usual request: if `bytes` begin with a whole head of a plain form, it
-    /// is what [`receive`](Self::receive) would say of it. `None` says nothing, and changes
-    /// nothing: `receive` is then to be asked.
+    /// Returns what [`receive`](Self::receive) would return, if `bytes` begin with a whole head of
+    /// a common form. `None` changes nothing: call `receive` then.
     #[inline]
     pub fn receive_fast<'h, 'b>(
         &mut self,
@@ -45,14 +41,13 @@ impl Codec {
             }
             self.accept(head);
         }
-        parsed // where it lies, being the one thing that is returned: it is large to move
+        parsed // the only value returned, so this large value is not moved
     }
 }
 
-/// The head that `bytes` begin with, and its length, if it is plain: one of the usual methods, a
-/// path, HTTP/1.1, all of it ASCII without tabs, no more fields than there is room for, and
-/// nothing amiss.
-#[inline(never)] // it needs every register there is
+/// Parses the head that `bytes` begin with, if it has a common method, a path, HTTP/1.1, only ASCII
+/// without tabs, room for its fields, and no error. Returns its length with it.
+#[inline(never)] // needs all registers
 fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize, Head<'h, 'b>)> {
     let method = method(bytes)?;
     let begin = method.len() + 1;
@@ -64,10 +59,10 @@ fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize
     let mut gathered = Gathered::default();
     let mut room = fields.iter_mut();
     while rest.first_chunk() != Some(b"\r\n") {
-        let (name, says);
-        match usual(rest) {
-            Some(usual) => (name, says) = usual,
-            None => (name, says) = (other(rest)?, Says::Any),
+        let (name, meaning);
+        match common_name(rest) {
+            Some(common) => (name, meaning) = common,
+            None => (name, meaning) = (other_name(rest)?, Meaning::Unknown),
         }
         let line = rest.get(name.len() + 1..)?;
         let (mut value, behind) = line.split_at_checked(find(line, ends_line)?)?;
@@ -80,12 +75,12 @@ fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize
             value = bare;
         }
         if let [b' ', ..] | [.., b' '] = value {
-            value = value.trim_ascii(); // there are no other blanks in it
+            value = value.trim_ascii(); // spaces are its only blanks
         }
-        match says {
-            Says::Nothing => {}
-            Says::Host => gathered.host(value).ok()?,
-            Says::Any => take(name, value, &mut gathered)?,
+        match meaning {
+            Meaning::Nothing => {}
+            Meaning::Host => gathered.host(value).ok()?,
+            Meaning::Unknown => take(name, value, &mut gathered)?,
         }
         *room.next()? = Header { name, value };
     }
@@ -111,7 +106,7 @@ fn parse<'h, 'b>(bytes: &'b [u8], fields: &'h mut [Header<'b>]) -> Option<(usize
     Some((bytes.len() - rest.len() + 2, head))
 }
 
-/// The method, if it is one of those that are seen every day.
+/// Returns the method, if it is a common one.
 #[inline]
 fn method(bytes: &[u8]) -> Option<&'static str> {
     let four = bytes.first_chunk::<4>()?;
@@ -127,37 +122,44 @@ fn method(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What a field says about its request, as far as its name tells.
+/// What the name of a field says about the request.
 #[derive(Clone, Copy)]
-enum Says {
+enum Meaning {
     Nothing,
     Host,
-    Any,
+    Unknown,
 }
 
-/// The name that a line begins with, up to its colon, if it is one that most requests have, written
-/// as nearly everybody writes it.
+/// Returns the name that a line begins with, up to its colon, if most requests have it in this
+/// spelling.
 #[inline(always)]
-fn usual(line: &[u8]) -> Option<(&'static str, Says)> {
+fn common_name(line: &[u8]) -> Option<(&'static str, Meaning)> {
     let (first, rest) = line.split_first_chunk::<8>()?;
     let first = load(first);
     if first << 24 == load(b"\0\0\0Host:") {
-        Some(("Host", Says::Host))
+        Some(("Host", Meaning::Host))
     } else if first == ACCEPT {
-        Some(("Accept", Says::Nothing))
+        Some(("Accept", Meaning::Nothing))
     } else if first == USER_AGE && rest.first_chunk() == Some(b"nt:") {
-        Some(("User-Agent", Says::Nothing))
+        Some(("User-Agent", Meaning::Nothing))
     } else {
-        let name = browsers(first, rest)?;
-        // The one of them that says something, told by its length.
+        let name = browser_name(first, rest)?;
+        // The length distinguishes `Connection`, the only one with a meaning.
         let connection = name.len() == "Connection".len();
-        Some((name, if connection { Says::Any } else { Says::Nothing }))
+        Some((
+            name,
+            if connection {
+                Meaning::Unknown
+            } else {
+                Meaning::Nothing
+            },
+        ))
     }
 }
 
-/// The same, of those that browsers send.
-#[inline(never)] // for want of registers
-fn browsers(first: u64, rest: &[u8]) -> Option<&'static str> {
+/// Returns the name, if browsers send it.
+#[inline(never)] // registers are scarce in the caller
+fn browser_name(first: u64, rest: &[u8]) -> Option<&'static str> {
     Some(match first {
         ACCEPT_L if rest.first_chunk() == Some(b"anguage:") => "Accept-Language",
         ACCEPT_E if rest.first_chunk() == Some(b"ncoding:") => "Accept-Encoding",
@@ -173,7 +175,7 @@ fn browsers(first: u64, rest: &[u8]) -> Option<&'static str> {
     })
 }
 
-// How the lines with these names begin; those that are short have a blank behind the colon.
+// The first eight bytes of lines with these names; short names have a space behind the colon.
 const ACCEPT: u64 = load(b"Accept: ");
 const ACCEPT_E: u64 = load(b"Accept-E");
 const ACCEPT_L: u64 = load(b"Accept-L");
@@ -185,26 +187,27 @@ const SEC_FETC: u64 = load(b"Sec-Fetc");
 const UPGRADE: u64 = load(b"Upgrade-");
 const USER_AGE: u64 = load(b"User-Age");
 
-/// Any other name that a line begins with.
+/// Returns any other name that a line begins with.
 #[inline(never)]
-fn other(line: &[u8]) -> Option<&str> {
+fn other_name(line: &[u8]) -> Option<&str> {
     let len = line.iter().position(|byte| !grammar::is_tchar(*byte))?;
     if len == 0 || line.get(len) != Some(&b':') {
         return None;
     }
-    text(line, 0, len).or_else(|| str::from_utf8(line.get(..len)?).ok()) // it may end too soon
+    // The input may end too soon for `text`.
+    text(line, 0, len).or_else(|| str::from_utf8(line.get(..len)?).ok())
 }
 
-/// Takes a field that may say something.
+/// Takes a field whose name may have a meaning.
 #[inline(never)]
 fn take(name: &str, value: &[u8], gathered: &mut Gathered) -> Option<()> {
     gathered.take(&Header { name, value }).ok()
 }
 
-/// A part of a head that is known to be ASCII, if what stands around it is there and text as well.
+/// Returns a part of a head that is known to be ASCII, if the bytes around it exist and are text.
 ///
-/// There is no way to say so but to have it checked once more, which is quick for sixteen bytes at
-/// a time that begin where words do, and else is not: hence so many, with what stands around it.
+/// Safe Rust must validate this ASCII again. Validation is fast on aligned blocks of 16 bytes, so
+/// the range is widened to them.
 #[inline(always)]
 fn text(bytes: &[u8], begin: usize, end: usize) -> Option<&str> {
     let from = bytes.as_ptr().align_offset(8).min(begin);
@@ -216,15 +219,15 @@ fn text(bytes: &[u8], begin: usize, end: usize) -> Option<&str> {
     }
 }
 
-/// The place of the first byte that `ends` marks by its high bit; of those above the first the
-/// marks may be wrong. Behind the last byte there may be one.
+/// Returns the place of the first byte that `ends` marks by its high bit, or the length. Marks
+/// behind the first may be wrong.
 #[inline(always)]
 fn find(bytes: &[u8], ends: impl Fn(u64) -> u64) -> Option<usize> {
     let (words, rest) = bytes.as_chunks();
     if let Some(at) = swar::find(words, &ends) {
         return Some(at);
     }
-    // The last few, with zeros behind them, which end everything.
+    // The last bytes, with zeros behind them, which `ends` marks.
     let mut last = [0; 8];
     for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
@@ -232,13 +235,13 @@ fn find(bytes: &[u8], ends: impl Fn(u64) -> u64) -> Option<usize> {
     Some(bytes.len() - rest.len() + place(ends(load(&last)) & HIGH))
 }
 
-/// Marks what a target of ASCII without a fragment does not have.
+/// Marks bytes that end an ASCII target without a fragment.
 #[inline(always)]
 const fn ends_target(word: u64) -> u64 {
     below(word, b'!') | from_del_on(word) | equal(word, b'#')
 }
 
-/// Marks what a line of ASCII without tabs does not have.
+/// Marks bytes that end an ASCII line without tabs.
 #[inline(always)]
 const fn ends_line(word: u64) -> u64 {
     below(word, b' ') | from_del_on(word)
@@ -248,7 +251,7 @@ const fn ends_line(word: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// Each byte in each place, behind bytes that do not end it.
+    /// Tries each byte in each place, behind bytes that end nothing.
     #[track_caller]
     fn check(ends: impl Fn(u64) -> u64, filler: u8, ended_by: impl Fn(u8) -> bool) {
         for len in 8..20 {
@@ -296,7 +299,7 @@ mod tests {
             let names = (0..=name.len()).map(|at| {
                 let mut other = name.as_bytes().to_vec();
                 match other.get_mut(at) {
-                    Some(byte) => *byte ^= 1, // which makes no other usual name
+                    Some(byte) => *byte ^= 1, // makes no other common name
                     None => return name.to_owned(),
                 }
                 String::from_utf8(other).expect("it is ASCII")

@@ -1,27 +1,25 @@
-//! What the fields of a request say about its body, its connection and its host.
+//! The meaning of a request's fields for its body, its connection and its host.
 //!
-//! Every doubt about where the body ends is an error: two recipients that resolve it differently
-//! are how requests are smuggled (RFC 9112, section 11.2).
-//!
-//! Knows nothing of targets, and nothing of the bytes behind the head.
+//! Every doubt about the end of the body is an error: recipients that resolve it differently
+//! enable smuggling (RFC 9112, section 11.2).
 
 use httparse::Header;
 
 use super::{RequestError, grammar};
 
-/// Where a request's body ends (RFC 9112, section 6.3).
+/// The end of a request's body (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// There is no body. A `Content-Length` of 0 says the same.
+    /// No body, or a `Content-Length` of 0.
     #[default]
     None,
-    /// After that many bytes; never 0.
+    /// After this number of bytes; never 0.
     Length(u64),
-    /// Where the chunked coding ends.
+    /// At the last chunk.
     Chunked,
 }
 
-/// What was gathered from the fields so far.
+/// What the fields said so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     length: Option<u64>,
@@ -48,7 +46,7 @@ enum Expects {
     Other,
 }
 
-/// What all fields together say.
+/// What all fields say together.
 #[derive(Debug)]
 pub(super) struct Conclusion {
     pub(super) framing: Framing,
@@ -57,8 +55,8 @@ pub(super) struct Conclusion {
 }
 
 impl Gathered {
-    /// Takes the next field. Most have names of another length than the five that matter, and cost
-    /// a comparison of lengths.
+    /// Takes the next field. Most fields cost a comparison of lengths: their names differ in length
+    /// from the five that matter.
     #[inline(always)]
     pub(super) fn take(&mut self, field: &Header<'_>) -> Result<(), RequestError> {
         let (name, value) = (field.name.as_bytes(), field.value);
@@ -72,7 +70,7 @@ impl Gathered {
         }
     }
 
-    /// A `Host`.
+    /// Takes a `Host`.
     #[inline]
     pub(super) fn host(&mut self, value: &[u8]) -> Result<(), RequestError> {
         if self.host || !grammar::is_authority(value) {
@@ -82,8 +80,8 @@ impl Gathered {
         Ok(())
     }
 
-    /// An `Expect`: a list (RFC 9110, section 10.1.1), of which empty elements are ignored (section
-    /// 5.6.1.2). With nothing else in it nothing is expected.
+    /// Takes an `Expect`: a list (RFC 9110, section 10.1.1), in which empty elements are ignored
+    /// (section 5.6.1.2). An empty list expects nothing.
     #[cold]
     fn expect(&mut self, value: &[u8]) -> Result<(), RequestError> {
         for element in elements(value).filter(|element| !element.is_empty()) {
@@ -91,16 +89,16 @@ impl Gathered {
             self.expects = if good {
                 Expects::Continue
             } else {
-                Expects::Other // which HTTP/1.0 may say
+                Expects::Other // allowed in HTTP/1.0
             };
         }
         Ok(())
     }
 
-    /// A `Connection`.
+    /// Takes a `Connection`.
     pub(super) fn connection(&mut self, value: &[u8]) -> Result<(), RequestError> {
         if is(value, b"keep-alive") {
-            self.keep_alive = true; // what nearly all say who say something
+            self.keep_alive = true; // the most common value
         } else {
             self.close |= has_option(value, b"close");
             self.keep_alive |= has_option(value, b"keep-alive");
@@ -109,8 +107,8 @@ impl Gathered {
     }
 
     fn length(&mut self, value: &[u8]) -> Result<(), RequestError> {
-        // Also twice the same, which RFC 9112 (section 6.3) lets a server take as one: who sends
-        // that is broken or a smuggler.
+        // RFC 9112 (section 6.3) allows to accept equal values. Only a broken sender or a smuggler
+        // repeats one.
         if self.length.is_some() {
             return Err(RequestError::Length);
         }
@@ -119,19 +117,19 @@ impl Gathered {
     }
 
     fn coding(&mut self, value: &[u8]) -> Result<(), RequestError> {
-        // One word, and no list of it and of empty elements, which RFC 9110 (section 5.6.1.2) has
-        // ignored: to a proxy that compares the whole value, `chunked,` is another coding or none,
-        // and the body ends elsewhere. That is how requests are smuggled, and no client writes it.
+        // One word. RFC 9110 (section 5.6.1.2) ignores empty elements, but a proxy that compares
+        // the whole value takes `chunked,` for another coding and finds another end of the body:
+        // smuggling. No client writes such a list.
         let good = self.coding == Coding::None && is(value, b"chunked");
         self.coding = if good {
             Coding::Chunked
         } else {
-            Coding::Other // which may yet be worse: beside a length, or in HTTP/1.0
+            Coding::Other // a length or HTTP/1.0 makes it a framing error
         };
         Ok(())
     }
 
-    /// What the fields say, once they all were taken.
+    /// Concludes from all fields.
     #[inline]
     pub(super) fn conclude(self, minor: u8) -> Result<Conclusion, RequestError> {
         if minor > 0 && !self.host {
@@ -145,7 +143,7 @@ impl Gathered {
             (Coding::Other, None) => return Err(RequestError::Coding),
             (Coding::Chunked, None) => Framing::Chunked,
         };
-        // HTTP/1.0 knows no expectations: they are ignored there (RFC 9110, section 10.1.1).
+        // Expectations of HTTP/1.0 are ignored (RFC 9110, section 10.1.1).
         let expects = if minor > 0 {
             self.expects
         } else {
@@ -162,25 +160,24 @@ impl Gathered {
     }
 }
 
-/// Whether a value of `Connection` has an option, given in lower case, in any case.
-#[inline(never)] // not on the way of those who say nothing
+/// Returns whether a value of `Connection` has an option, in any case; `option` is in lower case.
+#[inline(never)] // rare
 fn has_option<const N: usize>(value: &[u8], option: &[u8; N]) -> bool {
     elements(value).any(|element| is(element, option))
 }
 
-/// What stands between the commas of a value, without the blanks around it; it may be empty. A
-/// comma in a quoted string is taken for one of the list: what is looked for has no quotes.
+/// Splits a value at its commas, without the blanks around the elements, which may be empty. Also
+/// splits quoted strings: the words compared here have no quotes.
 #[inline]
 pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let elements = value.split(|byte| *byte == b',');
-    elements.map(<[u8]>::trim_ascii) // of its whitespace a value has only blanks
+    elements.map(<[u8]>::trim_ascii) // blanks are the only whitespace of a value
 }
 
-/// Whether a name or a value is this one, given in lower case, in any case.
+/// Returns whether a name or a value equals `lower`, in any case; `lower` is in lower case.
 ///
-/// All bytes at once, for this is on every request's way. Setting the bit 0x20 makes a letter
-/// lower; what it makes of other characters is no letter, and a digit or hyphen only of a control,
-/// which httparse lets into neither names nor values.
+/// Compares all bytes at once: every request needs it. The bit 0x20 makes a letter lower. It makes
+/// no other character a letter, and only controls a digit or a hyphen; httparse refuses controls.
 #[inline]
 fn is<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
     let Ok(text) = <&[u8; N]>::try_from(text) else {
@@ -190,7 +187,7 @@ fn is<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
     text.iter().zip(lower).fold(0, differ) == 0
 }
 
-/// `1*DIGIT`; no sign, no list, no blanks within.
+/// Parses `1*DIGIT`: no sign, no list, no blanks.
 fn parse_length(value: &[u8]) -> Result<u64, RequestError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(RequestError::Length);

@@ -1,59 +1,56 @@
-//! Which bytes may stand where: tokens, field values, hosts.
-//!
-//! One table answers for single bytes. Knows no messages.
+//! The bytes of tokens, field values and hosts.
 
 use std::net::Ipv6Addr;
 
 use super::swar::{HIGH, below, equal, find, load, within};
 
-/// Whether a name is a token, as a field's name must be (RFC 9110, section 5.1).
+/// Returns whether a name is a token, as the name of a field must be (RFC 9110, section 5.1).
 pub fn is_field_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_tchar)
 }
 
-/// Whether a value can be sent in a field: no CR, LF, NUL or other control but the tab (RFC 9110,
-/// section 5.5).
+/// Returns whether a value can be sent in a field: no CR, LF, NUL or other control except tabs (RFC
+/// 9110, section 5.5).
 pub fn is_field_value(value: &[u8]) -> bool {
     let (words, rest) = value.as_chunks();
     let controls = |word| (below(word, b' ') | equal(word, 0x7f)) & !word;
-    // A tab is marked too, and is rare.
+    // Tabs are marked too. They are rare.
     let unsure = find(words, controls).map_or(rest, |at| &value[at..]);
     unsure.iter().copied().all(is_value_char)
 }
 
-/// A character of a token (RFC 9110, section 5.6.2).
+/// Returns whether a byte may stand in a token (RFC 9110, section 5.6.2).
 #[inline]
 pub(super) const fn is_tchar(byte: u8) -> bool {
     CLASS[byte as usize] & TOKEN != 0
 }
 
-/// A character of a field value, of a quoted string or of what a backslash quotes: a tab, a space,
-/// anything visible, and the bytes above ASCII.
+/// Returns whether a byte may stand in a field value, in a quoted string or behind a backslash: a
+/// tab, a space, a visible character or a byte above ASCII.
 #[inline]
 pub(super) const fn is_value_char(byte: u8) -> bool {
     CLASS[byte as usize] & VALUE != 0
 }
 
-/// Optional whitespace: a space or a tab.
+/// Returns whether a byte is optional whitespace: a space or a tab.
 #[inline]
 pub(super) const fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// Whether a value is `uri-host [ ":" port ]` (RFC 9110, section 7.2) with a host that is not
-/// empty.
+/// Returns whether a value is `uri-host [ ":" port ]` (RFC 9110, section 7.2) with a host that is
+/// not empty.
 ///
-/// An empty `Host` is for targets without an authority, and an http target always has one: a
-/// recipient must reject an http URI with an empty host (RFC 9110, section 4.2.1). No user
-/// information: it has no place in `Host`, and in a target it is to be treated as an error
-/// (section 4.2.4).
+/// An empty `Host` is for targets without an authority. An http target always has one: a recipient
+/// must reject an http URI with an empty host (RFC 9110, section 4.2.1). User information is an
+/// error in a target (section 4.2.4), and no part of `Host`.
 #[inline]
 pub(super) fn is_authority(value: &[u8]) -> bool {
     is_usual_authority(value).unwrap_or_else(|| is_any_authority(value))
 }
 
-/// Says so of one with a host of eight or more small letters, digits, hyphens and dots: eight bytes at a
-/// time, for this is on every request's way.
+/// Accepts a host of at least eight small letters, digits, hyphens and dots, eight bytes at a time:
+/// every request needs it. `None` for any other.
 #[inline]
 fn is_usual_authority(value: &[u8]) -> Option<bool> {
     let last = load(value.last_chunk()?);
@@ -61,7 +58,7 @@ fn is_usual_authority(value: &[u8]) -> Option<bool> {
     let before = value.split_at_checked(value.len() - digits)?.0;
     let host = match before.split_last() {
         Some((b':', host)) => host,
-        _ => value, // the digits were the host's
+        _ => value, // no port: the digits belong to the host
     };
     let usual = |word: &[u8; 8]| {
         let word = load(word);
@@ -81,12 +78,12 @@ fn is_any_authority(value: &[u8]) -> bool {
     }
     host = match host {
         [before @ .., b':'] => before,
-        _ => value, // the digits were the host's
+        _ => value, // no port: the digits belong to the host
     };
     !host.is_empty() && (all_of_host(host) || is_rare_authority(value))
 }
 
-/// Whether all bytes are a host's, four at a time: this is on every request's way.
+/// Returns whether all bytes may stand in a host, four at a time: every request needs it.
 #[inline]
 fn all_of_host(bytes: &[u8]) -> bool {
     let class = |byte: u8| CLASS[byte as usize];
@@ -97,7 +94,7 @@ fn all_of_host(bytes: &[u8]) -> bool {
         && rest.iter().all(|byte| class(*byte) & HOST != 0)
 }
 
-/// The hosts that are rare: IP literals and percent-encoding.
+/// Checks rare hosts: IP literals and percent-encoding.
 #[cold]
 fn is_rare_authority(value: &[u8]) -> bool {
     let port = if let Some(literal) = value.strip_prefix(b"[") {
@@ -123,7 +120,7 @@ fn is_rare_authority(value: &[u8]) -> bool {
     }
 }
 
-/// RFC 3986, section 3.2.2, without the brackets. A zone is no part of it.
+/// Checks an IP literal without its brackets (RFC 3986, section 3.2.2), which has no zone.
 fn is_ip_literal(literal: &[u8]) -> bool {
     if let [b'v' | b'V', future @ ..] = literal {
         let Some(dot) = future.iter().position(|byte| *byte == b'.') else {

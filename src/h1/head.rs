@@ -1,10 +1,8 @@
-//! A request's head: httparse once over its bytes, then what httparse leaves open.
+//! The head of a request: parsed by httparse, then checked for what httparse leaves open.
 //!
-//! httparse takes a bare LF for a line end and skips any number of empty lines, so each line end
-//! is looked at again: a comparison a field. What the fields say about the body is gathered in the
-//! same pass.
-//!
-//! Knows nothing of the bytes behind the head.
+//! httparse accepts a bare LF as a line end and skips any number of empty lines, so each line end
+//! is checked again: a comparison a field. The same pass gathers what the fields say about the
+//! body.
 
 use std::mem::MaybeUninit;
 
@@ -14,34 +12,32 @@ use super::framing::{Conclusion, Framing, Gathered};
 use super::scan::Scan;
 use super::{RequestError, target};
 
-/// The head of a request, borrowed from the bytes it came in.
+/// The head of a request, borrowed from its bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Head<'h, 'b> {
-    /// The method, as sent: it is case-sensitive. Any token, but never `CONNECT`.
+    /// The method, as sent and case-sensitive. Any token except `CONNECT`.
     pub method: &'b str,
-    /// The target, as sent: a path with its query, an http or https URI, or `*`. It is ASCII.
+    /// The target, as sent: a path with its query, an http or https URI, or `*`. Always ASCII.
     pub target: &'b str,
-    /// The version is HTTP/1 with this minor number: 0 or 1.
+    /// The minor number of the version HTTP/1: 0 or 1.
     pub minor: u8,
-    /// The fields, in order. Values are without the blanks around them; they may have bytes above
-    /// ASCII, but of the controls only tabs.
+    /// The fields, in order. Values have no blanks around them. They may have bytes above ASCII;
+    /// tabs are their only controls.
     pub fields: &'h [Header<'b>],
-    /// Where the body ends.
+    /// The end of the body.
     pub framing: Framing,
-    /// Whether the peer would send another request after this one.
+    /// Whether the peer may send another request after this one.
     pub keep_alive: bool,
     /// Whether the peer waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
 }
 
 impl<'h, 'b> Head<'h, 'b> {
-    /// Parses bytes that are exactly one head, be it with empty lines before it: the bytes that
-    /// were consumed for an [`Event::Head`].
+    /// Parses the bytes consumed for an [`Event::Head`]: one head, and empty lines before it.
     ///
     /// # Errors
     ///
-    /// What the peer did wrong. Never, for the bytes of an [`Event::Head`] and as much room for
-    /// fields.
+    /// The peer's error; none for the bytes of an [`Event::Head`] with the same room for fields.
     ///
     /// [`Event::Head`]: super::Event::Head
     pub fn parse(
@@ -57,10 +53,10 @@ impl<'h, 'b> Head<'h, 'b> {
         }
     }
 
-    /// Parses the head that `bytes` begin with, and returns its length with it; `None` if they end
-    /// first. An error is not yet the last word: it may be found where the head is not whole, or
-    /// before a bare LF that counts for more. The scan knows both.
-    #[inline(always)] // into the one hot caller, or a head is moved three times on its way out
+    /// Parses the head that `bytes` begin with. Returns it with its length, or `None` for an
+    /// incomplete head. Errors are preliminary: the head may be incomplete, or a bare LF behind the
+    /// error takes precedence. The scan decides both.
+    #[inline(always)] // a call would move the large head three times
     pub(super) fn parse_first(
         bytes: &'b [u8],
         fields: &'h mut [MaybeUninit<Header<'b>>],
@@ -84,8 +80,7 @@ impl<'h, 'b> Head<'h, 'b> {
         }
         let mut gathered = Gathered::default();
         for field in fields {
-            // The line before this one ends right before its name, and httparse saw an LF there;
-            // before the first field's name there is a whole request line.
+            // httparse saw an LF right before the name. At least the request line precedes it.
             let name_at = field.name.as_ptr().addr() - begin;
             if bytes[name_at - 2] != b'\r' {
                 return Err(RequestError::BareLf);
@@ -110,30 +105,30 @@ impl<'h, 'b> Head<'h, 'b> {
         Ok(Some((head, len)))
     }
 
-    /// The path of the target, as sent; `/` if a URI has none, `*` if the target is that.
+    /// Returns the path of the target, as sent; `/` for a URI without one, `*` for the target `*`.
     #[inline]
     pub fn path(&self) -> &'b str {
         target::path(self.target)
     }
 
-    /// What follows the first `?` of the target, as sent.
+    /// Returns the query, behind the first `?` of the target, as sent.
     #[inline]
     pub fn query(&self) -> Option<&'b str> {
         target::query(self.target)
     }
 
-    /// The host, with its port if it was given: of the target if that is a URI, else of `Host`
+    /// Returns the host, with its port if one was given: of a target that is a URI, else of `Host`
     /// (RFC 9112, section 3.2.2). `None` only in HTTP/1.0.
     pub fn authority(&self) -> Option<&'b str> {
         target::authority(self.target).or_else(|| str::from_utf8(self.field("host")?).ok())
     }
 
-    /// The value of the first field of that name, in any case.
+    /// Returns the value of the first field of a name, in any case.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
         self.fields_named(name).next()
     }
 
-    /// The values of the fields of that name, in any case and in order.
+    /// Iterates over the values of the fields of a name, in any case and in order.
     pub fn fields_named(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
         self.fields
             .iter()
@@ -142,7 +137,7 @@ impl<'h, 'b> Head<'h, 'b> {
     }
 }
 
-/// The head that `bytes` begin with, and how many bytes that and the empty lines before it are.
+/// Returns the head that `bytes` begin with, and its length with the empty lines before it.
 #[inline]
 pub(super) fn receive<'h, 'b>(
     scan: &mut Scan,
@@ -165,13 +160,12 @@ pub(super) fn receive<'h, 'b>(
         let head = Head::parse(&bytes[..len], fields)?;
         return Ok((skipped + len, Some(head)));
     }
-    // Most heads are whole when their first byte is seen: httparse alone finds that out. If it does
-    // not succeed the scan has the word, so that what comes out does not depend on how many bytes
-    // were there: an error of httparse counts only once the head is whole.
+    // Most heads arrive whole, and httparse alone reads them. Where it fails, the scan decides:
+    // an error of httparse counts only for a whole head, so the outcome does not depend on cuts.
     let window = &bytes[..bytes.len().min(limit as usize)];
     let error = match Head::parse_first(window, fields) {
         Ok(Some((head, len))) => return Ok((skipped + len, Some(head))),
-        Ok(None) => RequestError::Syntax, // if the scan finds an end where httparse does not
+        Ok(None) => RequestError::Syntax, // for an end that the scan finds and httparse does not
         Err(bad) => bad,
     };
     match scan.step(bytes, limit)? {
@@ -180,12 +174,12 @@ pub(super) fn receive<'h, 'b>(
     }
 }
 
-/// What an error of httparse says about the peer.
+/// Converts an error of httparse.
 #[cold]
 fn refusal(error: httparse::Error, bytes: &[u8]) -> RequestError {
     match error {
         httparse::Error::TooManyHeaders => RequestError::TooManyFields,
-        // httparse calls it so whatever stands there; only a version that could be one is refused
+        // httparse reports any text there as a wrong version; only a well-formed one is refused
         // as a version.
         httparse::Error::Version => {
             let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or(bytes);

@@ -1,17 +1,15 @@
-//! HTTP/1.1 as a machine: bytes into events, decisions into bytes (RFC 9112).
+//! HTTP/1.1 as a state machine: bytes into events, decisions into bytes (RFC 9112).
 //!
-//! A [`Codec`] is two small machines, one a direction. [`receive`](Codec::receive) takes bytes and
-//! says what happened; [`begin`](Codec::begin), [`chunk`](Codec::chunk), [`sent`](Codec::sent) and
-//! [`end`](Codec::end) follow the answer out; [`next`](Codec::next) joins the two, once both are
-//! done. Its default value *is* a connection between requests, so an idle connection stores none
-//! of it. Requests are read strictly: where RFC 9112 lets a recipient be lenient about framing,
-//! this one is not.
+//! A [`Codec`] has a state for each direction. [`receive`](Codec::receive) turns bytes into
+//! events. [`begin`](Codec::begin), [`chunk`](Codec::chunk), [`sent`](Codec::sent) and
+//! [`end`](Codec::end) follow the response out. [`next`](Codec::next) goes on when both are done.
+//! The default value *is* a connection between requests, so an idle connection stores no codec.
+//! Requests are read strictly, also where RFC 9112 allows leniency about framing.
 //!
-//! What comes in is never copied: heads and bodies borrow from the bytes given. A head is parsed
-//! once, where it was read, unless it comes in pieces; then its end is searched first, each byte
-//! looked at once, and it is parsed when it is whole. Either way the outcome is the same, and so
-//! it is for every other cut. Heads are httparse's to parse, but for those as nearly everybody
-//! sends them, for which [`receive_fast`](Codec::receive_fast) is a quicker way to the same.
+//! Heads and bodies borrow from the bytes given, without a copy. A head that arrives whole is
+//! parsed where it was read. A head in pieces is first searched for its end, each byte once. The
+//! outcome is the same for every cut. httparse parses heads, except common ones, which take the
+//! fast path ([`receive_fast`](Codec::receive_fast)) to the same result.
 //!
 //! ```
 //! use std::mem::MaybeUninit;
@@ -25,18 +23,19 @@
 //!     let (used, event) = codec.receive(&bytes[at..], &mut fields, &Limits::default())?;
 //!     at += used;
 //!     match event {
-//!         Event::Head(head) => assert_eq!((head.path(), head.framing), ("/a", Framing::Length(5))),
+//!         Event::Head(head) => assert_eq!((head.path(), head.framing), ("/a",
+//! Framing::Length(5))),
 //!         Event::Body(data) => body.extend_from_slice(data),
 //!         Event::End => {}
 //!         Event::NeedMore => unreachable!("all is there"),
-//!         Event::Paused => break, // it is complete: answer it, then `next`
+//!         Event::Paused => break, // the request is complete: respond, then `next`
 //!     }
 //! }
 //! assert_eq!(body, b"hello");
 //! # Ok::<(), ebbtide::internals::h1::RequestError>(())
 //! ```
 //!
-//! `examples/codec.rs` answers as well.
+//! `examples/codec.rs` writes responses as well.
 //!
 //! No sockets, no clock, no tracker.
 

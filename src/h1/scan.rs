@@ -1,34 +1,31 @@
-//! Where a head ends that came in pieces: each byte is looked at once, and a bare LF is refused.
+//! The search for the end of a head that arrives in pieces: each byte once, no bare LF.
 //!
-//! A head that arrives whole is never scanned: httparse finds its end, and `head` checks the line
-//! ends. This is for the others, where parsing anew at each read would cost the square of the
-//! head's length.
-//!
-//! Knows lines, not what they say.
+//! A head that arrives whole is not scanned: httparse finds its end, and `head` checks the line
+//! ends. Parsing a head in pieces at each read would cost the square of its length.
 
 use memchr::memchr;
 
 use super::{RequestError, grammar};
 
-/// How far a head was searched for its end.
+/// The progress of the search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
-    /// How many bytes were looked at.
+    /// Bytes searched.
     at: u32,
-    /// Where the line begins that `at` is in.
+    /// The beginning of the line at `at`.
     line: u32,
     /// Empty lines before the head.
     empty_lines: u8,
 }
 
 impl Scan {
-    /// Whether no byte of the head was seen yet; empty lines before it are no part of it.
+    /// Returns whether no byte of the head was searched; empty lines before it do not count.
     #[inline]
     pub(super) const fn is_fresh(self) -> bool {
         self.at == 0
     }
 
-    /// As a scan is that has skipped so many empty lines and seen nothing else.
+    /// Returns a fresh scan that has skipped that many empty lines.
     #[inline]
     pub(super) const fn after_empty_lines(empty_lines: u8) -> Self {
         Self {
@@ -38,16 +35,16 @@ impl Scan {
         }
     }
 
-    /// How many empty lines were skipped.
+    /// Returns the number of skipped empty lines.
     #[inline]
     pub(super) const fn empty_lines(self) -> u8 {
         self.empty_lines
     }
 
-    /// Skips empty lines at the front of `bytes`, and returns how many bytes that is: RFC 9112
-    /// (section 2.2) asks for one, as old clients send one too many after a body.
+    /// Skips empty lines at the front of `bytes`. Returns their length in bytes. RFC 9112 (section
+    /// 2.2) asks for it: old clients send one too many after a body.
     ///
-    /// A CR that the LF may yet follow is left, and counts as a byte seen.
+    /// A CR without its LF stays, and counts as searched.
     #[inline]
     pub(super) fn skip_empty_lines(&mut self, bytes: &[u8]) -> Result<usize, RequestError> {
         let mut skipped = 0;
@@ -71,13 +68,13 @@ impl Scan {
         Ok(skipped)
     }
 
-    /// The length of the head that `bytes` begin with, or `None` if its end is not among them.
-    /// `bytes` only grow between calls; no more than `limit` of them are looked at.
+    /// Returns the length of the head that `bytes` begin with, or `None` before its end has come.
+    /// `bytes` only grow between calls; at most `limit` of them are searched.
     pub(super) fn step(&mut self, bytes: &[u8], limit: u32) -> Result<Option<usize>, RequestError> {
         let window = &bytes[..bytes.len().min(limit as usize)];
         if self.at == 0 {
-            // Known from the first byte alone, so that a TLS hello on a plain port, say, does not
-            // wait for a line end to be refused.
+            // The first byte alone refuses a TLS hello on an HTTP port, which may have no line
+            // end.
             match window.first() {
                 Some(b'\n') => return Err(RequestError::BareLf),
                 Some(byte) if !grammar::is_tchar(*byte) => return Err(RequestError::Syntax),
@@ -107,8 +104,8 @@ impl Scan {
     }
 }
 
-/// Two, not the one of the RFC, for a client that ends its body with one line and begins the next
-/// request with another; no more, as nothing that speaks HTTP sends more.
+/// The RFC's one, and one more: a client may end a body with one and begin the next request with
+/// another. No known client sends more.
 pub(super) const MAX_EMPTY_LINES: u8 = 2;
 
 #[cfg(test)]
@@ -133,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_is_looked_at_once() {
+    fn a_byte_is_searched_once() {
         let mut head = b"GET / HTTP/1.1\r\n".to_vec();
         while head.len() < 64 * 1024 {
             head.extend_from_slice(b"X: y\r\n");

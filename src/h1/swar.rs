@@ -1,15 +1,12 @@
-//! Eight bytes in one register: each is compared at once, and its answer is its high bit, a mark.
+//! Comparisons of eight bytes at once (SIMD within a register). A byte's high bit is its mark.
 //!
 //! A comparison is one subtraction or addition over the whole word, so a byte may borrow from the
-//! next or carry into it. A byte borrows only if it is less than what is taken from it, and then it
-//! is marked; and it carries only if it is above ASCII. So where all is ASCII, marks are right up to
-//! and with the first, and those of `within` everywhere. A byte above ASCII may be marked or not:
-//! `| word` marks it, `& !word` does not, and then the first mark is right whatever the bytes are,
-//! but for the additions.
-//!
-//! Knows no grammar.
+//! next or carry into it. A byte that borrows is marked, and only bytes above ASCII carry. In ASCII
+//! the first mark is therefore right, and every mark of `within`. Bytes above ASCII may be marked:
+//! `| word` marks them all, `& !word` none, and then the first mark of a subtraction is right for
+//! any bytes.
 
-/// The place of the first byte of whole words that `marks` marks.
+/// Returns the place of the first byte that `marks` marks.
 #[inline(always)]
 pub(super) fn find(words: &[[u8; 8]], marks: impl Fn(u64) -> u64) -> Option<usize> {
     let mut at = 0;
@@ -23,13 +20,13 @@ pub(super) fn find(words: &[[u8; 8]], marks: impl Fn(u64) -> u64) -> Option<usiz
     None
 }
 
-/// A word whose first byte is the lowest: what borrows and carries is the later for it.
+/// Loads a word whose first byte is the lowest, so borrows and carries reach later bytes.
 #[inline(always)]
 pub(super) const fn load(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// The place of the first mark, where there are only marks; 8 if there is none.
+/// Returns the place of the first of `marks`, which have no other bits; 8 if there is none.
 #[inline(always)]
 pub(super) const fn place(marks: u64) -> usize {
     marks.trailing_zeros() as usize / 8
@@ -41,19 +38,19 @@ pub(super) const fn below(word: u64, limit: u8) -> u64 {
     word.wrapping_sub(limit as u64 * ONES)
 }
 
-/// Marks the bytes that are this one of ASCII.
+/// Marks the bytes equal to `byte`, which is ASCII.
 #[inline(always)]
 pub(super) const fn equal(word: u64, byte: u8) -> u64 {
     below(word ^ (byte as u64 * ONES), 1)
 }
 
-/// Marks DEL and all above ASCII: what would carry is marked by itself.
+/// Marks DEL and all bytes above ASCII, also those that carry.
 #[inline(always)]
 pub(super) const fn from_del_on(word: u64) -> u64 {
     word.wrapping_add(ONES) | word
 }
 
-/// Marks the bytes from one of ASCII to another.
+/// Marks the bytes from `first` to `last`, which are ASCII.
 #[inline(always)]
 pub(super) const fn within(word: u64, first: u8, last: u8) -> u64 {
     let from = word.wrapping_add((0x80 - first as u64) * ONES);
@@ -61,7 +58,7 @@ pub(super) const fn within(word: u64, first: u8, last: u8) -> u64 {
     from & !beyond
 }
 
-/// All marks there can be.
+/// All marks.
 pub(super) const HIGH: u64 = 0x80 * ONES;
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
@@ -70,8 +67,8 @@ const ONES: u64 = u64::from_ne_bytes([1; 8]);
 mod tests {
     use super::*;
 
-    /// Every byte in every place, beside the fillers, and every byte behind it: what a borrow or a
-    /// carry would reach.
+    /// Tries every pair of bytes in every place among fillers: a borrow or a carry reaches the
+    /// second byte of the pair.
     fn words(fillers: &[u8], mut check: impl FnMut(&[u8; 8])) {
         for filler in fillers {
             for at in 0..8 {

@@ -1,17 +1,15 @@
-//! The forms of a request target (RFC 9112, section 3.2), and the parts of one.
+//! The forms and the parts of a request target (RFC 9112, section 3.2).
 //!
-//! A target is checked once, with the head; its parts are found when somebody asks. Percent-codes
-//! are neither checked nor decoded: that is for whoever routes.
-//!
-//! Knows no fields.
+//! A target is checked with the head, and split on demand. Percent-codes are neither checked nor
+//! decoded: routing does that.
 
 use memchr::{memchr, memchr2};
 
 use super::swar::{self, HIGH, equal, load};
 use super::{RequestError, grammar};
 
-/// Whether a target is one that this method can have. It has no blanks and no controls: httparse
-/// saw to that.
+/// Checks that a method can have this target, which has no blanks and no controls: httparse refuses
+/// them.
 #[inline]
 pub(super) fn check(method: &str, target: &str) -> Result<(), RequestError> {
     if method == "CONNECT" {
@@ -33,7 +31,7 @@ fn is_rare_form(method: &str, target: &str) -> bool {
     }
 }
 
-/// The path of a good target.
+/// Returns the path of a valid target.
 pub(super) fn path(target: &str) -> &str {
     let rest = after_authority(target);
     let path = match question_mark(rest.as_bytes()) {
@@ -43,22 +41,21 @@ pub(super) fn path(target: &str) -> &str {
     if path.is_empty() { "/" } else { path }
 }
 
-/// What follows the `?` of a good target.
+/// Returns the query of a valid target, behind its `?`.
 pub(super) fn query(target: &str) -> Option<&str> {
     let rest = after_authority(target);
     let at = question_mark(rest.as_bytes())?;
     Some(&rest[at + 1..])
 }
 
-/// The place of the first `?`: in a short target, as nearly all are, without the calls that it takes
-/// to search a long one sixteen or more bytes at a time.
+/// Returns the place of the first `?`. Searches short targets, the most common, without a call.
 #[inline]
 fn question_mark(bytes: &[u8]) -> Option<usize> {
     if bytes.len() > 32 {
         return memchr(b'?', bytes);
     }
     let (words, rest) = bytes.as_chunks();
-    // A head need not come from here: what its target has above ASCII is no mark.
+    // `Head` is public, and its target may have bytes above ASCII: clear their marks.
     if let Some(at) = swar::find(words, |word| equal(word, b'?') & !word) {
         return Some(at);
     }
@@ -66,7 +63,7 @@ fn question_mark(bytes: &[u8]) -> Option<usize> {
     Some(bytes.len() - rest.len() + at)
 }
 
-/// The authority of a good target in absolute-form.
+/// Returns the authority of a valid target in absolute-form.
 pub(super) fn authority(target: &str) -> Option<&str> {
     if target.starts_with('/') {
         return None;
@@ -82,7 +79,7 @@ fn after_authority(target: &str) -> &str {
     split_absolute(target).map_or(target, |(_, rest)| rest)
 }
 
-/// The authority of an absolute-form, and the path and query behind it.
+/// Splits an absolute-form into its authority, and the path and query behind it.
 fn split_absolute(target: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = target.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -92,7 +89,7 @@ fn split_absolute(target: &str) -> Option<(&str, &str)> {
     Some(rest.split_at(end))
 }
 
-/// Eight bytes at a time, for this is on every request's way: no byte above ASCII, and no `#`.
+/// Returns whether no byte is above ASCII or `#`, eight at a time: every request needs it.
 #[inline]
 fn is_ascii_without_fragment(bytes: &[u8]) -> bool {
     let wrong = |bytes: &[u8; 8]| {
@@ -106,7 +103,7 @@ fn is_ascii_without_fragment(bytes: &[u8]) -> bool {
         }
         rest = after;
     }
-    // What is left of a longer target is in its last eight bytes, some of them seen already.
+    // The last eight bytes cover the rest of a longer target.
     match bytes.last_chunk::<8>() {
         Some(word) => !wrong(word),
         None => rest.iter().all(|byte| *byte < 0x80 && *byte != b'#'),

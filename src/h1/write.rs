@@ -1,32 +1,31 @@
 //! The bytes of a response: status line, fields, chunks.
 //!
-//! A head is one reservation and a handful of copies. Nothing here formats through `fmt`.
-//!
-//! Decides nothing: which framing a response has is the [`Codec`](super::Codec)'s business.
+//! A head costs one reservation and a few copies, without `fmt`. The [`Codec`](super::Codec)
+//! decides the framing.
 
-/// The interim response a peer waits for that sent `Expect: 100-continue`.
+/// The interim response to `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The reason phrase of a status (the IANA registry's); empty if it has none.
+/// Returns the reason phrase of a status in the IANA registry; empty for others.
 pub fn reason(status: u16) -> &'static str {
     let line = status_line(status);
     line.get(START.len()..line.len().saturating_sub(2))
         .unwrap_or_default()
 }
 
-/// What a response's head is made of.
+/// The parts of a response's head.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'a> {
     /// The status, of three digits.
     pub status: u16,
-    /// The value of `Content-Type`, if there is to be one.
+    /// The value of `Content-Type`, if any.
     pub content_type: Option<&'a str>,
-    /// More fields, as lines of `Name: value\r\n` that were checked with
-    /// [`is_field_name`](super::is_field_name) and [`is_field_value`](super::is_field_value). None
-    /// of them may be `Content-Length`, `Transfer-Encoding` or `Date`, and `Connection` only with
+    /// Further fields, as lines of `Name: value\r\n` checked with
+    /// [`is_field_name`](super::is_field_name) and [`is_field_value`](super::is_field_value).
+    /// `Content-Length`, `Transfer-Encoding` and `Date` are not allowed, and `Connection` only with
     /// the status 101.
     pub fields: &'a [u8],
-    /// How many bytes the body has (for HEAD, would have), or `None` if nobody knows yet.
+    /// The length of the body in bytes (for HEAD, of the omitted body), or `None` if unknown.
     pub length: Option<u64>,
     /// The line of the date: `Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n`.
     pub date: &'a [u8; 37],
@@ -40,7 +39,7 @@ pub(super) enum FramingLine {
     Chunked,
 }
 
-/// The line that says what becomes of the connection.
+/// The line about the future of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionLine {
     None,
@@ -57,10 +56,10 @@ pub(super) fn head(
     connection: ConnectionLine,
 ) {
     let content_type = response.content_type.unwrap_or_default();
-    // All that is neither the type nor the fields is less than 200 bytes.
+    // Type and fields aside, a head has less than 200 bytes.
     out.reserve(200 + content_type.len() + response.fields.len());
     if response.status == 200 {
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"); // of a known length: a few moves
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"); // a constant length takes a few moves
     } else {
         put_status_line(out, response.status);
     }
@@ -97,13 +96,13 @@ fn put_status_line(out: &mut Vec<u8>, status: u16) {
     if line.is_empty() {
         out.extend_from_slice(&START.as_bytes()[..9]);
         out.extend_from_slice(&three_digits(status));
-        out.extend_from_slice(b" \r\n"); // the space is there also without a reason
+        out.extend_from_slice(b" \r\n"); // the space is required also without a reason
     } else {
         out.extend_from_slice(line.as_bytes());
     }
 }
 
-/// Writes one chunk of the chunked coding; data must not be empty, or it would be the last.
+/// Writes one chunk of the chunked coding. `data` must not be empty: an empty chunk is the last.
 pub(crate) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
     out.reserve(20 + data.len());
     number_line::<16>(out, data.len() as u64, b"\r\n");
@@ -111,12 +110,12 @@ pub(crate) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What ends the chunked coding.
+/// The end of the chunked coding, without trailers.
 pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Writes a number and what ends its line.
+/// Writes a number and the end of its line.
 fn number_line<const RADIX: u64>(out: &mut Vec<u8>, mut number: u64, end: &[u8]) {
-    let mut digits = *b"00000000000000000000"; // as many as 64 bits have in tens
+    let mut digits = *b"00000000000000000000"; // the most decimal digits of 64 bits
     let mut at = digits.len();
     loop {
         at -= 1;
@@ -130,7 +129,7 @@ fn number_line<const RADIX: u64>(out: &mut Vec<u8>, mut number: u64, end: &[u8])
     out.extend_from_slice(end);
 }
 
-/// Writes the length of a body, and the end of the head behind it: the usual end of a head.
+/// Writes the length of a body and the end of the head, the most common end.
 #[inline]
 fn length_and_end(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
@@ -149,10 +148,10 @@ fn three_digits(status: u16) -> [u8; 3] {
     [status / 100, status / 10, status].map(|digits| b'0' + (digits % 10) as u8)
 }
 
-/// What a status line has before its reason: `HTTP/1.1 NNN `.
+/// The beginning of a status line, before its reason: `HTTP/1.1 NNN `.
 const START: &str = "HTTP/1.1 200 ";
 
-/// The whole line of a registered status, so that it is one copy; empty for the others.
+/// Returns the whole line of a registered status, for one copy; empty for others.
 const fn status_line(status: u16) -> &'static str {
     match status {
         200 => "HTTP/1.1 200 OK\r\n",

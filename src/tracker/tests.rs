@@ -1,6 +1,7 @@
 use super::*;
+use crate::sys::sim::Dice;
 
-/// The same thing done simply: everybody in one vector, in the order of their last move.
+/// A simple model: one vector of all connections, in the order of their last move.
 #[derive(Default)]
 struct Model {
     rows: Vec<(ConnId, Phase, Tick, u64)>,
@@ -32,21 +33,6 @@ impl Model {
     fn oldest(&self, phase: Phase) -> Option<(ConnId, Tick)> {
         let row = self.rows.iter().find(|row| row.1 == phase);
         row.map(|row| (row.0, row.2))
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as usize % n
-    }
-
-    fn phase(&mut self) -> Phase {
-        Phase::ALL[self.below(Phase::COUNT)]
     }
 }
 
@@ -84,45 +70,45 @@ fn assert_nobody(tracker: &mut Tracker<u64>, id: ConnId, now: Tick) {
 #[test]
 fn agrees_with_a_vector_over_random_operations_across_the_wrap() {
     const OPERATIONS: u64 = 400_000;
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut dice = Dice::new(0x9E37_79B9_7F4A_7C15);
     let (mut tracker, mut model) = (Tracker::new(), Model::default());
     let start = Tick::from_millis(u32::MAX - 50_000);
     let mut now = start;
     for n in 0..OPERATIONS {
-        now = now.after(random.below(3) as u32);
-        let phase = random.phase();
-        // Grows to some sixty, so that lists are empty, single and long in turn.
-        match (random.below(8), model.rows.len()) {
+        now = now.after(dice.below(3));
+        let phase = dice.pick(&Phase::ALL);
+        // Up to sixty connections, so lists are empty, single and long in turn.
+        match (dice.below(8), model.rows.len()) {
             (0 | 1, 0..60) | (_, 0) => {
                 let id = tracker.insert(phase, now, n);
                 model.rows.push((id, phase, now, n));
             }
             (0..2, _) | (2, _) => {
-                let id = model.rows[random.below(model.rows.len())].0;
+                let id = model.rows[dice.index(model.rows.len())].0;
                 assert_eq!(tracker.remove(id), Some(model.remove(id)));
             }
             (3, _) => {
-                let limit = random.below(200) as u32;
+                let limit = dice.below(200);
                 let oldest = model.oldest(phase);
                 let expected = oldest.filter(|(_, since)| now.since(*since) >= limit);
                 let expired = tracker.expired(phase, limit, now);
                 assert_eq!(expired, expected.map(|(id, _)| id));
             }
             (4, _) => {
-                let row = random.below(model.rows.len());
+                let row = dice.index(model.rows.len());
                 *tracker.get_mut(model.rows[row].0).unwrap() = n;
                 model.rows[row].3 = n;
             }
             (_, _) => {
-                let id = model.rows[random.below(model.rows.len())].0;
+                let id = model.rows[dice.index(model.rows.len())].0;
                 assert!(tracker.enter(id, phase, now));
                 model.enter(id, phase, now);
             }
         }
         if let Some(last) = model.dead.len().checked_sub(1) {
-            // The last to die, whose key is reused first, and any other.
+            // The last removed id, whose key is reused first, and any other.
             assert_nobody(&mut tracker, model.dead[last], now);
-            assert_nobody(&mut tracker, model.dead[random.below(last + 1)], now);
+            assert_nobody(&mut tracker, model.dead[dice.index(last + 1)], now);
         }
         if n % 16 == 0 {
             assert_same(&tracker, &model);
@@ -134,12 +120,12 @@ fn agrees_with_a_vector_over_random_operations_across_the_wrap() {
 
 #[test]
 fn walks_that_remove_and_move_as_they_go_see_everybody_once() {
-    let mut random = Random(7);
+    let mut dice = Dice::new(7);
     for size in 0..100 {
         let (mut tracker, mut model) = (Tracker::new(), Model::default());
         for n in 0..size {
             let now = Tick::from_millis(u32::MAX - 50).after(n as u32);
-            let phase = [Phase::Idle, Phase::Reply][random.below(2)];
+            let phase = dice.pick(&[Phase::Idle, Phase::Reply]);
             let id = tracker.insert(phase, now, n);
             model.rows.push((id, phase, now, n));
         }
@@ -148,9 +134,9 @@ fn walks_that_remove_and_move_as_they_go_see_everybody_once() {
         let mut walked = Vec::new();
         let mut next = tracker.oldest(Phase::Idle).map(|(id, _)| id);
         while let Some(id) = next {
-            next = tracker.next(id); // asked for before `id` leaves the list
+            next = tracker.next(id); // before `id` leaves the list
             walked.push((id, tracker.since(id).unwrap(), *tracker.get(id).unwrap()));
-            match random.below(3) {
+            match dice.below(3) {
                 0 => assert_eq!(tracker.remove(id), Some(model.remove(id))),
                 1 => {
                     assert!(tracker.enter(id, Phase::Linger, now));
@@ -216,7 +202,7 @@ fn the_limit_is_reached_at_the_limit() {
 }
 
 #[test]
-fn who_waits_for_a_year_stays_old_and_in_order() {
+fn a_wait_of_a_year_stays_old_and_in_order() {
     const DAY: u32 = 24 * 60 * 60 * 1000;
     let mut tracker = Tracker::new();
     let mut now = Tick::from_millis(5);
@@ -238,7 +224,7 @@ fn who_waits_for_a_year_stays_old_and_in_order() {
 }
 
 #[test]
-fn a_restart_is_for_those_who_came_since_then() {
+fn a_restart_is_for_those_that_came_since_then() {
     let mut tracker = Tracker::new();
     let moment = |millis: u32| Tick::from_millis(u32::MAX - 2).after(millis);
     let ids = [0, 4, 5, 5, 6].map(|at| tracker.insert(Phase::Idle, moment(at), at));
@@ -252,10 +238,10 @@ fn a_restart_is_for_those_who_came_since_then() {
     tracker.check();
 }
 
-/// Everyone but the entry, its neighbours and the two ends of its target list is torn out of
-/// the slab: a step to anybody else would find nobody, and fail.
+/// Removes from the slab every entry except the operation's own, its neighbours and the ends of
+/// its lists. A step to any other entry would fail.
 #[test]
-fn an_operation_touches_neighbours_and_ends_and_nobody_else() {
+fn an_operation_touches_neighbours_and_ends_alone() {
     type Operation = fn(&mut Tracker<u32>, ConnId);
     const OPERATIONS: &[(Operation, [u32; 2])] = &[
         (
@@ -303,7 +289,7 @@ fn an_operation_touches_neighbours_and_ends_and_nobody_else() {
 
 #[test]
 fn an_entry_costs_its_fields_and_nothing_for_the_slab() {
-    // The shape of the slab's own entry: its tag hides in the unused values of `Phase`.
+    // The shape of the slab's own entry, whose tag fits into the unused values of `Phase`.
     #[expect(dead_code, reason = "only its size is of interest")]
     enum Slot<T> {
         Vacant(usize),

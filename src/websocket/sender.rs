@@ -12,8 +12,7 @@ use crate::app::{Pipe, PipeError, PipeWriter};
 
 /// Sends to one WebSocket from any thread. Cheap to clone.
 ///
-/// The WebSocket outlives its senders, except when a panic drops the last of them: that sends Close
-/// 1011.
+/// The WebSocket outlives its senders. A panic that drops the last of them sends Close 1011.
 #[derive(Clone, Debug)]
 pub struct Sender {
     writer: Arc<PipeWriter>,
@@ -30,7 +29,7 @@ pub(super) struct Queue {
 /// The code that a sender closes with, or 0.
 type CloseCode = Arc<AtomicU16>;
 
-/// Why a sender did not take a message.
+/// The reason that a sender refuses a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -41,16 +40,6 @@ pub enum SendError {
     /// The queue is full, and the caller is the loop, which alone empties it: [`Sender::send`] would
     /// wait for ever.
     OnLoop,
-}
-
-impl From<PipeError> for SendError {
-    fn from(error: PipeError) -> Self {
-        match error {
-            PipeError::Closed => Self::Closed,
-            PipeError::Full(_) => Self::Full,
-            PipeError::OnLoop(_) => Self::OnLoop,
-        }
-    }
 }
 
 impl Sender {
@@ -72,7 +61,7 @@ impl Sender {
     /// [`SendError::Closed`], [`SendError::OnLoop`].
     pub fn send(&self, message: &Message) -> Result<(), SendError> {
         self.check()?;
-        Ok(self.writer.send(message.bytes())?)
+        self.writer.send(message.bytes()).map_err(refusal)
     }
 
     /// Sends a message if the queue has room.
@@ -82,7 +71,7 @@ impl Sender {
     /// [`SendError::Closed`], [`SendError::Full`].
     pub fn try_send(&self, message: &Message) -> Result<(), SendError> {
         self.check()?;
-        Ok(self.writer.try_send(message.bytes())?)
+        self.writer.try_send(message.bytes()).map_err(refusal)
     }
 
     fn check(&self) -> Result<(), SendError> {
@@ -110,6 +99,14 @@ impl Queue {
     pub(super) fn close(&self) -> Option<u16> {
         let code = self.close.load(Ordering::Acquire);
         (code != 0).then_some(code)
+    }
+}
+
+fn refusal(error: PipeError) -> SendError {
+    match error {
+        PipeError::Closed => SendError::Closed,
+        PipeError::Full(_) => SendError::Full,
+        PipeError::OnLoop(_) => SendError::OnLoop,
     }
 }
 

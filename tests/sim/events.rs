@@ -1,6 +1,6 @@
 //! Server-sent events in the simulated world: fan-out, slow subscribers, reconnects, the drain.
 
-use ebbtide::internals::drain::PARTING_GRACE;
+use ebbtide::internals::drain::SHORT_GRACE;
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, PeerId, Setup};
 use ebbtide::internals::tracker::Phase;
@@ -149,12 +149,12 @@ fn an_event_reaches_fifteen_thousand_subscribers_at_once() {
     assert!(buckets.iter().all(|count| *count < 600), "{buckets:?}");
 
     lab.signal();
-    lab.drains_at(1 + PARTING_GRACE);
+    lab.drains_at(1 + SHORT_GRACE);
     assert_eq!(topic.numbers().subscribers, 0);
 }
 
 #[test]
-fn who_comes_back_is_sent_what_it_missed() {
+fn a_client_that_reconnects_gets_what_it_missed() {
     let topic = Topic::with(Options::new().events(5));
     let mut lab = plain(&topic);
     let first = lab.ask(get("/"));
@@ -268,7 +268,7 @@ fn a_subscriber_that_takes_nothing_is_given_up() {
 }
 
 #[test]
-fn heartbeats_go_to_those_who_wait_and_are_not_saved_up() {
+fn heartbeats_go_to_clients_that_wait_and_are_not_saved_up() {
     let topic = Topic::new();
     let mut lab = plain(&topic);
     let peer = lab.ask(get("/"));
@@ -308,17 +308,17 @@ fn a_drain_sends_what_was_published_and_when_to_come_back() {
     assert_eq!((got, ended), (numbers(0..10), true));
     assert_eq!(hints.len(), 2);
     assert!(hints.iter().all(|hint| (500..=1_500).contains(hint)));
-    lab.until(500 + PARTING_GRACE);
-    lab.finished_at(quick, 500 + PARTING_GRACE);
+    lab.until(500 + SHORT_GRACE);
+    lab.finished_at(quick, 500 + SHORT_GRACE);
 
     // Events from now on are for the next server; the slow client gets those before.
     publish(&topic, 10..20);
     lab.until(900);
     lab.still_open(slow);
     take_all(&mut lab, slow);
-    lab.until(900 + PARTING_GRACE);
+    lab.until(900 + SHORT_GRACE);
     take_all(&mut lab, slow); // our FIN
-    let report = lab.drains_at(900 + PARTING_GRACE);
+    let report = lab.drains_at(900 + SHORT_GRACE);
     let (text, ended) = stream(&mut lab, slow);
     assert_eq!((read(&text).0, ended), (numbers(0..10), true));
     assert_eq!(
@@ -328,7 +328,7 @@ fn a_drain_sends_what_was_published_and_when_to_come_back() {
 }
 
 #[test]
-fn who_subscribes_in_a_drain_is_told_to_come_back() {
+fn a_client_that_subscribes_in_a_drain_is_told_to_reconnect() {
     let topic = Topic::new();
     let config = Config {
         drain: Drain::new().delay(ms(1_000)),

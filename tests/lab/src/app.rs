@@ -1,4 +1,4 @@
-//! The application of the laboratory: what it does is in the target of the request.
+//! The application of the laboratory. The target of a request says what the application does.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -14,52 +14,52 @@ use ebbtide::{
 use crate::tube::Tube;
 use crate::wire::pattern;
 
-/// See [`App::handle`] for the targets.
+/// Runs the targets of [`App::handle`].
 #[derive(Default)]
 pub struct App {
-    /// The targets that were asked for, in order; those that a sink answered as well.
+    /// The targets that the handler and the sinks ran, in order.
     pub ran: Rc<RefCell<Vec<String>>>,
-    /// How many heads were asked about.
+    /// How many heads were admitted or refused.
     pub admitted: u32,
     tickets: BTreeMap<String, Ticket>,
     laters: Vec<Pending>,
     feeds: HashMap<String, Feed>,
     tubes: HashMap<String, Tube>,
     upgrades: BTreeMap<String, Upgrade>,
-    /// The sink of the last `/sink`.
+    /// What the sink of the last `/sink` took.
     pub basin: Rc<RefCell<Basin>>,
 }
 
 impl App {
-    /// How many requests were run.
+    /// Returns how many requests were run.
     pub fn runs(&self) -> usize {
         self.ran.borrow().len()
     }
 
-    /// The ticket of the request for that target.
+    /// Takes the ticket of the request for that target.
     #[track_caller]
     pub fn ticket(&mut self, target: &str) -> Ticket {
         self.tickets.remove(target).expect("nobody asked for that")
     }
 
-    /// Every ticket that nobody has answered with, by its target.
+    /// Takes every ticket that is left, by target.
     pub fn tickets(&mut self) -> BTreeMap<String, Ticket> {
         std::mem::take(&mut self.tickets)
     }
 
-    /// The tunnel of that target. There is one for each, made when it is first asked for.
+    /// Returns the tunnel of that target, and makes it at the first call.
     pub fn tube(&mut self, target: &str) -> Tube {
         self.tubes.entry(target.to_owned()).or_default().clone()
     }
 
-    /// The answer that upgrades the request for that target, which was kept.
+    /// Returns the response that upgrades the request for that target, whose upgrade was kept.
     #[track_caller]
     pub fn upgrade(&mut self, target: &str) -> Response {
         let upgrade = self.upgrades.remove(target).expect("nobody asked for that");
         upgrade.to(self.tube(target).end())
     }
 
-    /// The stream of that target. There is one for each, made when it is first asked for.
+    /// Returns the stream of that target, and makes it at the first call.
     pub fn feed(&mut self, target: &str) -> Feed {
         self.feeds.entry(target.to_owned()).or_default().clone()
     }
@@ -97,29 +97,30 @@ impl Handler for App {
         let size = || rest.parse::<usize>().expect("a size");
         match path {
             "" => Response::text(200, "hello\n").into(),
-            // The body, as it came.
+            // Sends the body back.
             "echo" | "small" | "nobody" => {
                 let body = request.body().to_vec();
                 Response::text(200, body).into()
             }
-            // The rest of the path.
+            // Sends the rest of the path back.
             "say" => Response::text(200, format!("{rest}\n")).into(),
             "draining" => Response::text(200, format!("{}\n", request.draining())).into(),
-            // Answered by whoever holds the ticket.
+            // Waits until the test sends a response by the ticket.
             "later" => {
                 let (later, ticket) = request.later();
                 assert!(self.tickets.insert(target.to_owned(), ticket).is_none());
                 later.into()
             }
-            // Answered now, and the ticket kept all the same.
+            // Responds now, and keeps the ticket.
             "hoard" => {
                 let (_, ticket) = request.later();
                 self.tickets.insert(target.to_owned(), ticket);
                 Response::text(200, "now\n").into()
             }
-            // The ticket is dropped before the handler returns.
+            // Drops the ticket before the handler returns.
             "dropped" => request.later().0.into(),
-            // The Pending of another request: the first keeps it, the second returns it.
+            // Returns the Pending of another request: the first request keeps it, the second
+            // returns it.
             "keep" => {
                 self.laters.push(request.later().0);
                 Response::new(204).into()
@@ -131,7 +132,7 @@ impl Handler for App {
                 let bytes: Arc<[u8]> = pattern(size()).into_bytes().into();
                 Response::text(200, bytes).into()
             }
-            // What becomes a tunnel, now or by ticket; `/twice` with the upgrade of another request.
+            // Becomes a tunnel, now or by ticket; `/twice` uses the upgrade of another request.
             "tunnel" => match request.upgrade("tube") {
                 Some(upgrade) => upgrade.to(self.tube(target).end()).into(),
                 None => Response::upgrade_required("tube").into(),
@@ -151,7 +152,7 @@ impl Handler for App {
                 }
                 None => Response::new(204).into(),
             },
-            // Streams that the test feeds, and those that make what they are asked for.
+            // Streams what the test feeds, or what the path asks for.
             "feed" => Response::new(200).source(self.feed(target)).into(),
             "sized" => {
                 let feed = self.feed(target);
@@ -176,7 +177,7 @@ impl Handler for App {
     }
 }
 
-/// A megabyte of the program.
+/// Returns a megabyte that belongs to the program.
 fn big_static() -> &'static [u8] {
     static BYTES: OnceLock<String> = OnceLock::new();
     BYTES.get_or_init(|| pattern(1 << 20)).as_bytes()
@@ -189,9 +190,9 @@ pub struct Feed(Arc<Mutex<FeedState>>);
 #[derive(Default)]
 struct FeedState {
     pieces: VecDeque<String>,
-    /// What it says when it has no more pieces.
+    /// What the stream returns when it has no more pieces.
     end: Option<Fill>,
-    /// It ends when it is told of the drain, with this piece.
+    /// The last piece of a stream that ends when the drain begins.
     farewell: Option<String>,
     waker: Option<BodyWaker>,
     fills: u32,
@@ -215,23 +216,23 @@ impl Feed {
         self.wake();
     }
 
-    /// Ends it, behind its pieces, and wakes it.
+    /// Ends the stream behind its pieces, and wakes it.
     pub fn end(&self, how: Fill) {
         self.state().end = Some(how);
         self.wake();
     }
 
-    /// Makes it end with this piece when it is told of the drain.
+    /// Makes the stream end with this piece when the drain begins.
     pub fn says_farewell(&self, piece: &str) {
         self.state().farewell = Some(piece.to_owned());
     }
 
-    /// How often it was asked.
+    /// Returns how often the stream was asked.
     pub fn fills(&self) -> u32 {
         self.state().fills
     }
 
-    /// Wakes it although it has nothing.
+    /// Wakes the stream although it has nothing.
     pub fn nudge(&self) {
         self.wake();
     }
@@ -258,7 +259,7 @@ impl Source for Feed {
     }
 }
 
-/// So many bytes, in pieces of 16 KiB; `usize::MAX` is for ever.
+/// A number of bytes in pieces of 16 KiB; `usize::MAX` never ends.
 struct Flood {
     text: String,
     left: usize,
@@ -299,7 +300,7 @@ impl Source for Broken {
 #[derive(Default)]
 pub struct Basin {
     pub bytes: Vec<u8>,
-    /// It pauses as soon as it has that many bytes, and at every call as long as it is set.
+    /// The sink pauses once it has this number of bytes, at every call while this is set.
     pub pause_at: Option<usize>,
     pub waker: Option<BodyWaker>,
     pub pauses: u32,
@@ -307,13 +308,13 @@ pub struct Basin {
     pub dropped: bool,
 }
 
-/// The sink of `/sink`; `/sink/refuse` refuses at the second piece, `/sink/panic` panics at it,
-/// `/sink/panic-end` at the end, `/sink/later` answers by ticket never.
+/// The sink of `/sink`. `/sink/refuse` refuses the second piece, `/sink/panic` panics at it, and
+/// `/sink/panic-end` panics at the end.
 struct Drink {
     basin: Rc<RefCell<Basin>>,
     ran: Rc<RefCell<Vec<String>>>,
     path: String,
-    /// Its own bytes: of uploads that overlap, the basin has those of all.
+    /// The bytes of this sink; the basin has those of all uploads.
     length: usize,
 }
 

@@ -1,11 +1,14 @@
-//! A laboratory: an engine in a simulated world, turned by hand, with virtual time.
+//! A laboratory: an engine in a simulated world, turned by hand, on virtual time.
 //!
-//! [`Lab`] holds the engine and drives it up to a moment; [`app`] is the application that runs in
-//! it, and [`wire`] says what its peers must have got. No test sleeps, and none turns for ever.
+//! [`Lab`] drives the engine up to a moment. [`app`] is the application that runs in it, and
+//! [`wire`] has the bytes that its peers must get. No test sleeps, and none turns for ever.
+//!
+//! The feature `command` adds the command as a child process, with clients on real sockets.
 
 pub mod app;
 #[cfg(all(feature = "command", target_os = "linux"))]
 pub mod command;
+pub mod frames;
 pub mod laws;
 pub mod response;
 #[cfg(feature = "tls")]
@@ -32,19 +35,19 @@ pub const SIGTERM: i32 = 15;
 /// An engine, the world it runs in, and how it ended.
 pub struct Lab<H = App, S: Sys = Sim> {
     engine: Engine<S, H>,
-    /// Finds the world below what the engine runs on.
+    /// Finds the world below the system that the engine runs on.
     world: fn(&mut S) -> &mut Sim,
-    /// Turns so far.
+    /// The turns so far.
     pub turns: u64,
-    /// How it ended, and when.
+    /// When and how the engine ended.
     ended: Option<(u32, Outcome)>,
-    /// How many turns one call may take, before the loop is taken to spin.
+    /// The most turns of one call; a loop that needs more spins.
     pub patience: u64,
 }
 
 #[allow(clippy::new_without_default, reason = "only tests make one")]
 impl Lab {
-    /// The default world, configuration and application.
+    /// Runs the default application in the default world.
     pub fn new() -> Self {
         Self::with(Setup::default(), Config::default())
     }
@@ -131,23 +134,22 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         self.engine.report()
     }
 
-    /// How many connections are in a phase.
+    /// Returns how many connections are in a phase.
     pub fn count(&self, phase: Phase) -> u32 {
         self.engine.counts()[phase as usize]
     }
 
-    /// How many connections there are.
+    /// Returns how many connections there are.
     pub fn open(&self) -> u32 {
         self.engine.counts().iter().sum()
     }
 
-    /// Milliseconds since the world began.
+    /// Returns the milliseconds since the world began.
     pub fn millis(&mut self) -> u32 {
         self.sim().millis()
     }
 
-    /// Turns until the engine has done all that it will do before that moment, and at it; or until
-    /// it has ended.
+    /// Turns until the engine has done everything up to that moment, or has ended.
     #[track_caller]
     pub fn until(&mut self, millis: u32) {
         self.sim().run_until(millis);
@@ -158,7 +160,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         }
     }
 
-    /// One turn, and what must hold after it.
+    /// Turns once, and asserts what must hold after each turn.
     pub fn turn(&mut self) {
         assert!(self.ended.is_none(), "a turn after the end");
         self.turns += 1;
@@ -188,7 +190,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         self.until(now + millis);
     }
 
-    /// A peer that is connected, accepted and has sent nothing.
+    /// Connects a peer that is accepted and sends nothing.
     #[track_caller]
     pub fn connect(&mut self) -> PeerId {
         let peer = self.sim().connect(0);
@@ -196,7 +198,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         peer
     }
 
-    /// A peer of that manner, connected and accepted.
+    /// Connects a peer of that manner.
     #[track_caller]
     pub fn connect_as(&mut self, manner: Manner) -> PeerId {
         let peer = self.sim().peer(0);
@@ -206,15 +208,15 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         peer
     }
 
-    /// Bytes of a peer, and all that the engine does about them in this moment.
+    /// Sends bytes of a peer, and lets the engine handle them in this moment.
     #[track_caller]
     pub fn send(&mut self, peer: PeerId, bytes: impl Into<Bytes>) {
         self.sim().send(peer, bytes);
         self.now();
     }
 
-    /// Bytes of a peer in pieces of any size, some in the same moment and some later, and all that
-    /// comes of them. Returns when the last piece was there, at the latest.
+    /// Sends bytes of a peer in pieces of any size, some in one moment and some later. Returns the
+    /// moment of the last piece.
     #[track_caller]
     pub fn send_in_pieces(&mut self, peer: PeerId, bytes: &str, dice: &mut Dice) -> u32 {
         let (mut at, mut rest) = (self.millis(), bytes);
@@ -229,7 +231,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         at
     }
 
-    /// A peer that is connected, has sent these bytes, and whatever came of it.
+    /// Connects a peer that sends these bytes, and lets the engine handle them.
     #[track_caller]
     pub fn ask(&mut self, bytes: impl Into<Bytes>) -> PeerId {
         let peer = self.connect();
@@ -237,7 +239,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         peer
     }
 
-    /// A peer that was answered once and is idle since.
+    /// Connects a peer that is answered once, and idle from then on.
     #[track_caller]
     pub fn idle(&mut self) -> PeerId {
         let peer = self.ask(wire::GET);
@@ -245,21 +247,21 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         peer
     }
 
-    /// The signal, and what the engine does in that moment.
+    /// Sends the signal, and lets the engine handle it.
     #[track_caller]
     pub fn signal(&mut self) {
         self.sim().signal(SIGTERM);
         self.now();
     }
 
-    /// What a peer has taken, without the Date lines, which are checked.
+    /// Returns what a peer has taken, without the Date lines, which are checked.
     #[track_caller]
     pub fn got(&mut self, peer: PeerId) -> String {
         let now = self.millis();
         wire::undated(self.sim().got(peer), now)
     }
 
-    /// What a peer has taken since it was idle for the first time.
+    /// Returns what a peer has taken since it was idle for the first time.
     #[track_caller]
     pub fn got_then(&mut self, peer: PeerId) -> String {
         let all = self.got(peer);
@@ -299,7 +301,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         assert_eq!((seen.fin, seen.reset), (None, Some(millis)), "{peer:?}");
     }
 
-    /// Asserts that we have neither finished nor reset.
+    /// Asserts that the server has neither finished nor reset.
     #[track_caller]
     pub fn still_open(&mut self, peer: PeerId) {
         assert!(self.seen(peer).open(), "{peer:?}: {:?}", self.seen(peer));
@@ -309,8 +311,8 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         self.ended.is_some()
     }
 
-    /// Asserts that the engine ended at exactly that moment, with everything closed and accounted
-    /// for, and says how.
+    /// Asserts that the engine ended at exactly that moment with every socket closed and accounted
+    /// for. Returns the outcome.
     #[track_caller]
     pub fn ends_at(&mut self, millis: u32) -> Outcome {
         self.until(millis);
@@ -323,7 +325,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         outcome
     }
 
-    /// Asserts that it ended at exactly that moment with nothing lost.
+    /// Asserts that the engine ended at exactly that moment with nothing lost.
     #[track_caller]
     pub fn drains_at(&mut self, millis: u32) -> Report {
         let outcome = self.ends_at(millis);
@@ -336,7 +338,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         outcome.report
     }
 
-    /// How it ended, if it did, with the books checked.
+    /// Returns when and how the engine ended, if it did, and checks the books.
     #[track_caller]
     pub fn outcome(&mut self) -> Option<(u32, Outcome)> {
         let (at, outcome) = self.ended.clone()?;
@@ -344,7 +346,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
         Some((at, outcome))
     }
 
-    /// What becomes of the peers after the end: what is on its way to them arrives.
+    /// Lets what is on its way to the peers arrive after the end.
     #[track_caller]
     pub fn aftermath(&mut self, millis: u32) {
         assert!(self.is_over());
@@ -371,7 +373,7 @@ impl<H: Handler, S: Sys> Lab<H, S> {
     }
 }
 
-/// A peer that takes nothing until it is told to, through a window of that many bytes.
+/// A peer that takes nothing until the test says so, through a window of that many bytes.
 pub const fn reluctant(window: u32) -> Manner {
     Manner {
         takes: Pace::Never,
@@ -380,7 +382,7 @@ pub const fn reluctant(window: u32) -> Manner {
     }
 }
 
-/// A peer that takes what it is sent so many milliseconds later.
+/// A peer that takes what it is sent after this number of milliseconds.
 pub const fn slow(millis: u32) -> Manner {
     Manner {
         takes: Pace::After(millis),
@@ -398,7 +400,7 @@ pub const fn silent() -> Manner {
     }
 }
 
-/// Everything, our FIN included.
+/// Everything, including our FIN.
 pub const EVERYTHING: u64 = ALL;
 
 pub const fn ms(millis: u64) -> Duration {

@@ -1,28 +1,28 @@
 //! A strict reader of responses: RFC 9112 as a client that forgives nothing.
 //!
-//! Bytes in, responses out, no sockets and no waiting. It takes the grammar at its word: CRLF only,
-//! no Content-Length beside Transfer-Encoding, neither on 1xx and 204, exact chunks, no body
-//! after HEAD, 1xx, 204 and 304. Knows nothing of what the response should have been.
+//! The reader turns bytes into responses, without sockets and without waiting. Lines end in CRLF
+//! only, and chunks are exact. Content-Length never stands beside Transfer-Encoding, and 1xx and
+//! 204 have neither. HEAD, 1xx, 204 and 304 have no body.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::time::Instant;
 
-/// No head of ours is longer; without a limit a missing empty line would show as a timeout.
+/// The longest head. Without this limit, a missing empty line would show as a timeout.
 const HEAD_MAX: usize = 64 * 1024;
 
-/// All that came on one connection.
+/// Everything that came on one connection.
 #[derive(Debug, Default)]
 pub struct Conversation {
-    /// The whole responses, interim ones too, in order.
+    /// The whole responses in order, including interim ones.
     pub responses: Vec<Response>,
-    /// What is there of the next one.
+    /// The part of the next response that has arrived.
     pub partial: Option<Partial>,
-    /// The rule that was broken; nothing after that is read.
+    /// The rule that was broken; the reader stops there.
     pub broken: Option<Broken>,
-    /// The methods of the requests, as far as they are not all like GET.
+    /// The methods of the requests; GET after the last one.
     methods: Vec<String>,
-    /// The bytes before this are in `responses`.
+    /// The length of the bytes in `responses`.
     taken: usize,
 }
 
@@ -30,22 +30,22 @@ pub struct Conversation {
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
-    /// The version was HTTP/1.1, not HTTP/1.0.
+    /// Whether the version was HTTP/1.1, not HTTP/1.0.
     pub version_1_1: bool,
     pub fields: Vec<Field>,
     pub body: Vec<u8>,
     pub framing: Framing,
-    /// When its last byte was read.
+    /// When the last byte was read.
     pub done: Instant,
 }
 
-/// A field line: the name as it came, the value without the space around it.
+/// A field line: the name as it came, and the value without the space around it.
 pub type Field = (String, Vec<u8>);
 
-/// How the end of a body was found.
+/// What ended a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There can be none: HEAD, 1xx, 204, 304.
+    /// Nothing: HEAD, 1xx, 204 and 304 have no body.
     None,
     Length,
     Chunked,
@@ -55,14 +55,14 @@ pub enum Framing {
 /// The beginning of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partial {
-    /// Known when the status line is complete.
+    /// The status, once the status line is complete.
     pub status: Option<u16>,
 }
 
 /// Why bytes are no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// They do not even begin like HTTP/1.
+    /// Whether the bytes do not even begin like HTTP/1.
     pub not_http: bool,
     pub why: String,
 }
@@ -70,14 +70,14 @@ pub struct Broken {
 /// How the server ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Its FIN came.
+    /// With its FIN.
     Fin,
-    /// A reset, or another error of the socket.
+    /// With a reset, or with another error of the socket.
     Reset,
 }
 
 impl Conversation {
-    /// The methods of the requests to come, in order; GET after the last one.
+    /// Sets the methods of the requests to come, in order.
     pub fn expect_methods(&mut self, methods: &[String]) {
         self.methods = methods.to_vec();
     }
@@ -104,7 +104,7 @@ impl Conversation {
         self.taken
     }
 
-    /// The final responses: not 1xx, but a 101, after which there is no more HTTP.
+    /// Returns the final responses. A 101 is final, because no more HTTP follows.
     pub fn finals(&self) -> impl Iterator<Item = &Response> {
         self.responses.iter().filter(|response| response.is_final())
     }
@@ -116,7 +116,7 @@ impl Conversation {
     }
 }
 
-/// Reads one final response from a stream. `ahead` has what was read behind the last response.
+/// Reads one final response from a stream. `ahead` holds what was read behind the last response.
 pub fn receive(stream: &mut impl Read, ahead: &mut Vec<u8>) -> io::Result<Response> {
     let mut buffer = [0; 16 * 1024];
     loop {
@@ -144,7 +144,7 @@ impl Response {
         self.status >= 200 || self.status == 101
     }
 
-    /// The values of a field, one for each line of it.
+    /// Returns the values of a field, one for each line.
     pub fn field<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let same = move |(n, _): &&Field| n.eq_ignore_ascii_case(name);
         self.fields
@@ -153,19 +153,19 @@ impl Response {
             .map(|(_, value)| value.as_slice())
     }
 
-    /// Whether a list field (all lines of it) has this element, in any case.
+    /// Returns whether a list field has this element in one of its lines, in any case.
     pub fn field_has(&self, name: &str, element: &str) -> bool {
         self.field(name)
             .flat_map(|value| value.split(|byte| *byte == b','))
             .any(|part| part.trim_ascii().eq_ignore_ascii_case(element.as_bytes()))
     }
 
-    /// Whether it says that the connection ends here.
+    /// Returns whether the response says that the connection ends.
     pub fn says_close(&self) -> bool {
         self.field_has("Connection", "close")
     }
 
-    /// R30: a response of a drain says close, once, and nothing of keeping alive.
+    /// Checks r30: a response of a drain says close once, and has no Keep-Alive.
     pub fn check_last(&self) -> Result<(), String> {
         let connection: Vec<_> = self.field("Connection").collect();
         let once = connection.len() == 1 && connection[0].eq_ignore_ascii_case(b"close");
@@ -193,7 +193,7 @@ impl fmt::Display for Response {
     }
 }
 
-/// The beginning of some bytes, readable.
+/// Returns the beginning of some bytes, readable.
 pub fn brief(bytes: &[u8]) -> String {
     const SHOWN: usize = 120;
     match bytes.get(..SHOWN) {
@@ -263,7 +263,7 @@ fn read(bytes: &[u8], method: &str, end: Option<End>, now: Instant) -> Result<Pr
         let whole = rest.get(..length).map(|body| (body.to_vec(), length));
         (Framing::Length, whole)
     } else {
-        // A reset is no end: what came before it may not be all.
+        // A reset is no end: bytes may be missing.
         let whole = (end == Some(End::Fin)).then(|| (rest.to_vec(), rest.len()));
         (Framing::UntilClose, whole)
     };
@@ -275,7 +275,7 @@ fn read(bytes: &[u8], method: &str, end: Option<End>, now: Instant) -> Result<Pr
     Ok(Progress::Whole(response, lines.at + length))
 }
 
-/// `HTTP/1.1 200 OK`: whether it is 1.1, and the status.
+/// Reads `HTTP/1.1 200 OK`: whether the version is 1.1, and the status.
 fn status_line(line: &[u8]) -> Result<(bool, u16), Broken> {
     let parts = (|| {
         let rest = line.strip_prefix(b"HTTP/1.")?;
@@ -286,7 +286,7 @@ fn status_line(line: &[u8]) -> Result<(bool, u16), Broken> {
         };
         let rest = rest[1..].strip_prefix(b" ")?;
         let (digits, rest) = rest.split_at_checked(3)?;
-        // The space stays, also before an empty reason (RFC 9112, 4).
+        // The space stays before an empty reason (RFC 9112 §4).
         let reason = rest.strip_prefix(b" ")?;
         let digits = digits.iter().all(u8::is_ascii_digit).then_some(digits)?;
         let status = std::str::from_utf8(digits).ok()?.parse::<u16>().ok()?;
@@ -296,7 +296,7 @@ fn status_line(line: &[u8]) -> Result<(bool, u16), Broken> {
     parts.map_or_else(|| broken(format!("status line: {}", brief(line))), Ok)
 }
 
-/// The field lines up to the empty line; `None` while that has not come.
+/// Reads field lines up to the empty line; returns `None` while that is missing.
 fn field_lines(lines: &mut Lines<'_>) -> Result<Option<Vec<Field>>, Broken> {
     let mut fields = Vec::new();
     loop {
@@ -340,7 +340,7 @@ fn content_length(response: &Response) -> Result<Option<usize>, Broken> {
     }
 }
 
-/// Whether the response is chunked: no other coding can be read.
+/// Returns whether the response is chunked, the only coding that this reader knows.
 fn transfer_encoding(response: &Response) -> Result<bool, Broken> {
     let values: Vec<_> = response.field("Transfer-Encoding").collect();
     match values[..] {
@@ -352,7 +352,7 @@ fn transfer_encoding(response: &Response) -> Result<bool, Broken> {
     }
 }
 
-/// A chunked body and how long it was on the wire; `None` while it is not complete.
+/// Returns a chunked body and its length on the wire; `None` while a part is missing.
 fn chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Broken> {
     let mut lines = Lines { bytes, at: 0 };
     let mut body = Vec::new();
@@ -392,7 +392,7 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The next line without its end; `None` while the end has not come.
+    /// Returns the next line without its end; `None` while the end is missing.
     fn next(&mut self) -> Result<Option<&'a [u8]>, Broken> {
         let rest = &self.bytes[self.at..];
         let Some(lf) = rest.iter().position(|byte| *byte == b'\n') else {
@@ -419,7 +419,7 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// HTAB, SP, VCHAR, obs-text (RFC 9110, 5.5).
+/// Returns whether a byte is HTAB, SP, VCHAR or obs-text (RFC 9110 §5.5).
 fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

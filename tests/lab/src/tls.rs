@@ -1,5 +1,5 @@
-//! TLS in the laboratory: certificates that are made when a test asks for them, and a client whose
-//! every byte passes through the test's hands.
+//! TLS in the laboratory: certificates made when a test asks for them, and a client whose every
+//! byte passes through the hands of the test.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, LazyLock};
@@ -22,7 +22,7 @@ pub use rustls::version::{TLS12, TLS13};
 /// Both versions, for tests that hold for each.
 pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// A certificate that is its own authority, for these names.
+/// A certificate for these names that signs itself.
 pub struct Identity(CertifiedKey<KeyPair>);
 
 impl Identity {
@@ -31,7 +31,7 @@ impl Identity {
         Self(generate_simple_self_signed(names).expect("a certificate"))
     }
 
-    /// A server's configuration that shows it.
+    /// Returns the configuration of a server that shows the certificate.
     pub fn server(&self) -> ServerConfig {
         let key = PrivatePkcs8KeyDer::from(self.0.signing_key.serialize_der());
         ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -42,7 +42,8 @@ impl Identity {
             .expect("they belong together")
     }
 
-    /// A client's configuration that trusts it, speaks that version and keeps sessions.
+    /// Returns the configuration of a client that trusts the certificate, speaks one version and
+    /// keeps sessions.
     pub fn client(&self, version: &'static SupportedProtocolVersion) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.cert.der().clone()).expect("a root");
@@ -68,15 +69,15 @@ impl Identity {
 /// The identity of the servers.
 pub static IDENTITY: LazyLock<Identity> = LazyLock::new(|| Identity::new(&["a.example"]));
 
-/// A client: its end of TLS, and what it got.
+/// The client's end of TLS, and what the client got.
 pub struct Client {
     pub peer: PeerId,
     pub tls: ClientConnection,
     fed: usize,
     plain: Vec<u8>,
-    /// The server said close_notify.
+    /// Whether the server sent close_notify.
     pub told: bool,
-    /// What the client has against the server, an alert of its included.
+    /// The client's error, which may be an alert of the server.
     pub error: Option<rustls::Error>,
 }
 
@@ -160,18 +161,18 @@ impl Client {
         }
     }
 
-    /// Has something to say, once the handshake lets it.
+    /// Queues text until the handshake lets the client send it.
     pub fn say(&mut self, text: &str) {
         let mut writer = self.tls.writer();
         writer.write_all(text.as_bytes()).expect("it is kept");
     }
 
-    /// Says that it will say nothing more.
+    /// Queues close_notify.
     pub fn goodbye(&mut self) {
         self.tls.send_close_notify();
     }
 
-    /// What it has to send now.
+    /// Takes the bytes that the client has to send now.
     pub fn flight(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.tls.wants_write() {
@@ -180,7 +181,7 @@ impl Client {
         bytes
     }
 
-    /// Hears what the world has brought it.
+    /// Feeds the client what the world has brought for it.
     pub fn hear(&mut self, sim: &Sim) {
         let mut news = &sim.got(self.peer)[self.fed..];
         self.fed += news.len();
@@ -202,12 +203,12 @@ impl Client {
         }
     }
 
-    /// What it has got since it last looked.
+    /// Takes what the client got since the last call.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.plain)
     }
 
-    /// The same as text, without the Date lines.
+    /// Takes the same as text, without the Date lines.
     pub fn take_text(&mut self) -> String {
         wire::undated(&self.take(), 10_000_000)
     }

@@ -1,4 +1,4 @@
-//! The laboratory's tunnel: it notes what it is told, and does what the test has said.
+//! The laboratory's tunnel. It notes the calls of the loop, and does what the test says.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use ebbtide::{BodyWaker, Fill, Pipe, Tunnel, TunnelAction, TunnelIo};
 
-/// The test's end of a tunnel that echoes, unless it was told otherwise.
+/// The test's end of a tunnel, which echoes by default.
 #[derive(Clone, Default)]
 pub struct Tube(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// What it was told, in order.
+    /// The calls of the loop, in order.
     calls: Vec<&'static str>,
     received: Vec<u8>,
-    /// What it sends at a call, and says then; by default it echoes, and waits.
+    /// What the tunnel sends at a call, and what it returns; by default it echoes, and waits.
     answers: HashMap<&'static str, (String, TunnelAction)>,
-    /// What it sets its timer to at a call.
+    /// What the tunnel sets its timer to at a call.
     timers: HashMap<&'static str, Duration>,
     panics_at: Option<&'static str>,
     pipe: Option<Pipe>,
@@ -31,12 +31,13 @@ impl Tube {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// What it is to send and to say at `open`, `receive`, `wake`, `time`, `ended`, `draining`.
+    /// Sets what the tunnel sends and returns at `open`, `receive`, `wake`, `time`, `ended` or
+    /// `draining`.
     pub fn at(&self, call: &'static str, send: &str, next: TunnelAction) {
         self.state().answers.insert(call, (send.to_owned(), next));
     }
 
-    /// What it is to set its timer to at a call, each time.
+    /// Makes the tunnel set its timer at every call of that name.
     pub fn timer_at(&self, call: &'static str, millis: u64) {
         self.state()
             .timers
@@ -47,12 +48,12 @@ impl Tube {
         self.state().panics_at = Some(call);
     }
 
-    /// What it sends when it is woken.
+    /// Makes the tunnel send what is in the pipe when it is woken.
     pub fn empties(&self, pipe: Pipe) {
         self.state().pipe = Some(pipe);
     }
 
-    /// What it was told since this was last asked.
+    /// Takes the calls since the last time.
     pub fn calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.state().calls)
     }
@@ -66,7 +67,7 @@ impl Tube {
         waker.expect("it was opened").wake();
     }
 
-    /// The tunnel itself.
+    /// Returns the loop's end.
     pub fn end(&self) -> End {
         End(self.clone())
     }
@@ -88,7 +89,7 @@ impl Tube {
     }
 }
 
-/// The loop's end of a tube.
+/// The loop's end of a tunnel.
 pub struct End(Tube);
 
 impl Tunnel for End {
@@ -140,7 +141,7 @@ impl Tunnel for End {
     }
 }
 
-/// Says that it is gone, in the log of what its tube was told.
+/// Notes the drop among the calls.
 impl Drop for End {
     fn drop(&mut self) {
         let mut state = self.0.state();

@@ -1,4 +1,4 @@
-//! What goes over the wire: requests, and the bytes of responses.
+//! The bytes on the wire: requests, and the responses to them.
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -8,37 +8,37 @@ use crate::response::Conversation;
 /// A request for the greeting.
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A GET of that target.
+/// Returns a GET of that target.
 pub fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-/// A POST of that target with a body.
+/// Returns a POST of a body to that target.
 pub fn post(target: &str, body: &str) -> String {
     let length = body.len();
     format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
-/// The head of a POST whose body is so long.
+/// Returns the head of a POST whose body has this length.
 pub fn post_head(target: &str, length: usize) -> String {
     format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
 }
 
-/// A request that asks for the laboratory's tunnel.
+/// Returns a request for the laboratory's tunnel.
 pub fn upgrade(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tube\r\n\r\n")
 }
 
-/// The answer to it, without its Date.
+/// The response to such a request, without its Date.
 pub const SWITCHED: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tube\r\n\r\n";
 
-/// The answer in plain text, without its Date.
+/// Returns a response in plain text, without its Date.
 pub fn text(status: &str, body: &str) -> String {
     head(status, "", body.len(), "") + body
 }
 
-/// The same, saying close.
+/// Returns the same response with `Connection: close`.
 pub fn text_close(status: &str, body: &str) -> String {
     head(status, "", body.len(), "Connection: close\r\n") + body
 }
@@ -51,19 +51,19 @@ pub fn ok_close(body: &str) -> String {
     text_close("200 OK", body)
 }
 
-/// The answer to what a limit of time ended before its answer had begun.
+/// Returns the response that ends a request whose time is over before its response began.
 pub fn unavailable() -> String {
     let body = "the server could not answer in time\n";
     let fields = "Retry-After: 1\r\n";
     head("503 Service Unavailable", fields, body.len(), CLOSE) + body
 }
 
-/// The answer to a request that did not come in time.
+/// Returns the response to a request that did not arrive in time.
 pub fn timed_out() -> String {
     text_close("408 Request Timeout", "the request did not come in time\n")
 }
 
-/// The answer to what the application did wrong.
+/// Returns the response to a mistake of the application.
 pub fn mistake() -> String {
     text("500 Internal Server Error", "the server made a mistake\n")
 }
@@ -81,21 +81,41 @@ fn head(status: &str, fields: &str, length: usize, connection: &str) -> String {
 
 const CLOSE: &str = "Connection: close\r\n";
 
-/// The head of an answer whose length is not known, without its Date.
+/// The head of a response of unknown length, without its Date.
 pub const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 pub const CHUNKED_CLOSE: &str =
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
 
-/// One chunk.
+/// Returns one chunk.
 pub fn chunk(data: &str) -> String {
     format!("{:x}\r\n{data}\r\n", data.len())
 }
 
-/// What ends a chunked body.
+/// The end of a chunked body.
 pub const LAST_CHUNK: &str = "0\r\n\r\n";
 
-/// Bytes without their Date lines. Each of these must be no later than `now`, in milliseconds since
-/// the world began.
+/// Returns requests of every framing, and the responses to them.
+pub fn exchange() -> (String, String) {
+    let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let requests = [
+        GET.to_owned(),
+        post("/echo", "body"),
+        chunked.to_owned() + &chunk("body") + LAST_CHUNK,
+        get("/flood/300"),
+        post("/sink", "body"),
+    ];
+    let answers = [
+        ok("hello\n"),
+        ok("body"),
+        ok("body"),
+        CHUNKED.to_owned() + &chunk(&pattern(300)) + LAST_CHUNK,
+        ok("4\n"),
+    ];
+    (requests.concat(), answers.concat())
+}
+
+/// Returns bytes without their Date lines. Asserts that no date is later than `now`, in
+/// milliseconds since the world began.
 #[track_caller]
 pub fn undated(bytes: &[u8], now: u32) -> String {
     let mut text = String::from_utf8(bytes.to_vec()).expect("the answers are text");
@@ -116,12 +136,12 @@ pub fn undated(bytes: &[u8], now: u32) -> String {
     text
 }
 
-/// One answer.
+/// One response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
-    /// It says `Connection: close`, exactly once.
+    /// Whether the response says `Connection: close`, exactly once.
     pub close: bool,
 }
 
@@ -132,7 +152,7 @@ impl Answer {
 }
 
 /// Returns the final responses that bytes begin with, and the bytes behind the last whole one. None
-/// of them may answer a HEAD, nor end with the connection.
+/// of the responses may answer a HEAD, nor end with the connection.
 pub fn answers(bytes: &[u8]) -> (Vec<Answer>, &[u8]) {
     let mut conversation = Conversation::default();
     let whole = conversation.advance(bytes, None, Instant::now());
@@ -155,8 +175,8 @@ pub fn answers(bytes: &[u8]) -> (Vec<Answer>, &[u8]) {
     (finals.collect(), &bytes[whole..])
 }
 
-/// A body of that length in which every place looks different, up to a mebibyte; then it begins
-/// again.
+/// Returns a body of that length in which every place looks different, up to a mebibyte. Then the
+/// text begins again.
 pub fn pattern(length: usize) -> String {
     static LINES: OnceLock<String> = OnceLock::new();
     let lines = LINES.get_or_init(|| (0..131_072).map(|n| format!("{n:07}\n")).collect());

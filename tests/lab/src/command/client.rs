@@ -1,8 +1,7 @@
-//! A connection to the server that is read all the time, also while it is written to.
+//! A connection to the server that is read all the time, also while the test writes.
 //!
 //! A thread for each connection reads and parses; the test waits for what it wants to see. A test
-//! that wants the opposite, a peer that does not read, uses a bare `TcpStream`. Knows nothing of
-//! the command.
+//! of a peer that does not read uses a bare `TcpStream`.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -28,7 +27,7 @@ pub struct Client {
 pub struct Seen {
     /// Every byte.
     pub bytes: Vec<u8>,
-    /// How many bytes there were after each read, and when.
+    /// The number of bytes after each read, and its moment.
     pub marks: Vec<(usize, Instant)>,
     /// The bytes as responses.
     pub conversation: Conversation,
@@ -47,7 +46,7 @@ impl Client {
     /// Reads from a connection that is there already.
     pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("nodelay");
-        // A server that does not read must not hang the test; reading goes on after the error.
+        // A server that does not read must not hang the test. Reading goes on after the error.
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         let stream = Arc::new(stream);
         let inbox = Arc::new(Inbox::default());
@@ -62,24 +61,23 @@ impl Client {
         }
     }
 
-    /// The methods of the requests, where they are not all like GET.
+    /// Sets the methods of the requests to come, in order.
     pub fn expect_methods(&self, methods: &[String]) {
         self.inbox.lock().conversation.expect_methods(methods);
     }
 
-    /// Writes all of it and says whether that went well: the server may have left, which is no
-    /// failure by itself.
+    /// Writes all bytes. Returns false if that failed, because the server may have left.
     pub fn try_send(&self, bytes: &[u8]) -> bool {
         (&*self.stream).write_all(bytes).is_ok()
     }
 
-    /// Writes all of it.
+    /// Writes all bytes.
     #[track_caller]
     pub fn send(&self, bytes: &[u8]) {
         (&*self.stream).write_all(bytes).expect("write");
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the client's side.
     pub fn shut(&self) {
         // The server may have reset the connection.
         let _ = self.stream.shutdown(Shutdown::Write);
@@ -116,12 +114,12 @@ impl Client {
         look(&self.inbox.lock())
     }
 
-    /// Reads for that long, or until the server ends the connection.
+    /// Reads for this time, or until the server ends the connection.
     pub fn read_for(&self, time: Duration) {
         self.wait(time, |seen| seen.end);
     }
 
-    /// The final response number `n`, from 0; none if the connection ends without it.
+    /// Waits for the final response number `n`, from 0. Returns none if the connection ends first.
     pub fn try_response(&self, n: usize) -> Option<Response> {
         let found = self.wait(PATIENCE, |seen| {
             let response = seen.conversation.finals().nth(n).cloned();
@@ -131,7 +129,7 @@ impl Client {
         found.flatten()
     }
 
-    /// The final response number `n`, from 0.
+    /// Waits for the final response number `n`, from 0.
     #[track_caller]
     pub fn response(&self, n: usize) -> Response {
         match self.try_response(n) {
@@ -140,14 +138,14 @@ impl Client {
         }
     }
 
-    /// Sends a request and gives its response, the `n`th of the connection from 0.
+    /// Sends a request and waits for its response, the `n`th of the connection from 0.
     #[track_caller]
     pub fn exchange(&self, n: usize, request: &[u8]) -> Response {
         self.send(request);
         self.response(n)
     }
 
-    /// How and when the server ended the connection.
+    /// Waits for the end of the connection. Returns how and when the server ended it.
     #[track_caller]
     pub fn end(&self) -> (End, Instant) {
         match self.wait(PATIENCE, |seen| seen.end) {
@@ -156,7 +154,7 @@ impl Client {
         }
     }
 
-    /// Waits for the server's FIN and demands that `responses` responses and nothing else came.
+    /// Waits for the server's FIN, and asserts that `responses` responses and nothing else came.
     #[track_caller]
     pub fn assert_ends(&self, responses: usize) -> Instant {
         let (end, at) = self.end();
@@ -176,11 +174,11 @@ impl Client {
         at
     }
 
-    /// Ends the reader without a word to the server.
+    /// Ends the reader. The server does not notice.
     fn leave(&mut self) {
         self.inbox.lock().leaving = true;
         self.inbox.changed.notify_all();
-        // Wakes a blocked read; sends nothing.
+        // The shutdown wakes a blocked read and sends nothing.
         let _ = self.stream.shutdown(Shutdown::Read);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -195,7 +193,7 @@ impl Drop for Client {
 }
 
 impl Seen {
-    /// What came, in words.
+    /// Describes what came.
     pub fn describe(&self) -> String {
         let conversation = &self.conversation;
         let mut parts: Vec<String> = Vec::new();
@@ -232,7 +230,7 @@ impl Inbox {
     fn fill(&self, mut stream: &TcpStream) {
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            // A look first, so that a byte which comes while reading is off stays in the kernel.
+            // The peek leaves a byte in the kernel that arrives while reading is off.
             let look = stream.peek(&mut buffer[..1]);
             let seen = self.lock();
             let seen = self

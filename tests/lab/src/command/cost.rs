@@ -1,15 +1,12 @@
-//! What is measured of a process with very many connections, and room to have them.
-//!
-//! Knows Linux; no requests.
+//! Memory of a process with very many connections, and room to have them, on Linux.
 
 use std::fs;
 use std::io::{self, Write};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// `most` connections, or how many the limit on open files allows, here and in the command, which
-/// inherits it. Raises the limit as far as it goes without privileges, and says so where it is too
-/// low.
+/// Returns `most`, or how many connections the limit on open files allows. Raises the limit as far
+/// as it goes without privileges, also for the command, and prints where it is too low.
 pub fn connections(most: usize) -> usize {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     let files = soft.max(hard.min(20_000));
@@ -23,8 +20,8 @@ pub fn connections(most: usize) -> usize {
     room.min(most)
 }
 
-/// The anonymous memory of a process that is resident, in bytes: its heap and stacks, without the
-/// program's own pages.
+/// Returns the resident anonymous memory of a process, in bytes: its heap and stacks, without the
+/// pages of the program.
 pub fn anonymous(pid: i32) -> usize {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let line = rollup.lines().find_map(|l| l.strip_prefix("Anonymous:"));
@@ -32,7 +29,7 @@ pub fn anonymous(pid: i32) -> usize {
     kib.trim().parse::<usize>().unwrap() * 1024
 }
 
-/// Prints a figure, past the test harness: a figure is worth showing when the test passes.
+/// Prints a figure past the test harness, which hides the output of tests that pass.
 pub fn tell(line: &str) {
     io::stderr()
         .write_all(format!("cost: {line}\n").as_bytes())

@@ -1,6 +1,6 @@
-//! The report of a drain as the command prints it with `--report json`: the last line of stderr.
+//! The report of a drain, which the command prints with `--report json` as the last line of stderr.
 //!
-//! Knows the names of its members, in this one place; not what they should be.
+//! The names of its members stand in this place only.
 
 use serde_json::Value;
 
@@ -19,57 +19,57 @@ impl Report {
         Self(value)
     }
 
-    /// `drained`, `deadline` or `cut`.
+    /// Returns `drained`, `deadline` or `cut`.
     pub fn end(&self) -> &str {
         self.member("end").as_str().expect("a string")
     }
 
-    /// What the process exits with.
+    /// Returns the exit code in the report.
     pub fn exit_code(&self) -> i64 {
         self.number("exit_code")
     }
 
-    /// Connections accepted.
+    /// Returns how many connections were accepted.
     pub fn opened(&self) -> i64 {
         self.number("opened")
     }
 
-    /// Connections closed, by the server or by the peer.
+    /// Returns how many connections were closed, by the server or by the peer.
     pub fn closed(&self) -> i64 {
         self.number("closed")
     }
 
-    /// Requests given to the handler.
+    /// Returns how many requests the handler got.
     pub fn requests(&self) -> i64 {
         self.number("requests")
     }
 
-    /// Answers written in full.
+    /// Returns how many responses were written in full.
     pub fn answered(&self) -> i64 {
         self.number("answered")
     }
 
-    /// Requests that got a 503 at the deadline.
+    /// Returns how many requests got a 503 at the deadline.
     pub fn forced_503(&self) -> i64 {
         self.number("forced_503")
     }
 
-    /// Connections that were upgraded.
+    /// Returns how many connections were upgraded.
     pub fn upgraded(&self) -> i64 {
         self.number("upgraded")
     }
 
-    /// Upgraded connections that the drain had to end.
+    /// Returns how many upgraded connections the drain had to end.
     pub fn dismissed(&self) -> i64 {
         self.number("dismissed")
     }
 
-    /// Connections reset because an answer was cut.
+    /// Returns how many connections were reset because a response was cut.
     pub fn aborted(&self) -> i64 {
         self.number("aborted")
     }
 
-    /// How long the drain took.
+    /// Returns how long the drain took, in milliseconds.
     pub fn drain_millis(&self) -> i64 {
         self.number("drain_millis")
     }

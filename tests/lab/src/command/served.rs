@@ -1,6 +1,4 @@
-//! The command as a child process: started, listened to, signalled, waited for, never left behind.
-//!
-//! Knows the flags only as strings.
+//! The command as a child process, which never outlives its test.
 
 use std::env;
 use std::ffi::OsString;
@@ -20,14 +18,13 @@ use nix::unistd::Pid;
 use super::PATIENCE;
 use super::report::Report;
 
-/// Names another build of the command to test instead of the one Cargo has just made: a release
-/// build, or one with a sanitizer.
+/// Names another build of the command to test, such as a release build or one with a sanitizer.
 const OTHER_BUILD: &str = "EBBTIDE_COMMAND";
 
-/// What the command says of each listener, before its address.
+/// The text before the address of each listener in the log.
 const LISTENING: &str = "listening on http";
 
-/// A running `ebbtide serve`. Killed, by its id, when dropped.
+/// A running `ebbtide serve`, killed by its id when dropped.
 #[derive(Debug)]
 pub struct Served {
     addrs: Vec<SocketAddr>,
@@ -36,20 +33,20 @@ pub struct Served {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// How the command ended, and when.
+/// How and when the command ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
     /// The exit code; `None` when a signal killed it.
     pub code: Option<i32>,
     /// The signal that killed it.
     pub signal: Option<i32>,
-    /// When the kernel said so.
+    /// The moment of the kernel's notice.
     pub at: Instant,
 }
 
 impl Served {
-    /// Starts the command and waits until it listens: on a free port of 127.0.0.1, unless the
-    /// flags say `--listen`.
+    /// Starts the command on a free port of 127.0.0.1, unless the flags say `--listen`, and waits
+    /// until it listens.
     pub fn start(flags: &[&str]) -> Self {
         let mut served = Self::spawn(flags);
         let listeners = flags.iter().filter(|flag| **flag == "--listen").count();
@@ -57,7 +54,7 @@ impl Served {
         served
     }
 
-    /// Starts the command and waits for nothing; it has no address yet.
+    /// Starts the command and does not wait; it has no address yet.
     pub fn spawn(flags: &[&str]) -> Self {
         let mut command = Command::new(command());
         command.arg("serve");
@@ -111,22 +108,22 @@ impl Served {
         }
     }
 
-    /// The address of the first listener.
+    /// Returns the address of the first listener.
     pub fn addr(&self) -> SocketAddr {
         self.addrs[0]
     }
 
-    /// The addresses of all listeners, in the order in which they were announced.
+    /// Returns the addresses of all listeners, in the order of the log.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn pid(&self) -> i32 {
         self.process.pid.as_raw()
     }
 
-    /// What it has written to stderr.
+    /// Returns the lines on stderr.
     pub fn log(&self) -> &Log {
         &self.log
     }
@@ -150,14 +147,14 @@ impl Served {
         waitid(Id::Pid(self.process.pid), WaitPidFlag::WSTOPPED).expect("the process stops");
     }
 
-    /// Lets a stopped process go on: it wakes to everything that was arranged meanwhile, at once.
+    /// Continues a stopped process, which meets everything that was arranged meanwhile at once.
     pub fn cont(&self) {
         self.signal(Signal::SIGCONT);
         waitid(Id::Pid(self.process.pid), WaitPidFlag::WCONTINUED).expect("the process goes on");
     }
 
-    /// SIGTERM arrives while the process stands still, so that it wakes to the signal and to all
-    /// that `arrange` did to its sockets in one batch.
+    /// Stops the process, runs `arrange`, sends SIGTERM and continues the process. It meets the
+    /// signal and the events of its sockets in one batch.
     pub fn terminate_after<T>(&self, arrange: impl FnOnce() -> T) -> T {
         self.stop();
         let arranged = arrange();
@@ -166,7 +163,7 @@ impl Served {
         arranged
     }
 
-    /// Whether the process has not ended yet.
+    /// Returns whether the process has not ended yet.
     pub fn is_running(&self) -> bool {
         self.process.lock().1.is_none()
     }
@@ -179,18 +176,19 @@ impl Served {
         exit
     }
 
-    /// Demands that the process lives on for that long.
+    /// Asserts that the process lives on for this time.
     pub fn assert_stays(&self, time: Duration) {
         let exit = self.process.wait(time);
         assert!(exit.is_none(), "{exit:?} too early; {:?}", self.log);
     }
 
-    /// Waits until the listener is closed: a sign that the drain has begun, and nothing else shows
-    /// it from outside.
+    /// Waits until connections are refused. Nothing else shows from outside that the drain has
+    /// begun.
     pub fn wait_refused(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // Short: a listener that is about to close may leave a SYN without an answer.
+            // A listener that is about to close may leave a SYN without an answer: the timeout is
+            // short.
             match TcpStream::connect_timeout(&self.addr(), Duration::from_millis(50)) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
                 _ => thread::yield_now(),
@@ -203,8 +201,8 @@ impl Served {
         }
     }
 
-    /// Waits for the end, demands the exit code, and gives the report (the flags must have asked
-    /// for `--report json`), whose books must balance.
+    /// Waits for the end, and asserts the exit code and the books of the report, for which the
+    /// flags must have asked with `--report json`.
     pub fn wait_report(&self, code: i32) -> (Exit, Report) {
         let exit = self.wait_exit(PATIENCE);
         assert_eq!(exit.code, Some(code), "{exit:?}; {:?}", self.log);
@@ -214,8 +212,8 @@ impl Served {
         (exit, report)
     }
 
-    /// Returns when the server has dealt with everything that reached it before: a request on a
-    /// connection of its own has been answered, and events are served in the order of arrival.
+    /// Returns when the server has dealt with everything that reached it before. It answers a
+    /// request on a new connection, and events are served in the order of arrival.
     pub fn settle(&self) {
         let mut stream = TcpStream::connect(self.addr()).expect("connect");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -231,7 +229,7 @@ impl Drop for Served {
     fn drop(&mut self) {
         self.process.signal(Signal::SIGKILL);
         for thread in self.threads.drain(..) {
-            // A panic of such a thread has been printed; one more here would abort the run.
+            // The panic of such a thread has been printed; another one here would abort the run.
             let _ = thread.join();
         }
     }
@@ -260,7 +258,8 @@ pub fn command() -> OsString {
     })
 }
 
-/// The storms need more descriptors than the usual 1,024; children inherit the limit.
+/// Raises the usual limit of 1,024 descriptors, because storms need more; children inherit the
+/// limit.
 fn raise_descriptor_limit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -272,8 +271,8 @@ fn raise_descriptor_limit() {
     });
 }
 
-/// The child. It is reaped under the lock only, so that a signal under the lock cannot reach
-/// another process that was given the same id.
+/// The child. Only a thread that holds the lock reaps it, so that no signal under the lock can
+/// reach another process with the same id.
 #[derive(Debug)]
 struct Process {
     pid: Pid,
@@ -297,7 +296,7 @@ impl Process {
         self.ended.notify_all();
     }
 
-    /// Says whether the signal could be sent.
+    /// Sends a signal. Returns false if the process has ended.
     fn signal(&self, signal: Signal) -> bool {
         let state = self.lock();
         state.1.is_none() && kill(self.pid, signal).is_ok()
@@ -331,12 +330,12 @@ struct LogState {
 }
 
 impl Log {
-    /// All lines so far.
+    /// Returns all lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.lock().lines.clone()
     }
 
-    /// Waits for a line with `text` in it and returns it.
+    /// Waits for a line that contains `text`, and returns it.
     pub fn wait_line(&self, text: &str, within: Duration) -> String {
         let found = |state: &LogState| state.lines.iter().find(|l| l.contains(text)).cloned();
         let state = self.wait_until(within, |state| state.closed || found(state).is_some());
@@ -381,7 +380,7 @@ impl Log {
     }
 
     fn fill(&self, stderr: impl BufRead) {
-        // Lines need not be UTF-8; what is not is shown as such.
+        // Lines need not be UTF-8.
         for line in stderr.split(b'\n') {
             let Ok(line) = line else { break };
             let line = String::from_utf8_lossy(&line).into_owned();
