@@ -144,7 +144,6 @@ pub mod internals {
 
     /// The system below the loop; `sim`, with the feature of that name, is a simulated one.
     pub mod sys {
-        pub use crate::peer::Peer;
         pub use crate::sys::*;
     }
 
@@ -163,15 +162,17 @@ pub use app::{
     Admit, Body, BodyContext, BodyWaker, Connection, Drain, End, Fill, Flow, Guard, Handle,
     Handler, LateRequests, Limits, Mistake, Outcome, Pending, Phases, Pipe, PipeError, PipeWriter,
     Progress, Reply, Report, Request, Response, SharedBytes, Sink, Source, Status, StatusQuery,
-    Ticket, Timeouts, Trigger, Tunnel, TunnelAction, TunnelIo, Upgrade,
+    Ticket, Timeouts, Trigger, Tunnel, TunnelAction, TunnelIo, Upgrade, main,
 };
 pub use engine::PROGRESS_LINE;
 pub use error::Error;
 pub use h1::{Head, Header};
+pub use peer::Peer;
 #[cfg(feature = "rustls")]
 pub use rustls;
-pub use server::{Builder, Running, Server};
+pub use server::{Running, Server};
 pub use sys::listen::{ListenOptions, Listener};
+pub use sys::signals::Signals;
 #[cfg(feature = "rustls")]
 pub use sys::tls::{Pem, TlsConfig};
 

@@ -33,7 +33,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 connection.describe(&self.pool, &self.core.tunnels);
             Connection {
                 number: id.serial(),
-                peer: connection.peer().addr(),
+                peer: connection.peer(),
                 phase: phase.name(),
                 age_millis: age,
                 requests: connection.requests(),

@@ -36,7 +36,7 @@ use self::connection::{Connection, HeadCache, Input, Pool, Scope, Step};
 pub use self::progress::PROGRESS_LINE;
 pub use self::stop::HOOK_GRACE;
 use self::tunnels::Tunnels;
-use crate::app::{Config, Handle, Handler, Inbox, Outcome, Report, Runner};
+use crate::app::{Config, Handle, Handler, Inbox, Outcome, Report, Runner, Turning};
 use crate::date::Date;
 use crate::drain::Drain;
 use crate::sys::{Ready, Sys, Who};
@@ -166,6 +166,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: no event of any connection can come any more.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        let _turning = Turning::begin();
         let before = self.core.sys.update_clock();
         self.start_idle_clocks(before);
         let timeout = self.timeout(before);
