@@ -1,14 +1,14 @@
-//! The chunked coding against a naive decoder that has all the bytes before it.
+//! The chunked coding against a naive decoder that has all bytes before it.
 //!
-//! There are three verdicts, and both must come to the same one, at every byte: the one that reads
-//! on must refuse at the first byte behind which no end is good, neither earlier nor later, and must
-//! wait before it. Of a beginning the data must be the same as well.
+//! There are three verdicts, and both decoders must agree at every byte. The crate must refuse at
+//! the first byte behind which no end is good, neither earlier nor later, and must wait before it.
+//! The data of a beginning must be the same too.
 
 #![no_main]
 
 use std::mem::MaybeUninit;
 
-use ebbtide::internals::h1::{RequestError, Codec, Event, Limits};
+use ebbtide::internals::h1::{Codec, Event, Limits, RequestError};
 use ebbtide_fuzz::chunked::{self, Verdict};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(decode(bytes), chunked::decode(bytes));
 });
 
-/// What the crate makes of bytes.
+/// Returns the crate's verdict.
 fn decode(bytes: &[u8]) -> Verdict {
     let limits = Limits {
         chunk_extras: u32::MAX,

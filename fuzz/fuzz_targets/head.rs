@@ -1,11 +1,11 @@
-//! A head never panics; whole or byte by byte it is the same; a second parser, written from the
-//! RFC's grammar, takes the same heads and makes the same of them; and so does httparse.
+//! A head never panics, and is the same whole or byte by byte. A second parser, written from the
+//! grammar of the RFC, takes the same heads and reads the same from them; so does httparse.
 
 #![no_main]
 
 use std::mem::MaybeUninit;
 
-use ebbtide::internals::h1::{RequestError, Codec, EMPTY_HEADER, Event, Framing, Head, Limits};
+use ebbtide::internals::h1::{Codec, EMPTY_HEADER, Event, Framing, Head, Limits, RequestError};
 use ebbtide_fuzz::request::{self, Body, Verdict};
 use libfuzzer_sys::fuzz_target;
 
@@ -16,10 +16,10 @@ const LIMITS: Limits = Limits {
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    // Which holds what it takes against httparse, for it is compiled for fuzzing.
+    // The crate compares with httparse when it is built for fuzzing.
     Codec::default().receive_fast(bytes, &mut [EMPTY_HEADER; 8], &LIMITS);
 
-    // Whole, httparse is first at it; byte by byte, the scan is.
+    // httparse reads a whole head first; the scan reads single bytes first.
     let whole = receive(bytes, bytes.len());
     assert_eq!(whole, receive(bytes, 1));
 
@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
             same(&head, &theirs);
             httparse_agrees(bytes, &head);
         }
-        // What is only too large is good.
+        // A head that is only too large is good.
         (Verdict::Good(theirs), Err(RequestError::TargetTooLong | RequestError::HeadTooLarge)) => {
             assert!(theirs.len > LIMITS.head as usize);
         }
@@ -42,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         (Verdict::Good(theirs), ours) => panic!("{ours:?} of {theirs:?}"),
         (theirs, Ok((_, Some(text)))) => panic!("{text} is {theirs:?}"),
-        // A head that is whole is judged, and what was refused before can become no good one.
+        // A whole head is judged. No end may make a refused beginning good.
         (Verdict::Bad, Ok((at, None))) => {
             let ends = bytes[*at..].windows(4).any(|four| four == b"\r\n\r\n");
             assert!(!ends, "it waits for the end of what has ended");
@@ -65,7 +65,7 @@ fn is_limit(bad: RequestError) -> bool {
     )
 }
 
-/// Both make the same of it.
+/// Asserts that both read the same.
 fn same(head: &Head<'_, '_>, theirs: &request::Head<'_>) {
     assert_eq!(head.method.as_bytes(), theirs.method);
     assert_eq!(head.target.as_bytes(), theirs.target);
@@ -84,7 +84,7 @@ fn same(head: &Head<'_, '_>, theirs: &request::Head<'_>) {
     assert_eq!(body, theirs.body);
     assert_eq!(head.keep_alive, theirs.keep_alive);
     assert_eq!(head.expects_continue, theirs.expects_continue);
-    // The parts of a target are in it, and make it up.
+    // The parts of a target make it up.
     let path = head.path();
     assert!(path == "/" || head.target.contains(path));
     if let Some(query) = head.query() {
@@ -101,7 +101,7 @@ fn httparse_agrees(bytes: &[u8], head: &Head<'_, '_>) {
     assert_eq!(request.headers, head.fields);
 }
 
-/// What comes out of bytes that come so many at a time: how many were consumed, and the head.
+/// Feeds bytes in pieces of this size. Returns how many were consumed, and the head.
 fn receive(bytes: &[u8], step: usize) -> Result<(usize, Option<String>), RequestError> {
     let mut codec = Codec::default();
     let (mut begin, mut end) = (0, 0);

@@ -1,5 +1,5 @@
-//! What a server is told to say parses back as what was meant, and can be split by nothing that an
-//! application passes on: the whole engine, one peer, and the strictest client there is.
+//! A response parses back as what the application meant, and nothing that the application passes on
+//! splits it. The whole engine writes, and the strictest client reads.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ use ebbtide_fuzz::response::{self, Fault, Framing};
 
 use ebbtide_lab::Lab;
 
-/// A connection: what is asked and what the application says.
+/// A connection: its requests, and what the application responds.
 #[derive(Arbitrary, Debug)]
 struct Talk {
     asks: Vec<Ask>,
@@ -26,7 +26,7 @@ struct Talk {
 struct Ask {
     head: bool,
     http10: bool,
-    /// The request has the Connection field that is not its version's default.
+    /// Whether the request has the Connection field that is not the default of its version.
     unusual: bool,
     status: u16,
     content_type: Option<String>,
@@ -59,7 +59,7 @@ fuzz_target!(|talk: Talk| {
     lab.patience = 200_000;
     let peer = lab.connect();
     if talk.drain {
-        lab.sim().act(Act::Signal(15)); // heard before the first request is answered
+        lab.sim().act(Act::Signal(15)); // before the first response
     }
     let bytes: String = asks.iter().map(request).collect();
     lab.send(peer, bytes);
@@ -72,8 +72,8 @@ fuzz_target!(|talk: Talk| {
     for ask in &asks {
         let meant = Meant::of(ask, talk.drain);
         if meant.broken {
-            // It is reset, and what came of it is not taken for the whole. The answers before it
-            // are.
+            // The connection is reset, so that no client takes the part for the whole. The
+            // responses before it are whole.
             assert!(seen.reset.is_some() && seen.fin.is_none(), "{ask:?}");
             let read = response::read(rest, ask.head, false);
             assert_eq!(read.err(), Some(Fault::Short), "{ask:?}");
@@ -94,7 +94,7 @@ fuzz_target!(|talk: Talk| {
     assert!(seen.fin.is_some() && seen.reset.is_none(), "{seen:?}");
 });
 
-/// The request.
+/// Returns the request.
 fn request(ask: &Ask) -> String {
     let method = if ask.head { "HEAD" } else { "GET" };
     let (version, unusual) = match ask.http10 {
@@ -138,7 +138,7 @@ impl Handler for Scripted {
     }
 }
 
-/// Pieces, and whether they are all of it.
+/// Pieces, and whether they are the whole body.
 struct Pieces(std::vec::IntoIter<Vec<u8>>, bool);
 
 impl Source for Pieces {
@@ -154,7 +154,7 @@ impl Source for Pieces {
     }
 }
 
-/// What a client must make of an answer.
+/// What a client must make of a response.
 #[derive(Debug)]
 struct Meant {
     status: u16,
@@ -163,7 +163,7 @@ struct Meant {
     body: Vec<u8>,
     close: bool,
     keep_alive: bool,
-    /// Its body cannot be made in full.
+    /// Whether the body cannot be made in full.
     broken: bool,
 }
 
@@ -195,8 +195,8 @@ impl Meant {
         };
         let bodiless = ask.head || matches!(ask.status, 204 | 205 | 304);
         broken &= !bodiless;
-        // A piece without bytes lets go what came before it. Where there is none, nothing of the
-        // answer has left when it breaks, and another takes its place.
+        // A piece without bytes lets go what came before it. Otherwise nothing has left when the
+        // source breaks, and another response takes its place.
         let all_have_bytes = match &ask.body {
             Body::Failing(pieces) | Body::Sized(_, pieces) => pieces.iter().all(|p| !p.is_empty()),
             _ => true,
@@ -240,10 +240,10 @@ impl Meant {
     }
 }
 
-/// The fields of an answer that can be written.
+/// The Content-Type and the other fields of a response that can be written.
 type Fields = (Option<Vec<u8>>, Vec<(String, Vec<u8>)>);
 
-/// Content-Type and the other fields, if all of it can be written.
+/// Returns the fields, if all of them can be written.
 fn good(ask: &Ask) -> Option<Fields> {
     let value = |text: &str| -> Option<Vec<u8>> {
         let text = text.trim_matches([' ', '\t']);
@@ -282,7 +282,7 @@ fn good(ask: &Ask) -> Option<Fields> {
     Some((content_type.filter(|value| !value.is_empty()), fields))
 }
 
-/// What is said in place of an answer that cannot be written.
+/// Returns what is sent in place of a response that cannot be written.
 fn mistake(ask: &Ask) -> Ask {
     Ask {
         status: 500,
@@ -294,7 +294,7 @@ fn mistake(ask: &Ask) -> Ask {
     }
 }
 
-/// httparse takes the head for the same.
+/// Asserts that httparse reads the same head.
 fn httparse_agrees(bytes: &[u8], response: &response::Response<'_>) {
     let mut room = [httparse::EMPTY_HEADER; 128];
     let mut theirs = httparse::Response::new(&mut room);

@@ -13,7 +13,8 @@ const LIMITS: Limits = Limits {
     chunk_extras: 32,
 };
 
-// The first four bytes are the lengths of pieces, over and over; the others come in them.
+// The first four bytes are the lengths of pieces, over and over; the other bytes come in these
+// pieces.
 fuzz_target!(|input: &[u8]| {
     let Some((cuts, bytes)) = input.split_first_chunk::<4>() else {
         return;
@@ -28,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(log(bytes, &[bytes.len()]), log(bytes, &ends));
 });
 
-/// What happens on a connection whose bytes come up to each of these ends.
+/// Returns what happens on a connection whose bytes arrive up to each of these ends.
 fn log(bytes: &[u8], ends: &[usize]) -> Vec<String> {
     let mut codec = Codec::default();
     let (mut log, mut body, mut begin) = (Vec::new(), Vec::new(), 0);
@@ -36,7 +37,8 @@ fn log(bytes: &[u8], ends: &[usize]) -> Vec<String> {
         loop {
             let mut room = [const { MaybeUninit::uninit() }; 6];
             let unread = &bytes[begin..*end];
-            // On a copy; it holds what it takes against httparse, for it is compiled for fuzzing.
+            // The copy is for the comparison with httparse that the crate makes when it is built
+            // for fuzzing.
             { codec }.receive_fast(unread, &mut [EMPTY_HEADER; 6], &LIMITS);
             let (n, event) = match codec.receive(unread, &mut room, &LIMITS) {
                 Ok(received) => received,

@@ -1,8 +1,8 @@
-//! The tracker against a vector in order: the same operations on both, the same answers of both,
-//! `check()` after each, and ids that are dead find nobody.
+//! The tracker against a vector in order: the same operations on both give the same results,
+//! `check()` holds after each, and dead ids find nothing.
 //!
-//! The model keeps its own time, in moments that do not wrap: since when each waits is never asked
-//! of the tracker, but of what its documentation says.
+//! The model keeps its own time, in moments that do not wrap. It follows the documentation, and
+//! never asks the tracker since when an entry waits.
 
 #![no_main]
 
@@ -25,18 +25,18 @@ enum Operation {
     PassDays { days: u8 },
 }
 
-/// Somebody in the model, which has them in the order of their last move.
+/// An entry of the model, which has them in the order of their last move.
 struct Row {
     id: ConnId,
     phase: Phase,
-    /// Since when it waits, in moments of the model.
+    /// When the wait began, in moments of the model.
     since: u64,
     value: u32,
 }
 
 fuzz_target!(|script: (u32, Vec<Operation>)| {
     let (start, operations) = script;
-    // One wrap ahead, so that there is a past.
+    // The model begins one wrap ahead, so that there is a past.
     let mut clock = (1 << 32) + u64::from(start);
     let mut capped = clock;
     let mut tracker = Tracker::new();
@@ -112,7 +112,7 @@ fuzz_target!(|script: (u32, Vec<Operation>)| {
             Operation::Pass { millis } => clock += u64::from(millis),
             Operation::PassDays { days } => clock += u64::from(days % 12) * DAY,
         }
-        // At least every twelve days, and before the moments that come next: one step is eleven.
+        // The clock is told at least every twelve days; one step is eleven.
         if clock - capped >= DAY / 2 {
             cap_ages(&mut tracker, &mut rows, clock);
             capped = clock;
@@ -121,7 +121,7 @@ fuzz_target!(|script: (u32, Vec<Operation>)| {
     }
 });
 
-/// Asserts that the tracker says of everybody what the model does.
+/// Asserts that tracker and model agree about every entry.
 fn agree(tracker: &mut Tracker<u32>, rows: &[Row], dead: &[ConnId], now: Tick) {
     tracker.check();
     assert_eq!(tracker.len(), rows.len());
@@ -145,8 +145,8 @@ fn agree(tracker: &mut Tracker<u32>, rows: &[Row], dead: &[ConnId], now: Tick) {
     }
 }
 
-/// Whoever waits for twelve days looks as if it were six, and so do those behind it who wait for
-/// longer than that: the list stays in order. Where nobody has waited for twelve days, nobody's age
+/// Caps the age of each entry that has waited for twelve days at six, and the ages of those behind
+/// it that are longer. The list stays in order. If no entry has waited for twelve days, no age
 /// changes.
 fn cap_ages(tracker: &mut Tracker<u32>, rows: &mut [Row], clock: u64) {
     tracker.cap_ages(tick(clock));
@@ -160,7 +160,7 @@ fn cap_ages(tracker: &mut Tracker<u32>, rows: &mut [Row], clock: u64) {
     }
 }
 
-/// "Twelve days": half of what moments can tell apart.
+/// Half of what moments can tell apart.
 const OLD: u64 = MAX_MILLIS as u64 / 2;
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -173,12 +173,12 @@ fn pick(n: u8, len: usize) -> Option<usize> {
     (n as usize).checked_rem(len)
 }
 
-/// A moment of the model in the tracker's terms.
+/// Returns a moment of the model as a tick.
 fn tick(moment: u64) -> Tick {
     Tick::from_millis(moment as u32)
 }
 
-/// Who is in a phase, oldest first, and since when.
+/// Returns the entries of a phase, oldest first, with the beginnings of their waits.
 fn list(rows: &[Row], phase: Phase) -> Vec<(ConnId, Tick)> {
     let of_phase = rows.iter().filter(|row| row.phase == phase);
     of_phase.map(|row| (row.id, tick(row.since))).collect()

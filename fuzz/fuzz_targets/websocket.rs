@@ -11,12 +11,8 @@ use ebbtide::internals::sys::sim::{Act, Setup};
 use ebbtide::websocket::{Event, Outbox, WebSocket};
 use ebbtide::{Request, Response};
 
+use ebbtide_lab::frames::{BINARY, HANDSHAKE, LAST, frame};
 use ebbtide_lab::{Lab, SIGTERM};
-
-use frames::{BINARY, HANDSHAKE, LAST, frame};
-
-#[path = "../../tests/sim/websocket/frames.rs"]
-mod frames;
 
 #[derive(Arbitrary, Debug)]
 struct Script {
@@ -74,7 +70,7 @@ fn lab() -> Lab<impl ebbtide::Handler> {
     Lab::run(Setup::default(), Config::default(), handler)
 }
 
-/// What is answered to bytes that come in these pieces, and whether that is the end.
+/// Returns the response to bytes in these pieces, and whether the server ended the connection.
 fn answered(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
     let mut lab = lab();
     let peer = lab.connect();
@@ -86,7 +82,7 @@ fn answered(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
     (lab.sim().got(peer).to_vec(), seen.fin.is_some())
 }
 
-/// The bytes come one a millisecond, and the signal in the middle.
+/// Sends 16 bytes a millisecond, and the signal in the middle.
 fn drained(bytes: &[u8], signal: u8) {
     let mut lab = lab();
     let peer = lab.connect();

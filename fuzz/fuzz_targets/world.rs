@@ -1,7 +1,8 @@
 //! Whole worlds: peers of any behaviour, faults, an application that does everything, signals, and
-//! the laws that hold all the same. Opened is closed, no request is lost without a word, handlers run
-//! are answers begun, nothing comes behind a close, nothing lives past the deadline, the counts are
-//! the slab's.
+//! the laws that hold all the same.
+//!
+//! What is opened is closed. No request is lost without a word. Each handler that ran has a
+//! response. Nothing comes behind a close, and nothing lives past the deadline.
 
 #![no_main]
 
@@ -33,11 +34,11 @@ struct World {
     times: Option<[u8; 6]>,
     connections: Option<u8>,
     peers: Vec<Script>,
-    /// When signals come, each so long after the last.
+    /// The pauses before the signals.
     signals: Vec<u8>,
 }
 
-/// What a peer does.
+/// The behaviour of a peer.
 #[derive(Arbitrary, Debug)]
 struct Script {
     manner: [u8; 3],
@@ -47,18 +48,18 @@ struct Script {
 
 #[derive(Arbitrary, Debug)]
 enum Step {
-    /// A whole request, in up to three pieces so many milliseconds apart.
+    /// A whole request, in up to three pieces with a pause of this length between them.
     Ask {
         what: What,
         cuts: [u8; 2],
         gap: u8,
     },
-    /// The beginning of one, and nothing behind it.
+    /// The beginning of a request, and nothing behind it.
     Half {
         what: What,
         cut: u8,
     },
-    /// Anything.
+    /// Any bytes.
     Say(Vec<u8>),
     Wait(u8),
     Fin,
@@ -101,7 +102,7 @@ enum What {
 
 fuzz_target!(
     init: {
-        // A panic of the application is part of the script; any other is a finding.
+        // A panic of the application is part of the script; any other panic is a finding.
         let found = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let scripted = info
@@ -121,7 +122,7 @@ fuzz_target!(
     }
 );
 
-/// Runs a world to its end, and holds it to the laws. What came of it.
+/// Runs a world to its end, asserts the laws, and returns what came of it.
 fn live(world: &World) -> (Outcome, u32, u64) {
     let mut stage = Play::new(world);
     for (n, script) in world.peers.iter().take(PEERS).enumerate() {
@@ -177,7 +178,7 @@ impl Play {
                 true => ResetAt::Sent(at.into()),
                 false => ResetAt::Taken(at.into()),
             }),
-            // None is held up: the deadline is held to the millisecond.
+            // Without delays within a turn, the deadline holds to the millisecond.
             held_up: 0,
         };
         let setup = Setup {
@@ -235,7 +236,7 @@ impl Play {
         self.lab.sim().at(at, Act::Connect(peer));
         let mut it = Conduct::new(peer, manner.takes);
         it.unkind = manner.takes != Pace::AtOnce || manner.window < 1_000;
-        let mut over = false; // it has nothing more to say
+        let mut over = false; // the peer has nothing more to say
         for (nth, step) in script.steps.iter().take(STEPS).enumerate() {
             let act = match step {
                 Step::Ask { what, cuts, gap } => {
@@ -296,7 +297,7 @@ impl Play {
                 Step::Behave(how) => {
                     it.unkind = true;
                     let manner = manner_of(*how);
-                    it.takes = manner.takes; // from the beginning
+                    it.takes = manner.takes; // as if from the beginning
                     self.lab.sim().behave(peer, manner);
                     continue;
                 }
@@ -306,9 +307,9 @@ impl Play {
         self.peers.push(it);
     }
 
-    /// A request and its answer; none where the application breaks it off, or everything.
+    /// Returns a request and its response; none if the application breaks it off, or everything.
     fn request(&mut self, what: What, nonce: &str) -> (String, Option<Expected>) {
-        // Every target says whose it is, so that runs can be counted.
+        // Every target carries the number of its peer, so that runs can be counted.
         let to = |path: &str| format!("{path}?{nonce}");
         let body = |body: String| Some(Expected::Body(body));
         let status = |status| Some(Expected::Status(status));
@@ -347,7 +348,7 @@ impl Play {
                 let text = pattern(n.into());
                 (post(&to("/sink"), &text), body(format!("{n}\n")))
             }
-            // Whether it gets that far depends on the cuts.
+            // The cuts decide whether the sink refuses.
             What::SinkRefuses => (post(&to("/sink/refuse"), "ab"), None),
             What::SinkPanics => (post(&to("/sink/panic-end"), "ab"), status(500)),
             What::TooLarge => (post(&to("/small"), "more than ten"), refused(413)),
@@ -389,7 +390,7 @@ impl Play {
         }
     }
 
-    /// Runs it to its end; tickets are answered some time after they were taken.
+    /// Runs the world to its end, and uses the tickets some time after they were taken.
     fn rage(&mut self, until: u32) {
         let mut held = BTreeMap::new();
         for millis in (0..=until).step_by(25) {
@@ -424,8 +425,8 @@ impl Play {
                 *runs += 1;
             }
         }
-        // Handlers run and answers begun: where one is missing, a connection broke. (One that breaks
-        // may take several answers with it.)
+        // Each handler that ran has a response, unless a connection broke. One that breaks may take
+        // several responses with it.
         let broke = report.left + report.timed_out + report.aborted + report.cut;
         assert!(
             ran.len() as u64 <= report.answered || broke > 0,
@@ -462,7 +463,7 @@ fn manner_of([takes, answers, window]: [u8; 3]) -> Manner {
     }
 }
 
-/// One in so many calls goes wrong in that way.
+/// Returns after how many calls one goes wrong in that way.
 fn chance(world: &World, n: usize) -> u32 {
     [0, 0, 1, 2, 5, 20][usize::from(world.chances[n]) % 6]
 }
@@ -471,9 +472,9 @@ fn limit(world: &World) -> u32 {
     u32::from(world.drain[5]) * 8
 }
 
-/// Of what is arbitrary, so much is played: a world of seconds.
+/// The bounds of what is played: a world of seconds.
 const PEERS: usize = 12;
 const STEPS: usize = 12;
 
-/// Milliseconds beyond the deadline in which the last turn comes.
+/// The milliseconds beyond the deadline in which the last turn comes.
 const SLACK: u32 = 5;

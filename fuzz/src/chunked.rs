@@ -1,18 +1,18 @@
-//! The chunked coding (RFC 9112, section 7.1), read off line by line.
+//! The chunked coding (RFC 9112 §7.1), line by line.
 //!
-//! Needs all the bytes before it. Says of those that end too early whether there is an end that makes
-//! them good: a decoder that waits for more where there is none waits for ever.
+//! The decoder has all bytes before it. If they end too early, the decoder says whether some end
+//! makes them good, because a decoder that waits for more must not wait for ever.
 
 use crate::grammar::{is_tchar, is_text, is_token, line};
 
-/// What bytes are.
+/// The verdict on bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A whole body, and how many bytes it took.
+    /// A whole body, and its length on the wire.
     Good(Vec<u8>, usize),
-    /// The beginning of one: there is an end that makes it good. The body so far.
+    /// The body so far, for which some end makes the bytes good.
     Partial(Vec<u8>),
-    /// Whatever follows, it is none.
+    /// No end makes the bytes good.
     Bad,
 }
 
@@ -28,12 +28,12 @@ pub fn decode(bytes: &[u8]) -> Verdict {
 
 /// Why there is no whole body.
 enum Fault {
-    /// The bytes end within it.
+    /// The bytes end within the body.
     Ends,
     Bad,
 }
 
-/// What follows the whole body, of which `body` gets the data.
+/// Returns the bytes behind the whole body, whose data goes to `body`.
 fn read<'a>(bytes: &'a [u8], body: &mut Vec<u8>) -> Result<&'a [u8], Fault> {
     let mut rest = bytes;
     loop {
@@ -65,8 +65,8 @@ fn read<'a>(bytes: &'a [u8], body: &mut Vec<u8>) -> Result<&'a [u8], Fault> {
     }
 }
 
-/// The next line, whole. Where it does not end, it is judged by whether one of `ends`, before its
-/// CRLF, makes a line of it that `parse` takes.
+/// Returns the next whole line. A line without an end is judged by its possible ends: one of `ends`
+/// and CRLF must make a line that `parse` takes.
 fn next_line<'a, T>(
     rest: &mut &'a [u8],
     parse: impl Fn(&[u8]) -> Option<T>,
@@ -90,12 +90,11 @@ fn next_line<'a, T>(
     }
 }
 
-/// Every beginning of a chunk's first line that can be made good is by one of these: nothing, where
-/// it is whole; a digit; an extension, behind blanks; a name or a value; the end of a quoted
-/// string, and of one in which a backslash came last.
+/// Ends that complete every good beginning of a chunk's first line: nothing; a digit; an extension
+/// behind blanks; a name or a value; the end of a quoted string, also behind a backslash.
 const SIZE_ENDS: &[&[u8]] = &[b"", b"0", b";a", b"a", b"\"", b"a\""];
 
-/// The same for a trailer: nothing, or the end of its name.
+/// Ends that complete every good beginning of a trailer: nothing, or the end of its name.
 const TRAILER_ENDS: &[&[u8]] = &[b"", b":"];
 
 /// `chunk-size [ chunk-ext ]`
@@ -105,11 +104,11 @@ fn size_of_chunk(line: &[u8]) -> Option<u64> {
     if !is_extensions(extensions) {
         return None;
     }
-    // `1*HEXDIG`: an error if there is none or the value overflows, however many they are.
+    // `1*HEXDIG`: no digit is an error, and so is a value that overflows.
     u64::from_str_radix(str::from_utf8(size).ok()?, 16).ok()
 }
 
-/// A line behind the last chunk: a field, or the empty one that ends the body.
+/// Reads a line behind the last chunk: a field, or the empty line that ends the body.
 fn trailer(line: &[u8]) -> Option<()> {
     if line.is_empty() {
         return Some(());

@@ -1,25 +1,23 @@
-//! The characters and words of RFC 9110 and RFC 3986, as their rules are spelled.
-//!
-//! Knows no messages.
+//! The characters and words of RFC 9110 and RFC 3986, spelled as in their rules.
 
 use std::net::Ipv6Addr;
 
-/// `tchar` (RFC 9110, section 5.6.2).
+/// Matches `tchar` (RFC 9110 §5.6.2).
 pub fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// `1*tchar`.
+/// Matches `1*tchar`.
 pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().copied().all(is_tchar)
 }
 
-/// `field-vchar`, a space or a tab (RFC 9110, section 5.5): what a value may hold.
+/// Matches what a field value may hold: `field-vchar`, a space or a tab (RFC 9110 §5.5).
 pub fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
-/// The text without the blanks around it.
+/// Returns the text without the blanks around it.
 pub fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;
@@ -27,14 +25,14 @@ pub fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// A line, and what follows its CRLF.
+/// A line, and the bytes behind its CRLF.
 pub type Split<'t> = (&'t [u8], &'t [u8]);
 
-/// A CR or an LF stands alone.
+/// A CR or an LF that stands alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StrayLineEnd;
 
-/// The line that `text` begins with; `None` where it does not end.
+/// Returns the line that `text` begins with; `None` if the line has no end.
 pub fn line(text: &[u8]) -> Result<Option<Split<'_>>, StrayLineEnd> {
     let Some(at) = text.iter().position(|byte| b"\r\n".contains(byte)) else {
         return Ok(None);
@@ -46,7 +44,7 @@ pub fn line(text: &[u8]) -> Result<Option<Split<'_>>, StrayLineEnd> {
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110, section 7.2) with a host that is not empty.
+/// Matches `uri-host [ ":" port ]` (RFC 9110 §7.2) with a host that is not empty.
 pub fn is_authority(text: &[u8]) -> bool {
     if let [b'[', rest @ ..] = text {
         let Some(end) = rest.iter().position(|byte| *byte == b']') else {
@@ -67,7 +65,7 @@ fn is_port(text: &[u8]) -> bool {
     }
 }
 
-/// `IPv6address / IPvFuture` (RFC 3986, section 3.2.2).
+/// Matches `IPv6address / IPvFuture` (RFC 3986 §3.2.2).
 fn is_ip_literal(text: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(text) else {
         return false;
@@ -84,7 +82,7 @@ fn is_ip_literal(text: &[u8]) -> bool {
     }
 }
 
-/// `*( unreserved / pct-encoded / sub-delims )`.
+/// Matches `*( unreserved / pct-encoded / sub-delims )`.
 fn is_reg_name(text: &[u8]) -> bool {
     match text {
         [] => true,

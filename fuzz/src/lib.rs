@@ -1,7 +1,7 @@
 //! The other side of every comparison: readers of HTTP/1.1 written from the grammar, line by line,
-//! with everything before them and no thought of speed.
+//! without a thought of speed.
 //!
-//! They share no code with what they judge, and nothing with httparse. Know no connection.
+//! The readers share no code with the crate, and nothing with httparse.
 
 pub mod chunked;
 pub mod grammar;

@@ -1,16 +1,16 @@
 //! The head of a request, read by the rules of RFC 9112 one after the other.
 //!
-//! Where a rule leaves a choice it takes the one that this crate documents: see README.md. Knows no
-//! limits and no halves: a head is whole, or it is not judged.
+//! Where a rule leaves a choice, the reader chooses as the crate does: see README.md. The reader
+//! has no limits, and judges whole heads only.
 
 use crate::grammar::{is_authority, is_text, is_token, line, trim};
 
 /// A good head.
 #[derive(Debug, PartialEq)]
 pub struct Head<'a> {
-    /// Bytes of the head alone.
+    /// The bytes of the head alone.
     pub len: usize,
-    /// Bytes of the empty lines before it.
+    /// The bytes of the empty lines before the head.
     pub skipped: usize,
     pub method: &'a [u8],
     pub target: &'a [u8],
@@ -33,9 +33,9 @@ pub enum Body {
 #[derive(Debug, PartialEq)]
 pub enum Verdict<'a> {
     Good(Head<'a>),
-    /// It cannot be a head, whatever follows, or it is whole and wrong.
+    /// A head that is wrong, or bytes that no end makes a head.
     Bad,
-    /// It may yet be one.
+    /// The beginning of a head.
     Partial,
 }
 
@@ -48,7 +48,7 @@ pub fn read(bytes: &[u8]) -> Verdict<'_> {
             Err(_) => return Verdict::Bad,
             Ok(None) => return Verdict::Partial,
             Ok(Some(([], after))) if lines.is_empty() => {
-                // RFC 9112, section 2.2: at least one is ignored; we stop at two.
+                // RFC 9112 §2.2: at least one is ignored; the crate stops at two.
                 skipped += 2;
                 if skipped > 4 {
                     return Verdict::Bad;
@@ -76,7 +76,7 @@ pub fn read(bytes: &[u8]) -> Verdict<'_> {
 
 fn good<'a>(lines: &[&'a [u8]]) -> Option<Head<'a>> {
     let (first, others) = lines.split_first()?;
-    // RFC 9112, section 3: method SP request-target SP HTTP-version.
+    // RFC 9112 §3: method SP request-target SP HTTP-version.
     let mut words = first.split(|byte| *byte == b' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
     let minor = match version {
@@ -93,7 +93,7 @@ fn good<'a>(lines: &[&'a [u8]]) -> Option<Head<'a>> {
         let of = |(n, _): &&(&[u8], _)| n.eq_ignore_ascii_case(name.as_bytes());
         fields.iter().filter(of).map(|(_, value)| *value).collect()
     };
-    // Section 3.2: exactly one Host in HTTP/1.1, never two, and it must be good.
+    // RFC 9112 §3.2: exactly one Host in HTTP/1.1, never two, and a good one.
     match named("host")[..] {
         [] if minor == 0 => {}
         [host] if is_authority(host) => {}
@@ -103,10 +103,10 @@ fn good<'a>(lines: &[&'a [u8]]) -> Option<Head<'a>> {
         let values = named(name).into_iter();
         let elements = values.flat_map(|value| value.split(|byte| *byte == b','));
         let elements = elements.map(|element| trim(element).to_ascii_lowercase());
-        // RFC 9110, section 5.6.1.2.
+        // RFC 9110 §5.6.1.2.
         elements.filter(|element| !element.is_empty()).collect()
     };
-    // RFC 9110, section 10.1.1. No quoted string looks like it, cut at its commas or not.
+    // RFC 9110 §10.1.1. No quoted string looks like this element, cut at its commas or not.
     let expects = list("expect");
     if minor == 1 && !expects.iter().all(|element| element == b"100-continue") {
         return None;
@@ -120,7 +120,7 @@ fn good<'a>(lines: &[&'a [u8]]) -> Option<Head<'a>> {
         method,
         target,
         minor,
-        // Section 9.3, in its order.
+        // RFC 9112 §9.3, in its order.
         keep_alive: !says(b"close") && (minor == 1 || says(b"keep-alive")),
         expects_continue: minor == 1 && !expects.is_empty() && body != Body::None,
         body,
@@ -128,7 +128,7 @@ fn good<'a>(lines: &[&'a [u8]]) -> Option<Head<'a>> {
     })
 }
 
-/// Section 5: field-name ":" OWS field-value OWS, on one line.
+/// RFC 9112 §5: field-name ":" OWS field-value OWS, on one line.
 fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -136,7 +136,7 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     good.then(|| (name, trim(value)))
 }
 
-/// Section 6.3, where every doubt is an error.
+/// RFC 9112 §6.3, where every doubt is an error.
 fn body(minor: u8, lengths: &[&[u8]], codings: &[&[u8]]) -> Option<Body> {
     match (lengths, codings) {
         ([], []) => Some(Body::None),
@@ -153,8 +153,8 @@ fn body(minor: u8, lengths: &[&[u8]], codings: &[&[u8]]) -> Option<Body> {
     }
 }
 
-/// Section 3.2. Visible ASCII without a fragment; which of it belongs into a path is for whoever
-/// routes.
+/// RFC 9112 §3.2: visible ASCII without a fragment. The router decides which of it belongs into a
+/// path.
 fn is_target(method: &[u8], target: &[u8]) -> bool {
     if method == b"CONNECT" || !target.iter().all(|byte| matches!(byte, b'!'..=b'~')) {
         return false;

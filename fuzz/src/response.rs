@@ -1,7 +1,7 @@
-//! What a client makes of the bytes that a server sends: the strictest there could be, so that
-//! nothing passes that some client might read in another way.
+//! Reads the bytes of a server as the strictest client would, so that nothing passes which some
+//! client might read otherwise.
 //!
-//! Knows the method of each request, and nothing else of the server.
+//! The reader knows the method of each request, and nothing else of the server.
 
 use crate::chunked::{self, Verdict};
 use crate::grammar::{is_text, is_token, line};
@@ -11,20 +11,20 @@ use crate::grammar::{is_text, is_token, line};
 pub struct Response<'a> {
     pub status: u16,
     pub reason: &'a str,
-    /// In order, as `name: value`, without those of [`Framing`] and of the connection.
+    /// In order, without the fields of [`Framing`] and of the connection.
     pub fields: Vec<(&'a str, &'a [u8])>,
     pub framing: Framing,
     pub body: Vec<u8>,
-    /// It says `Connection: close`.
+    /// Whether the response says `Connection: close`.
     pub close: bool,
-    /// It says `Connection: keep-alive`.
+    /// Whether the response says `Connection: keep-alive`.
     pub keep_alive: bool,
 }
 
-/// How the head says that the body ends.
+/// What the head says about the end of the body.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Framing {
-    /// It does not say: there is none, or it ends with the connection.
+    /// Nothing: there is no body, or it ends with the connection.
     Unsaid,
     Length(u64),
     Chunked,
@@ -33,14 +33,14 @@ pub enum Framing {
 /// Why bytes are no response.
 #[derive(Debug, PartialEq)]
 pub enum Fault {
-    /// They end too early.
+    /// The bytes end too early.
     Short,
-    /// They are wrong.
+    /// The bytes are wrong.
     Wrong(&'static str),
 }
 
-/// Reads the response that `bytes` begin with, and returns it with what follows it. `head` says
-/// that it answers a HEAD, `closed` that the connection ended behind these bytes.
+/// Reads the response that `bytes` begin with, and returns it with the bytes behind it. `head`
+/// marks the response to a HEAD, `closed` the end of the connection behind these bytes.
 pub fn read(bytes: &[u8], head: bool, closed: bool) -> Result<(Response<'_>, &[u8]), Fault> {
     let (first, mut rest) = text_line(bytes)?;
     let (status, reason) = status_line(first).ok_or(Fault::Wrong("status line"))?;
@@ -87,7 +87,7 @@ pub fn read(bytes: &[u8], head: bool, closed: bool) -> Result<(Response<'_>, &[u
     if connections > 1 {
         return Err(Fault::Wrong("Connection twice"));
     }
-    // RFC 9112, section 6.3, in its order.
+    // RFC 9112 §6.3, in its order.
     if head || status < 200 || matches!(status, 204 | 304) {
         return Ok((response, rest));
     }
@@ -122,7 +122,7 @@ fn text_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     }
 }
 
-/// RFC 9112, section 4: the space before the reason is there also without one.
+/// RFC 9112 §4: the space before the reason is there also without a reason.
 fn status_line(line: &[u8]) -> Option<(u16, &str)> {
     let line = str::from_utf8(line).ok()?.strip_prefix("HTTP/1.1 ")?;
     let (status, reason) = line.split_at_checked(3)?;
@@ -131,7 +131,8 @@ fn status_line(line: &[u8]) -> Option<(u16, &str)> {
     (digits && reason.bytes().all(is_text)).then_some((status.parse().ok()?, reason))
 }
 
-/// As we write them: a token, a colon, a space, a value without blanks around it.
+/// Reads a field as this crate writes it: a token, a colon, a space, a value without blanks around
+/// it.
 fn field(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let value = line[colon + 1..].strip_prefix(b" ")?;

@@ -1,4 +1,4 @@
-//! One event, and how it is written.
+//! One event: its fields and its bytes.
 //!
 //! No data, kind or id can end its event or begin another. Knows no subscribers.
 
@@ -34,8 +34,8 @@ impl Event {
         self
     }
 
-    /// Sets the id, which clients send when they reconnect. Useful where several servers publish the
-    /// same events. By default a topic numbers its events. Characters that would end the line become
+    /// Sets the id, which clients send when they reconnect. Set it where several servers publish the
+    /// same events. Default: a number that the topic gives. Characters that would end the line become
     /// spaces.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {

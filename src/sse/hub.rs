@@ -1,4 +1,4 @@
-//! What a topic and its subscriptions share.
+//! The state that a topic and its subscriptions share.
 //!
 //! One lock guards the state, for a few copies at a time. A publisher takes the waiting subscribers
 //! under the lock, and wakes their loops after the lock.

@@ -2,9 +2,9 @@
 //!
 //! Any thread publishes to a [`Topic`]. An event is framed once, into memory that all subscribers'
 //! writes share, and one wake reaches a loop for all its subscribers. A topic keeps its latest
-//! events in one bounded ring. A subscriber is a position in the ring and has no queue of its own;
-//! a client that comes back with `Last-Event-ID` catches up from the ring. A subscriber so slow
-//! that the ring has dropped its next event loses events or its stream: see [`Slow`].
+//! events in one bounded ring. A subscriber is a position in the ring, without a queue of its own. A
+//! client that comes back with `Last-Event-ID` catches up from the ring. A subscriber so slow that
+//! the ring has dropped its next event loses events or its stream: see [`Slow`].
 //!
 //! ```
 //! use ebbtide::sse::{Event, Topic};

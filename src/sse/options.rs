@@ -1,8 +1,8 @@
-//! The settings of a topic.
+//! The settings of a topic, and their defaults.
 
 use std::time::Duration;
 
-/// What happens to a slow subscriber, when the ring has dropped the next event of its stream.
+/// The treatment of a slow subscriber: the ring has dropped the next event of its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Slow {
@@ -10,12 +10,12 @@ pub enum Slow {
     /// latest count.
     #[default]
     Skip,
-    /// The stream ends. The client reconnects and gets what the ring holds then; the ids show a
-    /// client that must miss nothing that it did.
+    /// The stream ends. The client reconnects and gets the events in the ring. A client that must
+    /// miss nothing sees the gap in the ids.
     Close,
 }
 
-/// How a topic behaves.
+/// The settings of a topic.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub(super) events: usize,
@@ -58,7 +58,7 @@ impl Options {
         self
     }
 
-    /// Sets what happens to a slow subscriber. Default: [`Slow::Skip`].
+    /// Sets the treatment of a slow subscriber. Default: [`Slow::Skip`].
     #[must_use]
     pub const fn slow(mut self, slow: Slow) -> Self {
         self.slow = slow;

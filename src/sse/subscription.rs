@@ -21,7 +21,7 @@ pub(super) struct Subscription {
 struct Position {
     /// The next event to send.
     next: u64,
-    /// Where the stream ends: known once the server drains.
+    /// The number at which the stream ends, known once the server drains.
     until: u64,
     /// The heartbeats up to this one were sent, or an event took their place.
     beats: u32,

@@ -1,4 +1,4 @@
-//! A topic: what publishers and handlers hold.
+//! A topic: the handle of publishers and handlers.
 //!
 //! Knows no sockets.
 
@@ -144,7 +144,7 @@ impl fmt::Debug for Topic {
     }
 }
 
-/// The thread that sends a topic's heartbeats. Dropping it stops the thread, and waits for its end.
+/// The thread that sends a topic's heartbeats. Drop it to stop the thread, and to wait for its end.
 #[derive(Debug)]
 #[must_use = "dropping a heartbeat stops its thread"]
 pub struct Heartbeat {

@@ -1,16 +1,15 @@
-//! How many bytes a peer has not acknowledged yet, asked of the kernel in safe code.
+//! The number of bytes that a peer has not acknowledged, by the kernel's word and in safe code.
 //!
-//! `shutdown` and `close` return at once; whether the last answer arrived, only the kernel knows.
-//! The usual question, `ioctl(SIOCOUTQ)`, needs unsafe code. The same number is in the answer of
-//! `sock_diag(7)`, which is what `ss` reads: a datagram of 72 bytes to a netlink socket that names
-//! one connection by its two ends, and a datagram back, within the one system call that sends.
-//! `idiag_wqueue` counts all bytes from the first unacknowledged one, our FIN as one of them.
+//! `shutdown` and `close` return at once; only the kernel knows whether the last response arrived.
+//! `ioctl(SIOCOUTQ)` needs unsafe code. `sock_diag(7)`, which `ss` reads, has the same number: a
+//! datagram of 72 bytes to a netlink socket names a connection by its two ends, and a datagram
+//! comes back before the send returns. `idiag_wqueue` counts all bytes from the first
+//! unacknowledged one, with our FIN as one.
 //!
-//! Linux only; elsewhere, and where a sandbox forbids netlink sockets or the kernel has no
-//! `tcp_diag`, the answer is `None`. Four system calls a question, for connections that are
-//! leaving.
+//! Linux only. The result is `None` elsewhere, in a sandbox without netlink sockets, and on a
+//! kernel without `tcp_diag`. A question costs four system calls, for connections that close.
 //!
-//! Knows nothing of events: a connection that broke has nothing unacknowledged either.
+//! A broken connection has no unacknowledged bytes either.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +20,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::sys::errno::{ENOENT, is_exhausted};
 use crate::sys::retry;
 
-/// Asks the kernel what is under way.
+/// A channel to the kernel for questions about unacknowledged bytes.
 #[derive(Debug)]
 pub(super) struct Delivered {
     channel: Channel,
@@ -30,16 +29,16 @@ pub(super) struct Delivered {
 
 #[derive(Debug)]
 enum Channel {
-    /// There was no descriptor for it: opened at the next question.
+    /// Descriptors were used up: the next question opens it.
     Unopened,
     Open(Socket),
-    /// This system does not tell: not asked again.
+    /// The system does not tell: no further question is asked.
     Absent,
 }
 
 impl Delivered {
-    /// Opens its socket: at the first question there may be no descriptor left, for it is slow readers
-    /// who make it be asked, and they come in crowds.
+    /// Opens the socket already: slow readers come in crowds, so at the first question descriptors
+    /// may be used up.
     pub(super) fn new() -> Self {
         let mut delivered = Self {
             channel: Channel::Unopened,
@@ -49,10 +48,9 @@ impl Delivered {
         delivered
     }
 
-    /// The bytes that the peer has not acknowledged, the FIN counted as one; `None` if this system
-    /// does not tell, or lacks the memory or the descriptor for it at the moment. A connection that
-    /// is over has none: whether it ended well or was reset is told by its events and by the error
-    /// of the next read.
+    /// Returns the number of unacknowledged bytes, our FIN counted as one. `None` if the system
+    /// does not tell, or descriptors or memory are used up. A connection that is over has 0: its
+    /// events and the next read tell whether it was reset.
     pub(super) fn unacknowledged(&mut self, socket: &SockRef<'_>) -> Option<u32> {
         let (local, peer) = match ends(socket) {
             Ok(ends) => ends,
@@ -65,10 +63,10 @@ impl Delivered {
         self.serial = self.serial.wrapping_add(1);
         let why = match exchange(channel, &question(self.serial, local, peer), self.serial) {
             Ok(Answer::Queued(bytes)) => return Some(bytes),
-            // It ended since we asked for its ends. If it did not, then this is what a kernel
-            // without `tcp_diag` answers, or the socket belongs to another network namespace.
-            Ok(Answer::Nobody) if ends(socket).is_err() => return Some(0),
-            Ok(Answer::Nobody) => ErrorKind::NotFound.into(),
+            // The connection ended after the first call of `ends`. If not, the kernel has no
+            // `tcp_diag`, or the socket belongs to another network namespace.
+            Ok(Answer::Unknown) if ends(socket).is_err() => return Some(0),
+            Ok(Answer::Unknown) => ErrorKind::NotFound.into(),
             Ok(Answer::Refused(code)) => io::Error::from_raw_os_error(code),
             Err(error) => error,
         };
@@ -85,7 +83,7 @@ impl Delivered {
         }
     }
 
-    /// Asks no more, unless what was missing may be there the next time.
+    /// Stops asking, except if descriptors or memory were used up.
     fn not_told(&mut self, why: &io::Error) {
         if is_exhausted(why) {
             debug!("cannot ask at the moment what peers have acknowledged (sock_diag: {why})");
@@ -102,14 +100,14 @@ fn open() -> io::Result<Socket> {
     }
     let protocol = Some(Protocol::from(NETLINK_SOCK_DIAG));
     let socket = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM, protocol)?;
-    // The answer is queued before the send returns, so there is never anything to wait for.
+    // The kernel queues its message before the send returns, so a read never has to wait.
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
-/// The local and the remote address.
+/// Returns the local and the remote address.
 fn ends(socket: &SockRef<'_>) -> io::Result<(SocketAddr, SocketAddr)> {
-    // The peer first: of a connection that has ended it already says so.
+    // The peer first: this call fails for a connection that has ended.
     let peer = socket.peer_addr()?.as_socket();
     let local = socket.local_addr()?.as_socket();
     local.zip(peer).ok_or_else(|| ErrorKind::Unsupported.into())
@@ -127,8 +125,8 @@ fn exchange(mut channel: &Socket, question: &[u8], serial: u32) -> io::Result<An
     Err(ErrorKind::InvalidData.into())
 }
 
-/// `struct nlmsghdr` and `struct inet_diag_req_v2` for exactly one connection. Numbers are in the
-/// order of this machine, but ports and addresses in that of the network.
+/// Writes `struct nlmsghdr` and `struct inet_diag_req_v2` for one connection. Numbers are in the
+/// machine's order of bytes, ports and addresses in the network's.
 fn question(serial: u32, local: SocketAddr, peer: SocketAddr) -> [u8; QUESTION_LEN] {
     let mut message = [0; QUESTION_LEN];
     let mut put = |at: usize, bytes: &[u8]| message[at..at + bytes.len()].copy_from_slice(bytes);
@@ -136,7 +134,7 @@ fn question(serial: u32, local: SocketAddr, peer: SocketAddr) -> [u8; QUESTION_L
     put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes()); // nlmsg_type
     put(6, &NLM_F_REQUEST.to_ne_bytes()); // nlmsg_flags
     put(8, &serial.to_ne_bytes()); // nlmsg_seq; nlmsg_pid 0: the kernel
-    // A mapped IPv4 address lies on the wire, and in the kernel's table, as IPv4.
+    // The kernel's table has a mapped IPv4 address as IPv4.
     let family = match (local.ip().to_canonical(), peer.ip().to_canonical()) {
         (IpAddr::V4(local), IpAddr::V4(peer)) => {
             put(28, &local.octets()); // idiag_src
@@ -154,7 +152,7 @@ fn question(serial: u32, local: SocketAddr, peer: SocketAddr) -> [u8; QUESTION_L
     put(24, &local.port().to_be_bytes()); // idiag_sport
     put(26, &peer.port().to_be_bytes()); // idiag_dport
     if let SocketAddr::V6(local) = local {
-        // A link-local connection is found only together with its interface.
+        // The kernel finds a link-local connection only with its interface.
         put(60, &local.scope_id().to_ne_bytes()); // idiag_if
     }
     put(64, &[0xff; 8]); // idiag_cookie: any
@@ -170,16 +168,16 @@ fn as_v6(ip: IpAddr) -> [u8; 16] {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    /// The connection is known, and so many bytes of it are unacknowledged.
+    /// The number of unacknowledged bytes.
     Queued(u32),
-    /// There is no such connection.
-    Nobody,
-    /// The kernel answers with an error number.
+    /// No such connection.
+    Unknown,
+    /// An error number.
     Refused(i32),
 }
 
-/// Reads `struct nlmsghdr` and what follows it: `struct inet_diag_msg`, or an error number.
-/// `None` if this is not the answer to the question of that serial.
+/// Reads `struct nlmsghdr` and behind it `struct inet_diag_msg` or an error number. `None` if the
+/// message does not belong to the question of that serial.
 fn parse(message: &[u8], serial: u32) -> Option<Answer> {
     let kind = u16::from_ne_bytes(*message.get(4..)?.first_chunk()?);
     if number(message, 8)? != serial {
@@ -189,14 +187,14 @@ fn parse(message: &[u8], serial: u32) -> Option<Answer> {
         SOCK_DIAG_BY_FAMILY => {
             let queued = number(message, 76)?; // idiag_wqueue
             match *message.get(17)? {
-                // The kernel looks among the listeners too if the connection is gone, and the
-                // number is then the length of the backlog.
-                LISTEN => Some(Answer::Nobody),
+                // For a connection that is gone the kernel finds the listener, and the number is
+                // the length of its backlog.
+                LISTEN => Some(Answer::Unknown),
                 _ => Some(Answer::Queued(queued)),
             }
         }
         NLMSG_ERROR => match number(message, 16)?.wrapping_neg() as i32 {
-            ENOENT => Some(Answer::Nobody),
+            ENOENT => Some(Answer::Unknown),
             code => Some(Answer::Refused(code)),
         },
         _ => None,
@@ -221,7 +219,7 @@ const LISTEN: u8 = 10;
 /// A header of 16 bytes and a request of 56.
 const QUESTION_LEN: usize = 72;
 
-/// How many answers to earlier questions are skipped before we give up. There should be none.
+/// Messages for earlier questions that are skipped. None is expected.
 const MAX_STALE: usize = 4;
 
 #[cfg(test)]
@@ -233,7 +231,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The kernel's answer for a connection, with the fields that nobody reads zeroed.
+    /// Returns the kernel's message for a connection, with zeros in unused fields.
     fn answer(serial: u32, state: u8, queued: u32) -> Vec<u8> {
         let mut message = vec![0; 88];
         message[0..4].copy_from_slice(&88_u32.to_ne_bytes());
@@ -256,7 +254,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_kernel_that_is_short_of_memory_once_is_asked_again() {
-        // In place of the kernel, a socket with the answers already in it.
+        // A socket with queued messages stands in for the kernel.
         let (ours, kernel) = Socket::pair(Domain::UNIX, Type::DGRAM, None).unwrap();
         ours.set_nonblocking(true).unwrap();
         let mut delivered = Delivered {
@@ -309,8 +307,8 @@ mod tests {
             addr("[::ffff:127.0.0.1]:80"),
             addr("[::ffff:127.0.0.2]:81"),
         );
-        let plain = question(1, addr("127.0.0.1:80"), addr("127.0.0.2:81"));
-        assert_eq!(mapped, plain);
+        let unmapped = question(1, addr("127.0.0.1:80"), addr("127.0.0.2:81"));
+        assert_eq!(mapped, unmapped);
     }
 
     #[test]
@@ -325,12 +323,12 @@ mod tests {
 
     #[test]
     fn a_listener_in_the_answer_is_not_the_connection() {
-        assert_eq!(parse(&answer(9, LISTEN, 4096), 9), Some(Answer::Nobody));
+        assert_eq!(parse(&answer(9, LISTEN, 4096), 9), Some(Answer::Unknown));
     }
 
     #[test]
-    fn an_error_is_nobody_or_a_refusal() {
-        assert_eq!(parse(&refusal(3, ENOENT), 3), Some(Answer::Nobody));
+    fn an_error_is_an_unknown_connection_or_a_refusal() {
+        assert_eq!(parse(&refusal(3, ENOENT), 3), Some(Answer::Unknown));
         assert_eq!(parse(&refusal(3, 22), 3), Some(Answer::Refused(22)));
     }
 

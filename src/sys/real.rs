@@ -1,10 +1,10 @@
-//! The system itself: mio for events, sockets of the kernel, signals, and the clock.
+//! The real system: events through mio, the kernel's sockets, signals, and the clock.
 //!
-//! Always edge-triggered. A connection is registered once, for reading and writing, and its mio
-//! token is its [`ConnId`], so that an event needs no look-up to say who it is about. The tokens
-//! of the listeners, of the waker and of the signals are among those that no connection can have.
+//! Always edge-triggered. A connection is registered once, for reading and writing. Its mio token
+//! is its [`ConnId`], so an event needs no look-up. Listeners, waker and signals have tokens that
+//! no connection can have.
 //!
-//! The only file that names mio, and the only one that reads the monotonic clock.
+//! The only file that reads the monotonic clock.
 
 mod filter;
 
@@ -37,7 +37,7 @@ use crate::tracker::ConnId;
 compile_error!("ebbtide needs a Unix: signals and sockets as POSIX has them");
 
 #[cfg(not(target_pointer_width = "64"))]
-compile_error!("ebbtide needs a 64-bit target: a connection's name of 64 bits is its mio token");
+compile_error!("ebbtide needs a 64-bit target: the 64 bits of a connection's id are its mio token");
 
 /// The kernel, through mio.
 pub struct Real {
@@ -56,23 +56,22 @@ pub struct Real {
 enum Listening {
     Tcp {
         socket: TcpListener,
-        /// It came from outside, so others may be listening on this very socket.
+        /// Another process opened it, and may listen on the same socket.
         inherited: bool,
     },
     Unix {
-        /// Before the socket, so that it is dropped first.
+        /// Stands before the socket to be dropped first.
         _file: SocketFile,
         socket: UnixListener,
     },
 }
 
 impl Real {
-    /// A system that listens on these sockets and, if it is the loop that hears them, hears
-    /// signals.
+    /// Returns a system with these listeners and, if the loop handles them, signals.
     ///
     /// # Errors
     ///
-    /// A want of descriptors or memory.
+    /// Descriptors or memory are used up.
     pub fn new(listeners: Vec<Listener>, signals: Option<Signals>) -> Result<Self, Error> {
         Self::open(listeners, signals).map_err(|error| Error::new("set up the event loop", error))
     }
@@ -131,8 +130,8 @@ impl fmt::Debug for Real {
 impl Sys for Real {
     type Io = TcpStream;
 
-    /// Of epoll and kqueue, which mio uses on these systems. On the others it uses `poll(2)`, and
-    /// asks it again for a socket only after a read that would have blocked.
+    /// mio uses epoll or kqueue on these systems. On others mio uses `poll(2)`, and asks for a
+    /// socket again only after a read that would have blocked.
     const SHORT_READ_DRAINS: bool = cfg!(any(
         target_os = "linux",
         target_os = "android",
@@ -171,7 +170,7 @@ impl Sys for Real {
                 events.extend(self.events.iter().map(ready));
                 events.len() - before < EVENTS
             }
-            // A signal handler ran on this thread, and what is ready was not asked for.
+            // A signal handler ran on this thread, so mio did not collect events.
             Err(error) if error.kind() == ErrorKind::Interrupted => false,
             Err(error) => return Err(error),
         };
@@ -196,7 +195,7 @@ impl Sys for Real {
         };
         let (io, addr) = socket.accept().map_err(classify)?;
         if !NODELAY_IS_INHERITED && let Err(error) = io.set_nodelay(true) {
-            // The peer may be gone already, which a read will tell.
+            // The peer may be gone already; a read will tell.
             debug!("{addr}: TCP_NODELAY: {error}");
         }
         Ok((io, addr.into()))
@@ -227,7 +226,7 @@ impl Sys for Real {
     }
 
     fn close(&mut self, io: TcpStream) {
-        // Closing the last descriptor of a socket also takes it out of epoll and kqueue.
+        // Closing the last descriptor of a socket also removes it from epoll and kqueue.
         drop(io);
     }
 
@@ -237,13 +236,12 @@ impl Sys for Real {
         }
     }
 
-    /// With a filter on each listener that drops new SYNs: their clients send them again after a
-    /// second, and are then refused, or served by a successor. Linux only.
+    /// Attaches a filter to each listener that drops new SYNs. Clients send them again after a
+    /// second; then they are refused, or a successor serves them. Linux only.
     ///
-    /// An inherited socket is left alone: the filter would stay on the socket for all who hold it,
-    /// and a supervisor hands the very socket to the next process. While another holds it, closing
-    /// ours resets nobody anyway. A Unix socket has no handshakes: a connect is complete when it
-    /// returns. Where there are no others, the answer is no.
+    /// Inherited sockets get no filter: it would stay on the socket, which a supervisor hands to
+    /// the next process. While another process holds the socket, closing ours resets no connection.
+    /// A Unix socket has no handshakes. Without other listeners the result is false.
     fn stop_handshakes(&mut self) -> bool {
         let mut all = None;
         for listening in &self.listeners {
@@ -260,8 +258,8 @@ impl Sys for Real {
 
     fn stop_listening(&mut self) {
         for mut listening in self.listeners.drain(..) {
-            // Closing alone leaves a socket in the selector that others hold as well: every
-            // connection that comes to them would wake us.
+            // A close alone leaves an inherited socket in the selector while others hold it: each
+            // of their connections would wake us.
             if let Listening::Tcp {
                 socket,
                 inherited: true,
@@ -288,13 +286,13 @@ impl Sys for Real {
     }
 }
 
-/// The one place that reads the clock.
+/// Reads the clock; nothing else does.
 fn clock() -> Instant {
     Instant::now()
 }
 
-/// A stream socket of any family as the one type of them all: reading, writing, shutting down and
-/// registering are the same system calls. Asked for its addresses, it answers with an error.
+/// Wraps a stream socket of any family in one type: reading, writing, shutting down and
+/// registering are the same system calls. Its addresses are errors.
 fn as_stream(socket: OwnedFd) -> TcpStream {
     TcpStream::from_std(net::TcpStream::from(socket))
 }
@@ -303,13 +301,13 @@ fn waker(registry: &Registry) -> io::Result<Arc<dyn Fn() + Send + Sync>> {
     let waker = Waker::new(registry, INBOX)?;
     Ok(Arc::new(move || {
         if let Err(error) = waker.wake() {
-            // Not expected: the kernel takes eight bytes into a counter or a pipe of ours.
+            // Not expected: the kernel adds eight bytes to a counter or a pipe of ours.
             error!("the event loop could not be woken: {error}");
         }
     }))
 }
 
-/// A signal came.
+/// The event of a signal.
 const SIGNALLED: Ready = Ready {
     who: Who::Signal,
     readable: true,
@@ -324,7 +322,7 @@ fn ready(event: &mio::event::Event) -> Ready {
         readable: event.is_readable(),
         writable: event.is_writable(),
         read_closed: event.is_read_closed(),
-        // Not `is_write_closed`, which is also said when both sides have finished in good order.
+        // `is_write_closed` is also true after both sides have finished in good order.
         gone: event.is_error(),
     }
 }
@@ -334,13 +332,13 @@ fn classify(error: io::Error) -> AcceptError {
         _ if error.kind() == ErrorKind::WouldBlock => AcceptError::Empty,
         _ if is_exhausted(&error) => AcceptError::Exhausted(error),
         Some(EBADF | EINVAL | ENOTSOCK) => AcceptError::Closed(error),
-        // ECONNABORTED, EPROTO, EPERM of a firewall, and on Linux whatever error the network had
-        // for the new connection (accept(2)): none of them says anything about the next.
+        // ECONNABORTED, EPROTO, EPERM of a firewall, and on Linux any network error of the new
+        // connection (accept(2)). They concern that connection alone.
         _ => AcceptError::Failed(error),
     }
 }
 
-/// The inverse of the three below and of the two constants.
+/// Returns the subject of a token: the inverse of the functions and constants below.
 fn who(token: Token) -> Who {
     let bits = token.0 as u64;
     if bits as u32 != NO_KEY {
@@ -361,17 +359,17 @@ const fn listener_token(index: usize) -> Token {
     Token(index << 32 | NO_KEY as usize)
 }
 
-/// The lower half of a token that is not a connection's: a key that the tracker never gives.
+/// The lower half of a token that is no connection's: a key that the tracker never gives.
 const NO_KEY: u32 = u32::MAX;
 
 const INBOX: Token = listener_token(u32::MAX as usize);
 const SIGNAL: Token = listener_token(u32::MAX as usize - 1);
 
-/// How many events one wait can bring; the rest comes with the next. 12 KiB.
+/// The most events of one wait, in 12 KiB; the next wait brings the rest.
 const EVENTS: usize = 1024;
 
-/// Whether an accepted socket has `TCP_NODELAY` from its listener, which saves a system call a
-/// connection. So it is on Linux; POSIX does not say.
+/// Whether an accepted socket inherits `TCP_NODELAY` from its listener, as on Linux, which saves a
+/// system call a connection. POSIX does not say.
 const NODELAY_IS_INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 #[cfg(test)]

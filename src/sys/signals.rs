@@ -1,7 +1,7 @@
-//! Signals, caught from before the first socket is opened.
+//! Signals, caught before the first socket is opened.
 //!
-//! The pipe brings an event to the loop; a flag is seen after every wait, so that a signal whose
-//! handler ran while a wait was returning is known in the same turn. Knows no sockets.
+//! A pipe brings an event to the loop. The loop also reads a flag after every wait, so it knows in
+//! the same turn of a signal whose handler ran while the wait returned.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -14,22 +14,22 @@ use signal_hook_mio::v1_0::Signals as SignalPipe;
 
 use crate::error::Error;
 
-/// Signals that are caught, before there is anyone to be told of them.
+/// Caught signals.
 ///
-/// Installed before the listeners are bound, so that there is no moment at which the server can
-/// be reached and a SIGTERM kills it. What comes before the loop runs is kept for it.
+/// Install them before the listeners are bound: then a SIGTERM never kills a server that can be
+/// reached. Signals that come before the loop runs are kept for it.
 ///
-/// Once caught, a signal never gets its default action back in this process: after this value is
-/// dropped it does nothing at all.
+/// A caught signal never gets its default action back in this process: after this value is dropped
+/// the signal does nothing.
 pub struct Signals {
     pub(super) pipe: SignalPipe,
-    /// One came: seen after every wait, also when the pipe's own event is only in the next batch,
-    /// because the handler ran while the wait was returning.
+    /// A signal came. Its event may come only with the next wait, if the handler ran while one
+    /// returned.
     came: Arc<AtomicBool>,
     flags: Vec<SigId>,
 }
 
-/// The signals that people and supervisors stop a server with: Ctrl-C and SIGTERM.
+/// The signals by which people and supervisors stop a server: SIGINT (Ctrl-C) and SIGTERM.
 pub const STOP_SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
 
 impl Signals {
@@ -37,10 +37,10 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// A signal that cannot be caught (KILL, STOP) or must not be (ILL, FPE, SEGV), a number that
-    /// is no signal, and a want of descriptors.
+    /// A signal cannot be caught (KILL, STOP) or must not be (ILL, FPE, SEGV), a number is no
+    /// signal, or descriptors are used up.
     pub fn install(numbers: &[i32]) -> Result<Self, Error> {
-        // signal-hook panics at these.
+        // signal-hook panics on these numbers.
         let out_of_range = |number: &&i32| !(1..SIGNALS).contains(*number);
         let forbidden = |number: &&i32| FORBIDDEN.contains(*number);
         let refuse = |number, hint| {
@@ -70,7 +70,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Whether one came since this was last asked.
+    /// Returns whether a signal came since the last call.
     pub(super) fn came(&self) -> bool {
         self.came.load(Ordering::Relaxed) && self.came.swap(false, Ordering::AcqRel)
     }
@@ -90,7 +90,7 @@ impl fmt::Debug for Signals {
     }
 }
 
-/// One more than the highest number of a signal: 64 on Linux, less on most systems.
+/// Above the highest number of a signal: 64 on Linux, less on most systems.
 const SIGNALS: i32 = 128;
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
-//! A Unix socket to listen on: one file that only its owner may connect to.
+//! A Unix socket to listen on: a file to which only its owner may connect.
 //!
-//! The file gets its mode before anyone could connect: the socket is bound to another name in the
-//! same directory, made private, told to listen, and only then renamed to the name that was asked
-//! for. Until it listens, a connect to it is refused whatever its mode. Tools that list sockets may
-//! show the other name: the kernel keeps the one that was bound.
+//! The file has its mode before a client can connect: the socket is bound to a temporary name in
+//! the same directory, made private, put to listen, and then renamed. A connect is refused until
+//! the socket listens. Tools that list sockets may show the temporary name, which the kernel keeps.
 //!
-//! What an earlier process left behind is replaced; what somebody accepts on, or what is no socket,
-//! never. Knows nothing of what is accepted.
+//! The socket of a dead process is replaced. A socket in use, or another kind of file, is not.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -20,17 +18,16 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::Error;
 
-/// A socket that listens, with its file. Both go when it is dropped.
+/// A listening socket with its file. A drop closes the one and removes the other.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) file: SocketFile,
     pub(super) socket: UnixListener,
 }
 
-/// A socket's file, removed when this is dropped if it is still the same file.
+/// A socket's file. A drop removes it, if it is still the same file.
 ///
-/// To be dropped before its socket is closed: as long as somebody accepts there, no successor takes
-/// the name, so that what is removed is ours.
+/// Drop it before its socket is closed: while the socket listens, no successor takes the name.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -52,7 +49,7 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 ///
-/// The system's, and what is there already if it is in use or no socket.
+/// The system's, or `AddrInUse` if the path has a socket in use or another kind of file.
 pub(super) fn bind(path: &Path, backlog: u32) -> Result<Bound, Error> {
     let error = |source: io::Error, hint: Option<&'static str>| {
         let hint = hint.or_else(|| usual_hint(&source));
@@ -64,9 +61,9 @@ pub(super) fn bind(path: &Path, backlog: u32) -> Result<Bound, Error> {
     place(path, backlog).map_err(|source| error(source, None))
 }
 
-/// Why the name cannot be taken; `None` if it is free, or was left behind.
+/// Returns why the path cannot be taken; `None` if it is free or of a dead process.
 fn occupied(path: &Path) -> io::Result<Option<&'static str>> {
-    // A longer one could be renamed to, and never connected to.
+    // A rename would accept a longer path, but no client could connect to it.
     let addr = address(path, "it")?;
     let file = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -76,7 +73,7 @@ fn occupied(path: &Path) -> io::Result<Option<&'static str>> {
         return Ok(Some("there is a file of that name which is no socket"));
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A full backlog would block, and is somebody's.
+    // A connect to a full backlog would block; the socket is in use.
     probe.set_nonblocking(true)?;
     match probe.connect(&addr) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(None),
@@ -87,7 +84,7 @@ fn occupied(path: &Path) -> io::Result<Option<&'static str>> {
     }
 }
 
-/// Opens the socket under another name, and renames it when it is private and listens.
+/// Opens the socket under a temporary name, and renames it once it is private and listens.
 fn place(path: &Path, backlog: u32) -> io::Result<Bound> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let own = bind_beside(path, &socket)?;
@@ -108,20 +105,19 @@ fn place(path: &Path, backlog: u32) -> io::Result<Bound> {
             socket: UnixListener::from(OwnedFd::from(socket)),
         }),
         Err(error) => {
-            // The first error is the one to tell.
+            // The first error is the one to report.
             let _ = fs::remove_file(&own);
             Err(error)
         }
     }
 }
 
-/// Binds to a name in the same directory that nobody has. Short, for a path that just fits must not
-/// fail because of it.
+/// Binds to a free name in the same directory. The name is short: it must fit where `path` does.
 fn bind_beside(path: &Path, socket: &Socket) -> io::Result<PathBuf> {
     let mut refused = ErrorKind::AddrInUse.into();
     for n in 0..NAMES {
         let own = path.with_file_name(format!(".{}.{n}", process::id()));
-        match socket.bind(&address(&own, "the name that it has at first")?) {
+        match socket.bind(&address(&own, "its temporary name")?) {
             Ok(()) => return Ok(own),
             Err(error) if error.kind() == ErrorKind::AddrInUse => refused = error,
             Err(error) => return Err(error),
@@ -130,7 +126,7 @@ fn bind_beside(path: &Path, socket: &Socket) -> io::Result<PathBuf> {
     Err(refused)
 }
 
-/// The address of a path, which is called this in the error if it is too long.
+/// Returns the address of a path, which an error calls `what` if it is too long.
 fn address(path: &Path, what: &str) -> io::Result<SockAddr> {
     SockAddr::unix(path).map_err(|error| {
         let (bytes, most) = (path.as_os_str().len(), most_bytes());
@@ -144,7 +140,7 @@ fn address(path: &Path, what: &str) -> io::Result<SockAddr> {
     })
 }
 
-/// How long a path may be. Each system has its own limit, and tells it only by what it takes.
+/// Returns the longest length of a path, by trial: each system has its own, and no call tells it.
 fn most_bytes() -> usize {
     let fits = |bytes: &usize| SockAddr::unix("x".repeat(*bytes)).is_ok();
     (0..LONGEST).rev().find(fits).unwrap_or_default()
@@ -164,13 +160,13 @@ fn usual_hint(error: &io::Error) -> Option<&'static str> {
 
 const LIVE: &str = "a process listens there; stop it, or choose another path";
 
-/// No system takes a path of so many bytes: they have from 92 to 108.
+/// Longer than the path of any system, which is from 92 to 108 bytes.
 const LONGEST: usize = 1_024;
 
-/// Its owner alone may connect.
+/// The mode by which only the owner may connect.
 const PRIVATE: u32 = 0o600;
 
-/// How many names are tried: only those of a dead process with our id can be taken.
+/// Names to try: only a dead process with our id can have left one.
 const NAMES: u32 = 16;
 
 #[cfg(test)]
@@ -180,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory of this test alone, removed at its end.
+    /// A directory of one test, removed at its end.
     struct Directory(PathBuf);
 
     impl Directory {
@@ -233,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn who_accepts_is_left_alone() {
+    fn a_socket_in_use_is_left_alone() {
         let directory = Directory::new();
         let path = directory.0.join("s");
         let first = bind(&path, 8).unwrap();
@@ -245,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_backlog_is_somebodys() {
+    fn a_socket_with_a_full_backlog_is_in_use() {
         let directory = Directory::new();
         let path = directory.0.join("s");
         let bound = bind(&path, 0).unwrap();
@@ -281,7 +277,7 @@ mod tests {
         let path = directory.0.join("s");
         let bound = bind(&path, 8).unwrap();
         let moved = directory.0.join("t");
-        fs::rename(&path, &moved).unwrap(); // so that its inode is not given again
+        fs::rename(&path, &moved).unwrap(); // keeps its inode from reuse
         fs::write(&path, "somebody else's").unwrap();
         drop(bound);
         assert_eq!(fs::read_to_string(&path).unwrap(), "somebody else's");
@@ -297,14 +293,11 @@ mod tests {
         let most = most_bytes();
         let why = format!(": it has {bytes} bytes, and {most} are possible; choose a shorter path");
         assert!(long.ends_with(&why), "{long}");
-        // The name that it has at first is a little longer than this one.
+        // Its temporary name is a little longer than this one.
         let fits = "x".repeat(most - directory.0.as_os_str().len() - 3);
         fs::create_dir(directory.0.join(&fits)).unwrap();
         let long = say(&directory.0.join(fits).join("s"));
-        assert!(
-            long.contains(": the name that it has at first has "),
-            "{long}"
-        );
+        assert!(long.contains(": its temporary name has "), "{long}");
         let nowhere = say(&directory.0.join("none/s"));
         assert!(nowhere.ends_with("its directory must exist"), "{nowhere}");
     }

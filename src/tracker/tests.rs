@@ -1,4 +1,5 @@
 use super::*;
+use crate::sys::sim::Dice;
 
 /// A simple model: one vector of all connections, in the order of their last move.
 #[derive(Default)]
@@ -32,21 +33,6 @@ impl Model {
     fn oldest(&self, phase: Phase) -> Option<(ConnId, Tick)> {
         let row = self.rows.iter().find(|row| row.1 == phase);
         row.map(|row| (row.0, row.2))
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as usize % n
-    }
-
-    fn phase(&mut self) -> Phase {
-        Phase::ALL[self.below(Phase::COUNT)]
     }
 }
 
@@ -84,37 +70,37 @@ fn assert_nobody(tracker: &mut Tracker<u64>, id: ConnId, now: Tick) {
 #[test]
 fn agrees_with_a_vector_over_random_operations_across_the_wrap() {
     const OPERATIONS: u64 = 400_000;
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut dice = Dice::new(0x9E37_79B9_7F4A_7C15);
     let (mut tracker, mut model) = (Tracker::new(), Model::default());
     let start = Tick::from_millis(u32::MAX - 50_000);
     let mut now = start;
     for n in 0..OPERATIONS {
-        now = now.after(random.below(3) as u32);
-        let phase = random.phase();
+        now = now.after(dice.below(3));
+        let phase = dice.pick(&Phase::ALL);
         // Up to sixty connections, so lists are empty, single and long in turn.
-        match (random.below(8), model.rows.len()) {
+        match (dice.below(8), model.rows.len()) {
             (0 | 1, 0..60) | (_, 0) => {
                 let id = tracker.insert(phase, now, n);
                 model.rows.push((id, phase, now, n));
             }
             (0..2, _) | (2, _) => {
-                let id = model.rows[random.below(model.rows.len())].0;
+                let id = model.rows[dice.index(model.rows.len())].0;
                 assert_eq!(tracker.remove(id), Some(model.remove(id)));
             }
             (3, _) => {
-                let limit = random.below(200) as u32;
+                let limit = dice.below(200);
                 let oldest = model.oldest(phase);
                 let expected = oldest.filter(|(_, since)| now.since(*since) >= limit);
                 let expired = tracker.expired(phase, limit, now);
                 assert_eq!(expired, expected.map(|(id, _)| id));
             }
             (4, _) => {
-                let row = random.below(model.rows.len());
+                let row = dice.index(model.rows.len());
                 *tracker.get_mut(model.rows[row].0).unwrap() = n;
                 model.rows[row].3 = n;
             }
             (_, _) => {
-                let id = model.rows[random.below(model.rows.len())].0;
+                let id = model.rows[dice.index(model.rows.len())].0;
                 assert!(tracker.enter(id, phase, now));
                 model.enter(id, phase, now);
             }
@@ -122,7 +108,7 @@ fn agrees_with_a_vector_over_random_operations_across_the_wrap() {
         if let Some(last) = model.dead.len().checked_sub(1) {
             // The last removed id, whose key is reused first, and any other.
             assert_nobody(&mut tracker, model.dead[last], now);
-            assert_nobody(&mut tracker, model.dead[random.below(last + 1)], now);
+            assert_nobody(&mut tracker, model.dead[dice.index(last + 1)], now);
         }
         if n % 16 == 0 {
             assert_same(&tracker, &model);
@@ -134,12 +120,12 @@ fn agrees_with_a_vector_over_random_operations_across_the_wrap() {
 
 #[test]
 fn walks_that_remove_and_move_as_they_go_see_everybody_once() {
-    let mut random = Random(7);
+    let mut dice = Dice::new(7);
     for size in 0..100 {
         let (mut tracker, mut model) = (Tracker::new(), Model::default());
         for n in 0..size {
             let now = Tick::from_millis(u32::MAX - 50).after(n as u32);
-            let phase = [Phase::Idle, Phase::Reply][random.below(2)];
+            let phase = dice.pick(&[Phase::Idle, Phase::Reply]);
             let id = tracker.insert(phase, now, n);
             model.rows.push((id, phase, now, n));
         }
@@ -150,7 +136,7 @@ fn walks_that_remove_and_move_as_they_go_see_everybody_once() {
         while let Some(id) = next {
             next = tracker.next(id); // before `id` leaves the list
             walked.push((id, tracker.since(id).unwrap(), *tracker.get(id).unwrap()));
-            match random.below(3) {
+            match dice.below(3) {
                 0 => assert_eq!(tracker.remove(id), Some(model.remove(id))),
                 1 => {
                     assert!(tracker.enter(id, Phase::Linger, now));

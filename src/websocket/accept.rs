@@ -1,4 +1,4 @@
-//! How a program accepts WebSockets.
+//! The acceptor of WebSockets: settings in, responses out.
 
 use std::fmt;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl WebSocket {
     }
 
     /// Sets how long the peer's Close is awaited after ours and, in a drain, the rest of a message
-    /// before that. Default: 3 s each. Keep twice this below
+    /// before that. Default: 3 s each. Keep twice this timeout below
     /// [`Drain::tunnel_grace`](crate::Drain::tunnel_grace): [the drain](super#the-drain) says why.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
@@ -72,8 +72,8 @@ impl WebSocket {
     }
 
     /// Sets the subprotocols that the server speaks, at most 255; the rest is ignored. The first of
-    /// the client's that is among them is agreed. Without one the response names none, and the
-    /// client decides whether to stay.
+    /// the client's that is among them is agreed. A response without an agreed one names none, and
+    /// the client decides whether to stay.
     #[must_use]
     pub fn protocols(mut self, names: &[&str]) -> Self {
         let names = names.iter().take(255);
@@ -83,15 +83,15 @@ impl WebSocket {
 
     /// Sets which pages may connect, by their origin, for example `https://example.com`. Browsers
     /// always send an `Origin`, and a request without one is accepted: other clients can forge it.
-    /// By default the page's host must be the request's.
+    /// Default: the page's host must be the request's.
     #[must_use]
     pub fn origin(mut self, may_connect: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.set().origin = Some(Arc::new(may_connect));
         self
     }
 
-    /// Answers a request for a WebSocket: with 101, after which `handler` gets the events on the
-    /// loop's thread, or with a refusal (400, 403, 405, 426, 503).
+    /// Answers a request for a WebSocket: with 101, or with a refusal (400, 403, 405, 426, 503). The
+    /// loop's thread calls `handler` with the events after a 101.
     pub fn accept<F>(&self, request: &Request<'_>, handler: F) -> Response
     where
         F: FnMut(Event<'_>, &mut Outbox<'_, '_>) + Send + 'static,

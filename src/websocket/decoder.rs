@@ -1,8 +1,8 @@
 //! A client's frames into messages.
 //!
 //! Payloads are unmasked in place. A message that arrives in one read is passed on without a copy;
-//! the parts of any other are gathered, and text is checked as it arrives. Between messages the
-//! decoder holds no memory. Knows no connection, and answers nothing.
+//! the parts of any other are gathered, and text is checked as it arrives. The decoder holds no
+//! memory between messages. Knows no connection, and answers nothing.
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use super::code;
 use super::header::{self, Fault, Header, LONGEST_READ, OpCode};
 
-/// What a client sent.
+/// A message or a control frame of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     Text(&'a str),
@@ -46,7 +46,7 @@ struct Unfinished {
     is_text: Option<bool>,
     /// The payload of that message so far.
     message: Vec<u8>,
-    /// How many bytes of the message are known to be UTF-8.
+    /// The number of bytes of the message that are known to be UTF-8.
     valid: usize,
     /// The payload of a control frame so far.
     control: Vec<u8>,
@@ -206,7 +206,7 @@ impl Unfinished {
         Ok(flow)
     }
 
-    /// Checks the text so far. Its last character may be incomplete.
+    /// Checks the text so far. The last character may be incomplete.
     fn check_text(&mut self) -> Result<(), Fault> {
         if self.is_text == Some(true) {
             match str::from_utf8(&self.message[self.valid..]) {

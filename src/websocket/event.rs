@@ -1,6 +1,6 @@
-//! What a handler of a WebSocket gets.
+//! The events of a WebSocket.
 
-/// What happens on a WebSocket.
+/// An event of a WebSocket, for its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -15,7 +15,7 @@ pub enum Event<'a> {
     Binary(&'a [u8]),
     /// The server drains: the last chance to send. Close 1001 follows without a call.
     Draining,
-    /// The WebSocket has ended, and nothing can be sent. Always the last event.
+    /// The WebSocket has ended: nothing can be sent, and no event follows.
     Closed {
         /// The code of the peer's Close: [`code::NONE`](super::code::NONE) for a Close without a
         /// code, [`code::ABNORMAL`](super::code::ABNORMAL) without a Close.

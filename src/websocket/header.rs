@@ -44,7 +44,7 @@ pub(super) struct Header {
     pub(super) length: usize,
 }
 
-/// What a client did wrong.
+/// A fault of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Protocol(&'static str),
@@ -140,8 +140,8 @@ const fn short_length(length: u64) -> u8 {
     }
 }
 
-/// Passes to `write` the header of a server's frame, not masked (§5.1), that is a whole message or
-/// a control frame.
+/// Passes the header of a server's frame to `write`. The frame is not masked (§5.1), and is a whole
+/// message or a control frame.
 pub(super) fn write(opcode: OpCode, length: usize, write: impl FnOnce(&[u8])) {
     let length = length as u64;
     let short = short_length(length);
@@ -234,8 +234,8 @@ mod tests {
         headers
     }
 
-    /// What tungstenite reads, if it is a header that a server may take. tungstenite leaves the
-    /// rest of the rules to the code behind its parser.
+    /// Returns what tungstenite reads, if a server may take it. The parser of tungstenite leaves
+    /// the rest of the rules to other code.
     fn theirs(bytes: &[u8]) -> Option<(Header, usize)> {
         let mut cursor = Cursor::new(bytes);
         let (header, length) = FrameHeader::parse(&mut cursor).ok()??;

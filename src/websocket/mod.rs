@@ -19,15 +19,15 @@
 //!
 //! # What it does
 //!
-//! * Handshake: version 13 or 426, a key of 16 bytes or 400, the origin or 403, and the first of the
-//!   client's subprotocols that the server speaks. By default a page may only connect to its own
-//!   host. A draining server refuses with 503, and the client finds another one.
+//! * Handshake: version 13 or 426, a key of 16 bytes or 400, the origin or 403. A page may only
+//!   connect to its own host by default. The first of the client's subprotocols that the server
+//!   speaks is agreed. A draining server refuses with 503, and the client finds another one.
 //! * Messages: the handler gets each one whole, with text checked as it arrives. A message that
 //!   arrives in one read is unmasked in place and never copied. Frames and messages have limits, and
 //!   a header that announces a length reserves no memory.
 //! * Pings after silence, and an end to a connection whose peer does not answer.
-//! * Close codes: 1002 for a broken protocol, 1007 for text that is not UTF-8, 1009 beyond a limit,
-//!   1011 when a thread that holds the [`Sender`] panics.
+//! * Close codes: 1002 for a broken protocol, 1007 for text that is not UTF-8, 1009 beyond a limit.
+//!   A panic of the thread that holds the [`Sender`] sends 1011.
 //! * No extensions: clients that offer compression go without.
 //!
 //! # The drain
@@ -37,15 +37,15 @@
 //!
 //! [`close_timeout`](WebSocket::close_timeout) (3 s) bounds each of the two waits: for the rest of
 //! the message, and for the peer's Close. [`Drain::tunnel_grace`](crate::Drain::tunnel_grace) (10 s)
-//! starts with [`Event::Draining`] and bounds both together. Keep twice the first below the second:
-//! a peer that ignores the Close then costs no more than its FIN. Otherwise the server cuts the
-//! connection first, and reports a cut.
+//! starts with [`Event::Draining`] and bounds both together. Keep twice `close_timeout` below
+//! `tunnel_grace`: a peer that ignores the Close then gets a FIN, and the drain is clean. A shorter
+//! grace ends the connection first, and the report counts a cut.
 //!
 //! # Why it reads frames itself
 //!
 //! The state between two reads is the cost of an idle connection, so the code from headers to
 //! messages stands here in any case. A crate could only read the headers, which takes some hundred
-//! lines, and a test compares every header with tungstenite's. The crates:
+//! lines, and a test compares every header with tungstenite's. These crates were weighed:
 //!
 //! * `soketto` has a codec for headers alone, and brings 24 other crates.
 //! * `tungstenite` keeps a read buffer of 128 KiB for each connection and gives out copies. Its

@@ -1,4 +1,4 @@
-//! What a handler sends during an event.
+//! The way out for a handler, during an event.
 //!
 //! Knows no handshake.
 
@@ -61,8 +61,8 @@ impl<'a, 'io> Outbox<'a, 'io> {
         self.io = None;
     }
 
-    /// Returns how many more bytes fit before messages wait for the peer: 64 KiB when none wait. An
-    /// answer to a message may exceed this; use a [`Sender`] for a stream of many.
+    /// Returns how many more bytes fit before messages wait for the peer: 64 KiB when none wait. A
+    /// reply to a message may exceed the room; use a [`Sender`] for a stream of many.
     pub fn room(&self) -> usize {
         self.io.as_ref().map_or(0, |io| io.room())
     }

@@ -12,8 +12,7 @@ use crate::app::{Pipe, PipeError, PipeWriter};
 
 /// Sends to one WebSocket from any thread. Cheap to clone.
 ///
-/// The WebSocket outlives its senders, except when a panic drops the last of them: that sends Close
-/// 1011.
+/// The WebSocket outlives its senders. A panic that drops the last of them sends Close 1011.
 #[derive(Clone, Debug)]
 pub struct Sender {
     writer: Arc<PipeWriter>,
@@ -30,7 +29,7 @@ pub(super) struct Queue {
 /// The code that a sender closes with, or 0.
 type CloseCode = Arc<AtomicU16>;
 
-/// Why a sender did not take a message.
+/// The reason that a sender refuses a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -60,8 +59,7 @@ impl Sender {
     /// [`SendError::Closed`].
     pub fn send(&self, message: &Message) -> Result<(), SendError> {
         self.check()?;
-        let sent = self.writer.send(message.bytes());
-        sent.map_err(|_| SendError::Closed)
+        self.writer.send(message.bytes()).map_err(refusal)
     }
 
     /// Sends a message if the queue has room.
@@ -71,11 +69,7 @@ impl Sender {
     /// [`SendError::Closed`], [`SendError::Full`].
     pub fn try_send(&self, message: &Message) -> Result<(), SendError> {
         self.check()?;
-        let sent = self.writer.try_send(message.bytes());
-        sent.map_err(|error| match error {
-            PipeError::Closed => SendError::Closed,
-            PipeError::Full(_) => SendError::Full,
-        })
+        self.writer.try_send(message.bytes()).map_err(refusal)
     }
 
     fn check(&self) -> Result<(), SendError> {
@@ -103,6 +97,13 @@ impl Queue {
     pub(super) fn close(&self) -> Option<u16> {
         let code = self.close.load(Ordering::Acquire);
         (code != 0).then_some(code)
+    }
+}
+
+fn refusal(error: PipeError) -> SendError {
+    match error {
+        PipeError::Closed => SendError::Closed,
+        PipeError::Full(_) => SendError::Full,
     }
 }
 

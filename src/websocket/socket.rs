@@ -1,6 +1,6 @@
-//! One WebSocket: what it receives, answers, and says at the end.
+//! One WebSocket: messages, pings and the closing handshake.
 //!
-//! An idle one is a few words and the state of its handler. Knows no sockets and no clock.
+//! An idle WebSocket is a few words and the state of its handler. Knows no sockets and no clock.
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -95,7 +95,7 @@ where
                 self.state = State::Closed;
                 return ControlFlow::Break(());
             }
-            // Behind our Close, only the peer's matters.
+            // Only a Close matters after ours.
             _ if !self.state.is_open() => {}
             Piece::Text(text) => self.tell(Event::Text(text), io),
             Piece::Binary(bytes) => self.tell(Event::Binary(bytes), io),

@@ -1,7 +1,6 @@
-//! What a TLS connection costs, by the allocator's own account: idle, between two requests, and
-//! how much of that is rustls's own.
+//! What an idle TLS connection costs in memory, and how much of that rustls keeps.
 //!
-//! On the simulator, with the client on the same thread but outside of what is counted.
+//! The client runs in the simulator on the same thread, outside of the measurement.
 
 use std::io::Write;
 use std::mem::size_of;
@@ -29,12 +28,12 @@ fn lab() -> Lab {
     Lab::over(sys, Tls::inner, Config::default(), App::default())
 }
 
-/// Bytes that may be freed with an idle connection besides those of rustls: three empty buffers and
-/// their lengths, and the simulator's own queue for what a peer sends.
+/// The bytes of an idle connection beside those of rustls: three empty buffers with their lengths,
+/// and the simulator's queue for the peer.
 const OURS: i64 = 200;
 
-/// What the server has of an idle connection that was answered these: it is what becomes free when
-/// the client resets.
+/// Returns the bytes that an idle connection keeps after these requests: they become free when the
+/// client resets.
 fn kept(lab: &mut Lab, client: &mut Client, requests: &[String]) -> i64 {
     for request in requests {
         client.say(request);
@@ -48,8 +47,7 @@ fn kept(lab: &mut Lab, client: &mut Client, requests: &[String]) -> i64 {
     -freed
 }
 
-/// What rustls alone has of a connection once a request was read from it: by itself, and on the
-/// heap.
+/// Returns the bytes that rustls keeps once it has read a request, in itself and on the heap.
 fn alone(version: &'static SupportedProtocolVersion) -> i64 {
     let server = Arc::new(IDENTITY.server());
     let name = ServerName::try_from("a.example").unwrap();
@@ -100,7 +98,7 @@ fn alone(version: &'static SupportedProtocolVersion) -> i64 {
 fn an_idle_connection_has_what_rustls_keeps_and_little_more() {
     for version in VERSIONS {
         let mut lab = lab();
-        // What the loop keeps for all of them, and the store of sessions, is made by the first.
+        // The first connections create what the loop shares, and the store of sessions.
         for _ in 0..300 {
             let mut first = Client::connect(&mut lab, version);
             first.say(&post("/echo", &pattern(100_000)));
@@ -128,7 +126,7 @@ fn an_idle_connection_has_what_rustls_keeps_and_little_more() {
 }
 
 #[test]
-fn who_has_only_connected_has_nothing_of_tls() {
+fn a_connection_without_a_byte_has_nothing_of_tls() {
     let mut lab = lab();
     for version in VERSIONS {
         for _ in 0..100 {
@@ -136,7 +134,7 @@ fn who_has_only_connected_has_nothing_of_tls() {
         }
         let peers: Vec<_> = (0..8).map(|_| lab.sim().connect(0)).collect();
         let cost = measure(|| lab.turn());
-        // Something of the world's, and no session, which has more than a kilobyte.
+        // The world keeps something, and TLS has no session, which would be more than a kilobyte.
         let each = cost.bytes_current / peers.len() as i64;
         assert!(each < 100, "{each} bytes each");
     }

@@ -84,7 +84,8 @@ fn check_cargo(command: &str) -> Result<(), String> {
         names.extend(files.iter().flat_map(|file| tests_in(file)));
     }
     let is_test = command.starts_with("cargo test") && !names.is_empty();
-    let unknown = |filter: &&&str| !names.iter().any(|name| name.contains(**filter));
+    let is_known = |part: &str| names.iter().any(|name| name.contains(part));
+    let unknown = |filter: &&&str| !filter.split("::").all(is_known);
     match filters.iter().find(unknown).filter(|_| is_test) {
         Some(filter) => Err(format!("no test is named like {filter}")),
         None => Ok(()),

@@ -1,7 +1,7 @@
-//! The example with a database, stopped in the middle of a load: what was acknowledged is there.
+//! The example with a database, stopped in the middle of a load: what it acknowledged is there.
 //!
-//! This test program is its own child: Cargo promises no path to the program of an example, so the
-//! example is a module here, and a test that is otherwise ignored runs it.
+//! Cargo gives no path to the program of an example. So the example is a module here, and this
+//! program runs itself with an ignored test as the child.
 
 #[path = "../../examples/database.rs"]
 #[expect(dead_code, reason = "its `main`")]
@@ -26,7 +26,7 @@ use support::served::Served;
 
 const CLIENTS: usize = 8;
 
-/// How many notes are acknowledged when the signal comes, at least.
+/// The least number of notes that are acknowledged at the signal.
 const BEFORE: usize = 200;
 
 #[test]
@@ -115,7 +115,7 @@ fn every_note_that_was_acknowledged_is_in_the_database() {
     assert_eq!(seen, read, "what was in memory only was written at the end");
 }
 
-/// Somebody else holds the database: nobody is told what is not so, and the exit does not wait.
+/// Another program holds the database: the server acknowledges nothing, and the exit does not wait.
 #[test]
 fn a_database_that_is_locked_holds_up_neither_the_truth_nor_the_exit() {
     let directory = Directory::new("locked");
@@ -135,7 +135,7 @@ fn a_database_that_is_locked_holds_up_neither_the_truth_nor_the_exit() {
     let busy = "the database is busy\n".to_owned();
     assert_eq!(client.answer(), Some((503, busy)));
     drop(client);
-    // That the note was read cannot be written either: a hook that failed.
+    // The hook cannot write either that the note was read, and fails.
     assert_eq!(
         served.wait_exit(PATIENCE).code,
         Some(4),
@@ -146,7 +146,7 @@ fn a_database_that_is_locked_holds_up_neither_the_truth_nor_the_exit() {
     assert_eq!(count, Ok(1));
 }
 
-/// A process that is killed has no hooks: but what it acknowledged is there all the same.
+/// A killed process runs no hooks, and keeps what it acknowledged.
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
     let directory = Directory::new("killed");
@@ -162,11 +162,11 @@ fn what_was_acknowledged_survives_a_kill() {
     let database = Connection::open(&path).expect("it opens");
     let select = "SELECT text, seen FROM notes WHERE id = 1";
     let row = database.query_row(select, [], |row| Ok((row.get(0)?, row.get(1)?)));
-    // The count is what a drain would have saved.
+    // The drain would have saved the count.
     assert_eq!(row, Ok((String::from("kept"), 0)));
 }
 
-/// What a client was told.
+/// The responses of one client.
 #[derive(Default)]
 struct Seen {
     notes: Vec<(i64, String)>,
@@ -178,7 +178,7 @@ fn write_and_read(addr: SocketAddr, client: usize, acknowledged: &AtomicUsize) -
     let mut seen = Seen::default();
     while let Ok(stream) = TcpStream::connect(addr) {
         let asker = Asker::over(stream);
-        // To the end of the connection, which may come at any moment.
+        // The connection may end at any moment.
         while write_one(&asker, client, &mut seen, acknowledged).is_some() {}
     }
     seen
@@ -202,7 +202,7 @@ fn write_one(
     Some(())
 }
 
-/// A connection, and how many requests it has sent.
+/// A connection, and the number of its responses.
 struct Asker(Client, Cell<usize>);
 
 impl Asker {
@@ -220,7 +220,7 @@ impl Asker {
         self.0.try_send((head + body).as_bytes());
     }
 
-    /// The status and the body of the next response; none if the connection ends without it.
+    /// Returns the status and body of the next response; none if the connection ends first.
     fn answer(&self) -> Option<(u16, String)> {
         let response = self.0.try_response(self.1.replace(self.1.get() + 1))?;
         Some((
@@ -248,10 +248,10 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What is left behind is only temporary.
+        // The folder is temporary, so a failure does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Tells the child where the database is.
+/// The variable that tells the child where the database is.
 const PATH: &str = "EBBTIDE_TEST_DATABASE";

@@ -1,5 +1,4 @@
-//! The library embedded in a program: spawned on a thread, stopped by its handle, with hooks and
-//! guards at the stations of the drain.
+//! The library in a program: on a thread, stopped by its handle, with hooks and guards.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -118,7 +117,7 @@ fn until_the_first_hook_returns_every_socket_is_as_it_was() {
     read_to(&mut idle, "HTTP/1.1 200 OK");
     running.handle().shutdown();
     wait_until(|| running.handle().draining());
-    // The listener accepts, and answers say close.
+    // The listener accepts, and responses say close.
     let mut fresh = ask(addr, "/");
     let text = read_all(&mut fresh);
     assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("Connection: close"));
@@ -191,7 +190,7 @@ fn the_deadline_covers_a_request_that_is_never_answered() {
         text.starts_with("HTTP/1.1 503 ") && text.contains("Retry-After: "),
         "{text}"
     );
-    ticket.send(Response::new(200)); // finds nobody
+    ticket.send(Response::new(200)); // the connection has ended
 }
 
 #[test]
@@ -224,7 +223,7 @@ fn the_loop_says_where_it_stands() {
     assert_eq!(draining.stage, "draining");
     assert!(draining.left_millis.is_some_and(|left| left <= 25_000));
     let progress = draining.progress.unwrap();
-    // The default of a drain has an end.
+    // A drain has a timeout by default.
     assert_eq!((progress.connections, progress.limit_millis), (2, 25_000));
     ticket.send(Response::new(204));
     read_all(&mut client);
@@ -262,7 +261,7 @@ fn readiness_is_answered_without_the_handler() {
     running.handle().shutdown();
     wait_until(|| running.handle().draining());
     check("\r\n\r\ndraining");
-    // The notice would be ten seconds; it is quiet after 50 ms.
+    // The delay would last ten seconds; it ends early after 50 quiet ms.
     let outcome = running.wait().unwrap();
     assert_eq!(outcome.code(), 0);
     assert!(start.elapsed() < PATIENCE, "the notice did not end early");

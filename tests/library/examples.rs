@@ -1,5 +1,5 @@
-//! The examples do what they say when they are told to stop. The one with a database has tests of
-//! its own, and `embedded_test` is one.
+//! The examples do what they say when they are stopped. The example with a database has tests of
+//! its own, and `embedded_test` is a test itself.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ fn start(app: impl Handler + Send + 'static) -> Running {
     server().spawn(app).unwrap()
 }
 
-/// Tells it to stop, and reads what comes on each connection until its end.
+/// Stops the server, and reads each connection to its end.
 fn stopped(running: Running, asked: Vec<TcpStream>) -> Vec<String> {
     running.handle().shutdown();
     let read = |mut stream: TcpStream| read_all(&mut stream);
@@ -69,7 +69,7 @@ fn tasks_of_a_runtime_answer_what_they_have_begun() {
     }
 }
 
-/// The contract has 100 ms from the signal to the end of such a stream.
+/// The stream ends within 100 ms of the signal.
 #[test]
 fn events_say_when_to_come_back_when_the_drain_begins() {
     let mut delays = Vec::new();

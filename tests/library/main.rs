@@ -1,4 +1,4 @@
-//! The library as programs use it: on threads of their own, on real sockets, by its public names.
+//! The library as programs use it: on threads, on real sockets, by its public names.
 
 #[cfg(target_os = "linux")]
 mod database;

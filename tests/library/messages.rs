@@ -1,7 +1,7 @@
-//! What the log says of a drain: when it begins, each second, when it is asked, and at its end.
+//! The log of a drain: at its beginning, each second, on demand, and at its end.
 //!
-//! Embedded, with a logger that keeps every record. Tests run side by side, so each knows its
-//! records by a name that only it uses.
+//! The logger keeps every record. Tests run side by side, so each finds its records by a name that
+//! only it uses.
 
 use std::net::TcpStream;
 use std::sync::mpsc::Receiver;
@@ -16,7 +16,7 @@ use super::{PATIENCE, ask, server, ticketed};
 /// A record: its level, its target and its text.
 type Line = (Level, String, String);
 
-/// Keeps every record.
+/// A logger that keeps every record.
 struct Kept {
     lines: Mutex<Vec<Line>>,
     changed: Condvar,
@@ -46,7 +46,7 @@ impl Kept {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a record that has all of this in it.
+    /// Waits for a record that contains all these parts.
     #[track_caller]
     fn wait(&self, parts: &[&str]) -> Line {
         let find = |lines: &[Line]| {
@@ -139,7 +139,7 @@ fn a_hook_that_holds_the_sockets_is_no_delay() {
 }
 
 #[test]
-fn the_stations_are_there_for_who_looks_for_them() {
+fn the_stations_are_in_the_debug_log() {
     let hooks = logged().on_drained(|_| panic!("a panic that the test wants"));
     let (running, _tickets) = ticketed(hooks);
     assert_eq!(running.shutdown().unwrap().end, End::HookFailed);

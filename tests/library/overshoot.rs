@@ -1,9 +1,9 @@
-//! The one deadline, with each thing that a drain waits for hung in turn: r17; and what a
-//! connection that would live for ever is told: r28.
+//! The one deadline, while each thing that a drain waits for hangs in turn (r17), and connections
+//! that would live for ever (r28).
 //!
-//! Embedded, since the hooks and guards are the application's. How long after the deadline `run`
-//! returns is printed: `cargo test --test library overshoot -- --nocapture`. Of some tries the best is held
-//! against the contract, for a machine that is busy only ever adds.
+//! Hooks and guards belong to the application, so these tests run in the program. `cargo test
+//! --test library overshoot -- --nocapture` prints how long after the deadline `run` returns. A
+//! busy machine only adds time, so the best of some tries counts.
 
 use std::any::Any;
 use std::io::{Read, Write};
@@ -19,16 +19,15 @@ use super::{PATIENCE, connect, hello, read_all, read_to, server, ticketed, wait_
 
 const LIMIT: Duration = Duration::from_millis(200);
 
-/// By the contract, in all cases.
+/// The contract allows this in all cases.
 const OVERSHOOT: Duration = Duration::from_millis(50);
 
 const TRIES: usize = 5;
 
-/// A server that is waiting for something that does not happen, and what must be kept so that it
-/// does not.
+/// A server that waits for something, and what keeps that from happening.
 type Hung = (Running, Box<dyn Any>);
 
-/// What hangs, how the server then ends, and how it is brought about.
+/// What hangs, how the server then ends, and a function that brings it about.
 type Stage = (&'static str, End, fn(Server) -> Hung);
 
 #[test]
@@ -91,8 +90,7 @@ fn r17_the_deadline_holds_whatever_hangs() {
             if end == End::HookFailed {
                 assert_eq!(outcome.report.failed_hooks[0], stage);
             }
-            // The loop's clock is that of the turn which hears of it, and that may have begun
-            // before the word was given.
+            // The clock of the loop is that of the turn, which may have begun before the call.
             assert!(took > LIMIT / 2, "{stage}: given up after {took:?}");
             best = best.min(took.saturating_sub(LIMIT));
             if best <= OVERSHOOT {
@@ -106,11 +104,11 @@ fn r17_the_deadline_holds_whatever_hangs() {
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Every request waits for ever.
+/// Sends a request that waits for ever.
 fn asked(server: Server, request: &str) -> Hung {
     let (running, tickets) = ticketed(server);
     let stream = send(&running, request);
-    // The server has what was sent to it.
+    // The request has reached the server.
     wait_until(|| {
         let status = running.handle().status(StatusQuery::default(), PATIENCE);
         let phases = status.expect("it runs").phases;
@@ -128,7 +126,7 @@ fn streaming(server: Server, source: impl Source + Clone + Sync + 'static) -> Hu
     (running, Box::new(stream))
 }
 
-/// An answer that says close, to a peer that does not.
+/// Sends a request whose response says close, and does not close.
 fn lingering(server: Server) -> Hung {
     let running = server.spawn(hello).unwrap();
     let mut stream = send(
@@ -139,7 +137,7 @@ fn lingering(server: Server) -> Hung {
     (running, Box::new(stream))
 }
 
-/// A hook that returns when the test is over.
+/// Sets a hook that returns at the end of the test.
 fn hook(set: impl FnOnce(Box<dyn FnOnce() + Send>) -> Server) -> Hung {
     let (held, never) = channel::<()>();
     let hang = move || {
@@ -154,7 +152,7 @@ fn send(running: &Running, request: &str) -> TcpStream {
     stream
 }
 
-/// As fast as its peer takes it.
+/// A source as fast as its peer takes it.
 #[derive(Clone)]
 struct Endless;
 
@@ -165,7 +163,7 @@ impl Source for Endless {
     }
 }
 
-/// Something at first, and then nothing.
+/// A source that sends something once, and then nothing.
 #[derive(Clone)]
 struct Silent;
 
@@ -176,7 +174,7 @@ impl Source for Silent {
     }
 }
 
-/// Lives until it is told, like a connection that was upgraded.
+/// A source that ends at the drain, as an upgraded connection may.
 struct LongLived {
     greeted: bool,
     told: std::sync::mpsc::Sender<Instant>,
@@ -254,9 +252,9 @@ fn r28_one_that_does_not_go_is_counted_and_cut_at_the_deadline() {
         .expect("it drains");
     assert_eq!((progress.connections, progress.gone), (1, 0));
     let outcome = running.wait().unwrap();
-    assert!(start.elapsed() > LIMIT / 2); // as above
+    assert!(start.elapsed() > LIMIT / 2); // the clock of the turn, as above
     assert_eq!((outcome.end, outcome.report.aborted), (End::Deadline, 1));
-    // Broken off, and not as if it had come to its end.
+    // The response breaks off and does not look complete.
     let mut rest = Vec::new();
     assert!(stream.read_to_end(&mut rest).is_err());
     assert!(!rest.ends_with(b"0\r\n\r\n"));

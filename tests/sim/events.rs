@@ -154,7 +154,7 @@ fn an_event_reaches_fifteen_thousand_subscribers_at_once() {
 }
 
 #[test]
-fn who_comes_back_is_sent_what_it_missed() {
+fn a_client_that_reconnects_gets_what_it_missed() {
     let topic = Topic::with(Options::new().events(5));
     let mut lab = plain(&topic);
     let first = lab.ask(get("/"));
@@ -268,7 +268,7 @@ fn a_subscriber_that_takes_nothing_is_given_up() {
 }
 
 #[test]
-fn heartbeats_go_to_those_who_wait_and_are_not_saved_up() {
+fn heartbeats_go_to_clients_that_wait_and_are_not_saved_up() {
     let topic = Topic::new();
     let mut lab = plain(&topic);
     let peer = lab.ask(get("/"));
@@ -328,7 +328,7 @@ fn a_drain_sends_what_was_published_and_when_to_come_back() {
 }
 
 #[test]
-fn who_subscribes_in_a_drain_is_told_to_come_back() {
+fn a_client_that_subscribes_in_a_drain_is_told_to_reconnect() {
     let topic = Topic::new();
     let config = Config {
         drain: Drain::new().delay(ms(1_000)),

@@ -1,7 +1,7 @@
-//! Hostile peers by the thousand, in a world of virtual time: whoever is kind is served in the
-//! moment of asking all along, and whoever is not is gone when its time is up.
+//! Hostile peers by the thousand, on virtual time. Kind peers are served in the moment of asking,
+//! and a hostile peer is gone when its time is up.
 //!
-//! The same on real sockets, where the kernel has its say, is in `hostile.rs`.
+//! The tests of the command try the same on real sockets.
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
@@ -11,10 +11,10 @@ use ebbtide::{Drain, Limits};
 use ebbtide_lab::wire::{GET, answers, get, ok, post, post_head, timed_out};
 use ebbtide_lab::{Lab, ms, reluctant};
 
-/// How many are hostile at a time.
+/// How many peers are hostile at a time.
 const CROWD: u32 = 1_000;
 
-/// A peer that connects and asks is answered in the same moment.
+/// Asserts that a peer which connects and asks is answered in the same moment.
 #[track_caller]
 fn serves_the_kind(lab: &mut Lab) {
     let begun = lab.millis();
@@ -25,7 +25,7 @@ fn serves_the_kind(lab: &mut Lab) {
     lab.now();
 }
 
-/// Lets time pass up to that moment, and demands twice a second that the kind are served.
+/// Lets time pass up to that moment, and asserts twice a second that kind peers are served.
 #[track_caller]
 fn serves_the_kind_until(lab: &mut Lab, millis: u32) {
     while lab.millis() < millis {
@@ -35,7 +35,7 @@ fn serves_the_kind_until(lab: &mut Lab, millis: u32) {
     }
 }
 
-/// A crowd that is connected and has said that.
+/// Connects a crowd whose peers send this.
 fn crowd(lab: &mut Lab, manner: Manner, text: &str) -> Vec<PeerId> {
     let crowd = (0..CROWD).map(|_| {
         let peer = lab.sim().peer(0);
@@ -49,7 +49,7 @@ fn crowd(lab: &mut Lab, manner: Manner, text: &str) -> Vec<PeerId> {
     crowd
 }
 
-/// Each of them sends a byte of that, over and over, every so many milliseconds for so long.
+/// Lets each peer send these bytes at every interval, up to that moment.
 fn drip(lab: &mut Lab, crowd: &[PeerId], byte: &'static str, every: usize, millis: u32) {
     for at in (0..millis).step_by(every) {
         for peer in crowd {
@@ -58,7 +58,7 @@ fn drip(lab: &mut Lab, crowd: &[PeerId], byte: &'static str, every: usize, milli
     }
 }
 
-/// Nobody is left, and the books balance.
+/// Asserts that no connection is left, and that the books balance.
 #[track_caller]
 fn all_are_gone(lab: &mut Lab) {
     assert_eq!(lab.open(), 0);
@@ -143,12 +143,12 @@ fn a_hundred_thousand_silent_sockets_cost_their_ten_seconds() {
 }
 
 #[test]
-fn whoever_pipelines_and_does_not_read_is_no_longer_read() {
+fn a_peer_that_pipelines_and_does_not_read_is_no_longer_read() {
     let mut lab = Lab::new();
     let asks = get("/owned/1000").repeat(2_000);
     let crowd = crowd(&mut lab, reluctant(1_000), &asks);
     for peer in &crowd {
-        // What fills an output of 64 KiB was run, and no more was read than one read takes.
+        // The server runs what fills an output of 64 KiB, and reads no more than one read takes.
         assert!(lab.sim().unread(*peer) >= asks.len() as u64 - 64 * 1024);
     }
     let runs = lab.app().runs();
@@ -164,7 +164,7 @@ fn whoever_pipelines_and_does_not_read_is_no_longer_read() {
 fn what_never_ends_is_refused_at_its_limit() {
     const CHUNKED: &str = "POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     const HEAD: &str = "GET / HTTP/1.1\r\nHost: a\r\n";
-    // What it begins with, what it repeats, the answer, and the most that is read before it.
+    // The limit counts the beginning, the repeated bytes, the response and one read.
     let cases: &[(String, &'static str, u16, usize)] = &[
         (CHUNKED.to_owned() + "1", ";x=y", 431, 16 * 1024),
         (CHUNKED.to_owned(), "1;x=y\r\nx\r\n", 431, 64 * 1024),
@@ -194,7 +194,7 @@ fn what_never_ends_is_refused_at_its_limit() {
             (*status, true),
             "{again:?}"
         );
-        // It goes on, but nobody listens: what lingers is bounded too.
+        // The peer goes on, and nobody reads: lingering is bounded too.
         drip(&mut lab, &[peer], again, 100, 5_000);
         lab.until(5_000);
         all_are_gone(&mut lab);
@@ -202,7 +202,7 @@ fn what_never_ends_is_refused_at_its_limit() {
 }
 
 #[test]
-fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
+fn a_peer_that_breaks_off_at_any_byte_leaves_nothing_behind() {
     let exchanges = [
         GET.repeat(2),
         post("/echo", "hello") + GET,
@@ -221,7 +221,7 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
                 lab.send(peer, exchange[..at].to_owned());
                 lab.sim().act(way(peer));
                 lab.now();
-                // The tickets of those who have left are of no use to anybody else.
+                // Tickets of peers that left answer nobody else.
                 drop(lab.app().tickets());
                 let feed = lab.app().feed("/feed/x");
                 feed.end(ebbtide::Fill::Done);
@@ -235,7 +235,7 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_breaks_off_after_any_byte_of_an_answer_leaves_nothing_behind() {
+fn a_peer_that_breaks_off_after_any_byte_of_a_response_leaves_nothing_behind() {
     let mut lab = Lab::new();
     for target in ["/", "/owned/300", "/flood/300", "/close"] {
         for taken in 0..600 {
@@ -265,7 +265,7 @@ fn a_storm_of_connects_and_resets_is_weathered() {
         ..Setup::default()
     };
     let mut lab = Lab::with(setup, Config::default());
-    // Accepting fails every other time; whoever is in, is in.
+    // Every other accept fails; a peer that is accepted stays.
     let kind = loop {
         let peer = lab.connect();
         if lab.seen(peer).open() {
@@ -290,7 +290,7 @@ fn a_storm_of_connects_and_resets_is_weathered() {
 }
 
 #[test]
-fn out_of_descriptors_the_kind_who_are_in_are_served_and_the_silent_make_room() {
+fn out_of_descriptors_open_connections_are_served_and_silent_ones_make_room() {
     const ROOM: u64 = 50;
     let setup = Setup {
         faults: Faults {
@@ -312,9 +312,9 @@ fn out_of_descriptors_the_kind_who_are_in_are_served_and_the_silent_make_room() 
         lab.send(inside, GET);
         assert_eq!(answers(lab.sim().got(inside)).0.len(), n as usize + 1);
     }
-    // Out of descriptors the loop looks again ten times a second, and does not spin.
+    // Without descriptors the loop looks again ten times a second, and does not spin.
     assert!(lab.turns < 1_000, "{} turns", lab.turns);
-    // The first silent ones go, and others come who were before it; then these go.
+    // The first silent peers time out, and later silent peers take their place and time out too.
     lab.until(10_000);
     assert_eq!(lab.got(outside), "");
     lab.until(20_100);
@@ -352,8 +352,8 @@ fn no_crowd_holds_a_drain_beyond_its_deadline() {
     lab.until(1_000);
     lab.signal();
     let outcome = lab.ends_at(6_000);
-    // Those whose body was on its way hear 503, whose answer stuck a reset, and no more are cut:
-    // heads had their two seconds.
+    // A body on its way ends with 503, and a response that is stuck ends with a reset. Nothing else
+    // is cut, because heads had their two seconds.
     assert_eq!(outcome.code(), 1);
     assert_eq!(outcome.report.forced_503, u64::from(CROWD));
     assert_eq!(outcome.report.timed_out, u64::from(CROWD));

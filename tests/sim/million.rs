@@ -19,7 +19,7 @@ const COUNT: u32 = if cfg!(debug_assertions) {
 
 const SIGNAL: u32 = 60_000;
 
-/// How a million went, and the digest of all that was done to them.
+/// Returns how a million went, and the digest of everything that happened to them.
 fn run() -> (Outcome, u32, u64) {
     let setup = Setup {
         backlog: COUNT as usize,
@@ -39,7 +39,7 @@ fn run() -> (Outcome, u32, u64) {
         let millis = n % 30_000;
         lab.sim().at(millis, Act::Connect(peer));
         lab.sim().at(millis, Act::Send(peer, request.clone()));
-        // One in a hundred is in the middle of a second request when the signal comes.
+        // One peer in a hundred is in the middle of a second request at the signal.
         if n % 100 == 0 {
             let half = SIGNAL - 1 - n % 50;
             lab.sim()

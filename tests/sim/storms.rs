@@ -1,7 +1,7 @@
 //! Storms: hundreds of peers of every behaviour in a world where everything goes wrong by chance,
-//! and a list of laws that hold all the same.
+//! and the laws that hold all the same.
 //!
-//! A storm is its seed: a failure says which.
+//! A seed determines a storm, and a failure prints it.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,13 @@ const PEERS: u32 = 250;
 const SIGNAL: u32 = 1_000;
 const LIMIT: u32 = 3_000;
 
-/// A storm: its world, its peers, and what is answered later.
+/// A storm: its world, and its peers.
 struct Storm {
     lab: Lab,
     dice: Dice,
     peers: Vec<Conduct>,
     failed_accepts: bool,
-    /// Moments pass within a turn: which of two things was first is not known.
+    /// Time passes within a turn, so that two events of a turn have no known order.
     held_up: bool,
     /// Some peers never take anything.
     stubborn: bool,
@@ -136,9 +136,9 @@ impl Storm {
         self.peers.push(it);
     }
 
-    /// A request, and its answer.
+    /// Returns a request, and its response.
     fn request(&mut self, n: u32, nth: u32) -> (String, Expected) {
-        // Every target says whose it is, so that runs can be counted.
+        // Every target carries the number of its peer, so that runs can be counted.
         let nonce = format!("{n}-{nth}");
         let to = |path: &str| format!("{path}?{nonce}");
         match self.dice.below(9) {
@@ -167,7 +167,7 @@ impl Storm {
         }
     }
 
-    /// Sends bytes in up to three pieces from that moment on; returns the moments of the first byte
+    /// Sends bytes in up to three pieces from that moment on. Returns the moments of the first byte
     /// and of the last.
     fn say(&mut self, peer: PeerId, mut at: u32, mut text: &str) -> (u32, u32) {
         let mut first = None;
@@ -188,7 +188,7 @@ impl Storm {
         (first.unwrap_or(at), at)
     }
 
-    /// Runs it to its end; tickets are answered some time after they were taken.
+    /// Runs the storm to its end, and uses the tickets some time after they were taken.
     fn rage(&mut self) -> (u32, Outcome) {
         let mut held = BTreeMap::new();
         for millis in (0..SIGNAL + LIMIT + 60).step_by(10) {
@@ -203,7 +203,7 @@ impl Storm {
                 }
             }
         }
-        // Nothing lives past the limit and 50 ms.
+        // Nothing lives past the timeout and 50 ms.
         let ended = self.lab.outcome().expect("it goes on beyond its limit");
         self.lab.aftermath(1_000);
         ended
@@ -238,7 +238,7 @@ fn storm(seed: u64) -> (Outcome, u32, u64) {
     for (peer, runs) in storm.peers.iter().zip(runs) {
         heard += laws::hold(storm.lab.sim(), peer, runs, &course) as u64;
     }
-    // Handlers run and answers given: what is not heard is accounted for.
+    // The report accounts for every response that no peer got.
     let runs = storm.lab.app().runs() as u64;
     assert!(heard <= runs && runs <= report.requests);
     assert!(heard <= report.answered, "heard more than was said");

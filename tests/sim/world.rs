@@ -1,6 +1,6 @@
-//! The simulated world itself: that it does what Linux does with an edge-triggered epoll.
+//! The simulated world itself, which does what Linux does with an edge-triggered epoll.
 //!
-//! Each test is one behaviour, seen as the engine sees it (through [`Sys`]) and as the peer does.
+//! Each test is one behaviour, as the engine sees it through [`Sys`] and as the peer sees it.
 
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset, Interrupted, NotConnected, WouldBlock};
 use std::io::{ErrorKind, IoSlice};
@@ -12,13 +12,13 @@ use ebbtide::internals::sys::{AcceptError, Ready, Sys, Who};
 use ebbtide::internals::tick::Tick;
 use ebbtide::internals::tracker::ConnId;
 
-// What our end does.
+// Our end.
 
 fn id(io: u32) -> ConnId {
     ConnId::from_bits(u64::from(io) + 1000)
 }
 
-/// What a wait tells when there is no timeout.
+/// Returns what a wait reports without a timeout.
 fn events(sim: &mut Sim) -> Vec<Ready> {
     let mut events = Vec::new();
     sim.wait(None, &mut events).unwrap();
@@ -48,7 +48,7 @@ fn finish(sim: &mut Sim, mut io: u32) -> Result<(), ErrorKind> {
     sim.finish(&mut io).map_err(|error| error.kind())
 }
 
-/// A world with one connection whose first event was told.
+/// Returns a world with one connection whose first event was reported.
 fn connected(setup: Setup) -> (Sim, PeerId, u32) {
     let mut sim = Sim::new(setup);
     let peer = sim.connect(0);
@@ -602,7 +602,7 @@ fn a_system_may_be_unable_to_stop_handshakes() {
 }
 
 #[test]
-fn who_gave_up_while_held_never_arrives() {
+fn a_peer_that_gives_up_while_held_never_arrives() {
     let mut sim = Sim::default();
     sim.run_until(100_000);
     sim.stop_handshakes();
@@ -740,7 +740,7 @@ fn a_wake_ends_the_wait_and_wakes_merge() {
 
 // Faults.
 
-/// Reads and writes as the engine does: at an event, until a short read or `WouldBlock`; echoes.
+/// Echoes as the engine does: reads and writes at an event, until a short read or `WouldBlock`.
 fn echo(faults: Faults, text: &'static [u8]) -> (Vec<u8>, u64, u32) {
     let (mut sim, peer, io) = connected_under(faults);
     sim.send(peer, text);
@@ -1002,7 +1002,7 @@ fn a_peer_resets_at_any_byte_that_it_takes() {
 const REQUEST: &[u8] = b"GET /plaintext HTTP/1.1\r\nhost: a\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// So many peers connect, ask, are answered and closed, a thousand a millisecond.
+/// Lets this number of peers connect, ask, get a response and close, a thousand a millisecond.
 fn crowd(peers: u32, record: bool) -> Sim {
     let mut sim = Sim::new(Setup {
         record,
@@ -1072,7 +1072,7 @@ fn the_digest_tells_closing_from_finishing_and_aborting_and_when() {
     }
 }
 
-/// Built for speed, a million; in a debug build fewer, so that nobody waits.
+/// The number of peers: a million in a release build, fewer in a debug build.
 const MANY: u32 = if cfg!(debug_assertions) {
     100_000
 } else {

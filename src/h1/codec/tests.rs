@@ -47,8 +47,8 @@ fn log<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     for piece in pieces {
         rd.extend_from_slice(piece);
         loop {
-            let mut plain = [EMPTY_HEADER; 16];
-            { codec }.receive_fast(&rd, &mut plain, &LIMITS); // compares
+            let mut room = [EMPTY_HEADER; 16];
+            { codec }.receive_fast(&rd, &mut room, &LIMITS); // compares itself with httparse
             let mut fields = [const { MaybeUninit::uninit() }; 8];
             let (n, event) = match codec.receive(&rd, &mut fields, &LIMITS) {
                 Ok(received) => received,
@@ -216,7 +216,7 @@ fn good_requests_are_the_same_however_they_are_cut() {
                 "last",
             ],
         ),
-        // Requests that are not all there.
+        // Incomplete requests.
         (b"\r", &["1 of a head"]),
         (b"\r\n\r", &["1 of a head"]),
         (b"G", &["1 of a head"]),
@@ -277,7 +277,7 @@ fn bad_heads_are_refused_the_same_however_they_are_cut() {
         ),
         (b"GET / HTTP/1.1\r\n\n", RequestError::BareLf),
         (b"GET / HTTP/1.1\n\r\n", RequestError::BareLf),
-        // A bare LF counts before what is wrong with the head it is in.
+        // A bare LF takes precedence over other errors of the head.
         (
             b"GET / HTTP/1.1\r\nContent-Length: x\r\nX: y\n\r\n",
             RequestError::BareLf,
@@ -429,10 +429,10 @@ fn the_limits_of_a_head_hold_however_it_is_cut() {
     check(&largest, &[&format!("GET / 1.1 Host={}", "b".repeat(most))]);
     check(&head(0, most + 1), &["HeadTooLarge"]);
     check(&head(300, 1), &["TargetTooLong"]);
-    // Empty lines are no part of it.
+    // Empty lines do not count towards the limit.
     let later = [b"\r\n\r\n", &largest[..]].concat();
     check(&later, &[&format!("GET / 1.1 Host={}", "b".repeat(most))]);
-    // The request line is over when its LF is within the limit.
+    // The LF of the request line must be within the limit.
     let line = head(0, 0).len() - "Host: \r\n\r\n".len();
     check(&head(200 - line, 1), &["HeadTooLarge"]);
     check(&head(201 - line, 1), &["TargetTooLong"]);
@@ -485,7 +485,7 @@ fn room_for_fields_is_a_limit_too() {
     }
 }
 
-/// A codec that has received this.
+/// Returns a codec that has received these bytes.
 fn received(bytes: &[u8]) -> Codec {
     let mut codec = Codec::default();
     let mut fields = [const { MaybeUninit::uninit() }; 8];
@@ -505,7 +505,7 @@ const BAD: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 #[test]
 fn a_response_is_framed_by_request_status_and_length() {
-    // The lines are those behind the date.
+    // Each case has the lines behind the date.
     type Case = (&'static [u8], u16, Option<u64>, &'static str, Framed);
     const LENGTH_0: &str = "Content-Length: 0\r\n";
     const LENGTH_5: &str = "Content-Length: 5\r\n";
@@ -614,7 +614,7 @@ fn chunks_are_what_our_own_decoder_reads() {
     codec.chunk(&mut out, b"hello");
     codec.chunk(&mut out, b"");
     codec.chunk(&mut out, &[b'x'; 300]);
-    codec.sent(305); // counts for nothing here
+    codec.sent(305); // no effect on a chunked body
     assert!(!codec.response_done());
     assert!(codec.end(&mut out) && codec.next());
     assert!(out.starts_with(b"5\r\nhello\r\n12c\r\nx") && out.ends_with(b"x\r\n0\r\n\r\n"));

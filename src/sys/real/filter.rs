@@ -6,11 +6,10 @@ use mio::net::TcpListener;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use socket2::{SockFilter, SockRef};
 
-/// Lets nothing that opens a connection reach this listener; whether that could be done.
+/// Drops new SYNs to this listener. Returns whether the system can do that.
 ///
-/// What is in the backlog stays there, and a handshake half way completes: its last packet is an
-/// ACK. Connections accepted from now on inherit the filter, which never sees a SYN on them that
-/// they would do anything with.
+/// The backlog stays, and a handshake under way completes: its last packet is an ACK. Connections
+/// accepted from now on inherit the filter, to no effect: they ignore SYNs.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn drop_new_handshakes(listener: &TcpListener) -> bool {
     match SockRef::from(listener).attach_filter(&NO_SYN) {
@@ -27,8 +26,8 @@ pub(super) fn drop_new_handshakes(_: &TcpListener) -> bool {
     false
 }
 
-/// A classic BPF program (bpf(4), linux/filter.h). Of a packet for a TCP socket it sees the TCP
-/// header at offset 0, whatever the version of IP; the flags are byte 13 of it (RFC 9293 §3.1).
+/// A classic BPF program (bpf(4), linux/filter.h). On a TCP socket offset 0 is the TCP header, for
+/// both versions of IP; byte 13 has the flags (RFC 9293 §3.1).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 static NO_SYN: [SockFilter; 5] = [
     SockFilter::new(0x30, 0, 0, 13),       // ldb [13]

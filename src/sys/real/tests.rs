@@ -12,7 +12,7 @@ use super::*;
 use crate::sys::listen::ListenOptions;
 use crate::tracker::{Phase, Tracker};
 
-/// A system that listens on loopback, and the names of its connections.
+/// A system that listens on loopback, and the ids of its connections.
 struct World {
     real: Real,
     addr: SocketAddr,
@@ -34,7 +34,7 @@ impl World {
         }
     }
 
-    /// Waits until an event of `who` says what is wanted.
+    /// Waits for an event of `who` that satisfies `wanted`.
     #[track_caller]
     fn wait_for(&mut self, who: Who, wanted: impl Fn(&Ready) -> bool) -> Ready {
         let mut events = Vec::new();
@@ -49,14 +49,14 @@ impl World {
         panic!("other things kept happening");
     }
 
-    /// What happens at once.
+    /// Returns the events that are pending.
     fn events(&mut self) -> Vec<Ready> {
         let mut events = Vec::new();
         self.real.wait(Some(0), &mut events).unwrap();
         events
     }
 
-    /// A client, and our end of it.
+    /// Returns a client, and our end of its connection.
     fn connect(&mut self) -> (Client, TcpStream) {
         let client = Client::connect(self.addr).unwrap();
         client.set_read_timeout(Some(LONG)).unwrap();
@@ -80,7 +80,7 @@ impl World {
         Who::Conn(id)
     }
 
-    /// A client and our end, registered, its first event heard.
+    /// Returns a client and our end, registered, after its first event.
     fn connected(&mut self) -> (Client, TcpStream, Who) {
         let (client, mut io) = self.connect();
         let who = self.register(&mut io);
@@ -88,7 +88,7 @@ impl World {
         (client, io, who)
     }
 
-    /// Writes until there is no room, and says how much that was.
+    /// Writes until the socket is full. Returns the number of bytes.
     fn fill(&mut self, io: &mut TcpStream) -> usize {
         let chunk = [b'x'; 65_536];
         let mut total = 0;
@@ -102,7 +102,7 @@ impl World {
     }
 }
 
-/// Milliseconds that a thing which must happen may take on a machine that is busy.
+/// Milliseconds to wait for an event that must come, on a busy machine.
 const PATIENCE: u32 = 10_000;
 const LONG: Duration = Duration::from_secs(10);
 
@@ -190,7 +190,7 @@ fn the_first_event_says_what_was_there_before_registration() {
     let (mut client, mut io) = world.connect();
     client.write_all(b"early").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
-    // Both are there once this byte of a later connection is.
+    // Bytes and FIN have arrived once this byte of a later connection has.
     let (mut marker, _marked, marked) = world.connected();
     marker.write_all(b"m").unwrap();
     world.wait_for(marked, |event| event.readable);
@@ -209,7 +209,7 @@ fn a_listener_is_told_of_once_until_someone_new_comes() {
     let _first = Client::connect(world.addr).unwrap();
     let _second = Client::connect(world.addr).unwrap();
     world.wait_for(Who::Listener(0), |event| event.readable);
-    // The event of the second may come by itself; then there is silence.
+    // The second connection may have an event of its own; none follows.
     world.events();
     world.real.accept(0).unwrap();
     assert_eq!(world.events(), []);
@@ -307,7 +307,7 @@ fn a_waker_ends_a_wait_from_another_thread() {
 #[test]
 fn a_signal_is_reported_once() {
     let signals = Signals::install(&[Signal::SIGUSR2 as i32]).unwrap();
-    raise(Signal::SIGUSR2).unwrap(); // before there is anyone to hear it
+    raise(Signal::SIGUSR2).unwrap(); // before a loop runs
     let mut world = World::at("127.0.0.1", Some(signals));
     world.wait_for(Who::Signal, |_| true);
     let mut numbers = Vec::new();
@@ -316,7 +316,7 @@ fn a_signal_is_reported_once() {
     world.real.signals(&mut numbers);
     assert_eq!(numbers.len(), 1, "each signal once");
 
-    // From another thread, so that it may interrupt the wait itself.
+    // A signal from another thread may interrupt the wait itself.
     let other = thread::spawn(|| kill(Pid::this(), Signal::SIGUSR2).unwrap());
     let mut events = Vec::new();
     while events.is_empty() {
@@ -340,8 +340,7 @@ fn a_wait_that_a_signal_interrupts_is_no_error() {
             pthread_kill(waiting, Signal::SIGUSR1).unwrap();
         }
     });
-    // The signal mostly finds us in the wait, which it interrupts before the event of the
-    // signal can end it.
+    // Most of the signals interrupt the wait before their event can end it.
     for _ in 0..50 {
         let (mut events, mut numbers) = (Vec::new(), Vec::new());
         ask.send(()).unwrap();
@@ -382,7 +381,7 @@ fn handshakes_can_be_turned_away_while_the_backlog_is_served() {
         let error = Client::connect(world.addr).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 
-        // The filter came along with the accepted socket and is in nobody's way.
+        // The accepted socket inherited the filter, to no effect.
         waiting.write_all(b"question").unwrap();
         let who = world.register(&mut io);
         world.wait_for(who, |event| event.readable);
@@ -422,7 +421,7 @@ fn beside_an_inherited_socket_our_own_has_its_last_call() {
     let own = Listener::bind(any, &ListenOptions::default()).unwrap();
     let mut real = Real::new(vec![inherited, own], None).unwrap();
     assert!(real.stop_handshakes());
-    // Whoever comes to the inherited one still gets in.
+    // The inherited listener still lets clients in.
     Client::connect_timeout(&outside.local_addr().unwrap(), LONG).unwrap();
 }
 
@@ -448,8 +447,8 @@ fn what_a_peer_does_not_read_is_unacknowledged() {
         let mut received = Vec::new();
         client.read_to_end(&mut received).unwrap();
         assert_eq!(received.len(), written);
-        // The peer's kernel acknowledges the FIN before it gives it to the reader, so there
-        // is nothing to wait for but our own, which may still hold that packet.
+        // The peer's kernel acknowledges the FIN before its reader sees it. Our own kernel may
+        // still hold that packet.
         let mut last = None;
         for _ in 0..100 {
             last = world.real.unacknowledged(&io);
@@ -472,14 +471,14 @@ fn the_acknowledgement_of_our_fin_is_an_event() {
     world.events();
     assert!(world.real.unacknowledged(&io).unwrap() > 0);
 
-    // The peer reads all of it and stays open.
+    // The peer reads everything and stays open.
     let reader = thread::spawn(move || {
         let mut received = Vec::new();
         client.read_to_end(&mut received).unwrap();
         client
     });
     while world.real.unacknowledged(&io) != Some(0) {
-        // Each wait ends with an event; the last of them is that of the FIN.
+        // Each wait ends with an event; the FIN's is the last.
         world.wait_for(who, |event| event.writable && !event.read_closed);
     }
     drop(reader.join().unwrap());
@@ -489,8 +488,8 @@ fn the_acknowledgement_of_our_fin_is_an_event() {
 #[cfg(target_os = "linux")]
 fn a_connection_that_is_over_has_nothing_unacknowledged() {
     let mut world = World::new();
-    // The peer finished first, so that ours is gone once its FIN is acknowledged; the
-    // listener on the same port is not mistaken for it.
+    // The peer finished first, so our socket is gone once our FIN is acknowledged. The listener on
+    // the same port must not be mistaken for it.
     let (client, mut io, who) = world.connected();
     client.shutdown(Shutdown::Write).unwrap();
     world.wait_for(who, |event| event.read_closed);
@@ -500,12 +499,12 @@ fn a_connection_that_is_over_has_nothing_unacknowledged() {
     }
     assert_eq!(io.peer_addr().unwrap_err().kind(), ErrorKind::NotConnected);
 
-    // The system goes on answering for others.
+    // The system still tells for other connections.
     let (_client, mut io, _) = world.connected();
     world.fill(&mut io);
     assert!(world.real.unacknowledged(&io).is_some_and(|owed| owed > 0));
 }
-/// What the end of a linger in a drain builds on.
+/// The end of a linger in a drain relies on this.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_close_resets_nobody_once_both_have_closed_whatever_is_unread() {

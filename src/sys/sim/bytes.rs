@@ -1,21 +1,19 @@
-//! Bytes on their way to us: shared, so that a million peers send one request that exists once.
-//!
-//! No connections: slices in a queue.
+//! Bytes on their way to us, shared: a million peers send a request that exists once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Bytes that a peer sends, from a literal, or shared between peers.
+/// Bytes that a peer sends.
 #[derive(Clone, Debug)]
 pub enum Bytes {
-    /// Of the program.
+    /// A literal of the program.
     Static(&'static [u8]),
-    /// Counted.
+    /// Shared between peers.
     Shared(Arc<[u8]>),
 }
 
 impl Bytes {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         match self {
             Self::Static(bytes) => bytes,
@@ -60,11 +58,11 @@ impl From<Arc<[u8]>> for Bytes {
     }
 }
 
-/// What a peer has sent and we have not read.
+/// Bytes that a peer has sent and we have not read.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     queue: VecDeque<Bytes>,
-    /// How much of the first slice was read already.
+    /// The read part of the first slice, in bytes.
     at: usize,
     len: u64,
 }
@@ -93,7 +91,7 @@ impl Inbox {
         let mut filled = 0;
         while filled < buf.len() {
             let Some(first) = self.queue.front() else {
-                // Gives the queue's memory back: most peers are idle.
+                // Most peers are idle: give the queue's memory back.
                 *self = Self::default();
                 return filled;
             };

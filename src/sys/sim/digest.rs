@@ -1,12 +1,10 @@
-//! One number for all that was done to the world: FNV-1a, 64 bits.
-//!
-//! No connections: numbers and bytes.
+//! One number for all that the engine did to the world: FNV-1a, 64 bits.
 
 /// The digest so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Digest {
     value: u64,
-    /// Whose bytes came last, so that a write and its continuation are digested as one.
+    /// The peer of the last bytes: a write and its continuation count as one.
     writing: Option<u32>,
 }
 
@@ -24,7 +22,7 @@ impl Digest {
         self.value
     }
 
-    /// Bytes that were written to a peer.
+    /// Adds bytes written to a peer.
     pub(super) fn bytes(&mut self, peer: u32, bytes: &[u8]) {
         if self.writing != Some(peer) {
             self.writing = Some(peer);
@@ -34,7 +32,7 @@ impl Digest {
         self.mix(bytes);
     }
 
-    /// Something else that was done to a peer, and when.
+    /// Adds another deed to a peer, and its time.
     pub(super) fn deed(&mut self, name: u8, peer: u32, millis: u32) {
         self.writing = None;
         self.mix(&[name]);

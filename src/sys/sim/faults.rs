@@ -1,54 +1,48 @@
-//! What goes wrong in a world: faults by chance, drawn from a seed, and faults by appointment.
+//! Faults of a world: by chance, drawn from a seed, and by appointment.
 //!
-//! A chance is "one in so many" of the calls concerned; 0 is never. A fault that would stop
-//! everything if it always happened (an interruption, a write of nothing) happens at most every
-//! other time.
-//!
-//! No connections: numbers and chances.
+//! A chance of `n` is one call in `n`; 0 is never. A fault that would stop all progress (an
+//! interruption, a write of nothing) happens at most every other time.
 
 use std::ops::Range;
 
-/// What goes wrong. The default is nothing.
+/// The faults of a world. The default has none.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// Where the chances are drawn from: the same seed and script give the same world.
+    /// The seed of all chances: the same seed and script give the same world.
     pub seed: u64,
-    /// One in so many reads gives less than there is, as if the rest came a moment later: an event
-    /// follows for it.
+    /// The chance of a short read. An event follows for the rest, as if it came a moment later.
     pub short_reads: u32,
-    /// One in so many writes takes less than there is room for, or nothing; an event follows when
-    /// there is room again, which is at once.
+    /// The chance of a write that takes less than there is room for, or nothing. An event follows
+    /// for the room.
     pub short_writes: u32,
-    /// One byte at a time, in both directions, in the same sense.
+    /// Whether every read and write moves one byte, as a short one.
     pub one_byte: bool,
-    /// One in so many reads and writes is interrupted.
+    /// The chance that a read or a write is interrupted.
     pub interrupts: u32,
-    /// One in so many writes is held up by 5 ms before it happens, as when the process had to leave
-    /// the processor to another.
+    /// The chance that a write takes 5 ms, as if another process had the processor.
     pub held_up: u32,
-    /// One in so many waits returns early, with nothing.
+    /// The chance that a wait returns early, without events.
     pub early_returns: u32,
-    /// One in so many waits tells a connection that it is readable and writable, whether it is or
-    /// not.
+    /// The chance that a wait makes a connection readable and writable that may be neither.
     pub spurious: u32,
-    /// One in so many connections fails in `accept`: the peer has reset it.
+    /// The chance that a connection fails in `accept`: its peer has reset it.
     pub failed_accepts: u32,
-    /// One in so many registrations fails.
+    /// The chance that a registration fails.
     pub failed_registrations: u32,
-    /// Out of descriptors while so many connections are open.
+    /// The number of open connections from which descriptors are used up.
     pub max_open: Option<u64>,
-    /// Out of descriptors for that time, in milliseconds since the world began.
+    /// The time in which descriptors are used up, in milliseconds since the world began.
     pub exhausted: Range<u32>,
-    /// Where each peer resets.
+    /// The byte at which each peer resets.
     pub reset: Option<ResetAt>,
 }
 
 /// The byte at which a peer resets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetAt {
-    /// When it has sent that many bytes.
+    /// After this number of bytes sent.
     Sent(u64),
-    /// When it has taken that many bytes.
+    /// After this number of bytes taken.
     Taken(u64),
 }
 
@@ -57,7 +51,7 @@ impl Faults {
         self.exhausted.contains(&millis) || self.max_open.is_some_and(|max| open >= max)
     }
 
-    /// How many more bytes a peer sends before it resets.
+    /// Returns the number of bytes that a peer still sends before it resets.
     pub(super) const fn sends_before_reset(&self, sent: u64) -> u64 {
         match self.reset {
             Some(ResetAt::Sent(at)) => at.saturating_sub(sent),
@@ -65,7 +59,7 @@ impl Faults {
         }
     }
 
-    /// How many bytes a peer takes in all before it resets.
+    /// Returns the number of bytes that a peer takes before it resets.
     pub(super) const fn takes_before_reset(&self) -> u64 {
         match self.reset {
             Some(ResetAt::Taken(at)) => at,
@@ -74,10 +68,10 @@ impl Faults {
     }
 }
 
-/// How long a write is held up, in milliseconds.
+/// The time of a write that is held up, in milliseconds.
 pub(super) const HELD_UP: u32 = 5;
 
-/// Numbers that a seed determines (xorshift64*): a run that fails can be had again.
+/// Random numbers from a seed (xorshift64*), so a failed run can be repeated.
 #[derive(Debug)]
 pub struct Dice(u64);
 

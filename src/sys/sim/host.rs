@@ -1,6 +1,4 @@
-//! Our end of the world: what the engine asks of its system, answered by the table.
-//!
-//! Knows nothing of the script but when its next entry is.
+//! The system that the engine sees, on the table of rows.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -90,7 +88,7 @@ impl Sys for Sim {
         if unread > 0 {
             let n = row.inbox.read(&mut buf[..most as usize]);
             if n < buf.len() && row.inbox.len() > 0 {
-                self.wake(PeerId(*io)); // as if the rest came just now
+                self.wake(PeerId(*io)); // as if the rest had just come
             }
             return Ok(n);
         }
@@ -122,7 +120,7 @@ impl Sys for Sim {
         }
         self.put(PeerId(*io), bufs, most);
         if most < fits {
-            self.wake(PeerId(*io)); // there is room, and nobody would say so
+            self.wake(PeerId(*io)); // a short write leaves room, which needs an event
         }
         if most > 0 && self.opened(*io).theirs == Theirs::Left {
             self.peer_resets(PeerId(*io));
@@ -158,7 +156,7 @@ impl Sys for Sim {
         self.totals.closed += 1;
         let row = self.opened(io);
         row.ours = Ours::Closed;
-        // Where both have closed and ours is acknowledged, there is nothing left to reset.
+        // After both FINs, with ours acknowledged, no reset follows.
         let over = row.stream_end == StreamEnd::Fin && row.finished && row.unacknowledged() == 0;
         let unread = row.inbox.len() > 0 && !over;
         row.inbox = Default::default();
@@ -213,14 +211,14 @@ impl Sys for Sim {
 }
 
 impl Sim {
-    /// The row of a handle that we hold: one that was closed is a bug of whoever asks.
+    /// Returns the row of an open handle. The use of a closed one is a bug of the engine.
     fn opened(&mut self, io: u32) -> &mut Row {
         let row = &mut self.rows[io as usize];
         assert!(row.is_open(), "handle {io} used while {:?}", row.ours);
         row
     }
 
-    /// Goes through the world's script until something happens, or the time is over.
+    /// Plays the script until an event comes or the time is over.
     fn sleep(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) {
         self.resting = false;
         let deadline = timeout.map_or(u32::MAX, |timeout| self.now.saturating_add(timeout));
@@ -251,7 +249,7 @@ impl Sim {
         }
     }
 
-    /// Takes events off the ready list, as they are at this moment.
+    /// Takes events off the ready list, each with what is possible now.
     fn harvest(&mut self, events: &mut Vec<Ready>) {
         let most = events.len() + self.setup.batch;
         while events.len() < most {
@@ -283,7 +281,7 @@ impl Sim {
         }
     }
 
-    /// Tells one connection that it is readable and writable, if the draw falls on one.
+    /// Adds a spurious event for a row drawn by chance, if the row is registered.
     fn startle(&mut self, events: &mut Vec<Ready>) {
         if self.rows.is_empty() {
             return;
@@ -299,7 +297,7 @@ impl Sim {
         }
     }
 
-    /// How many of `n` bytes a read or write moves, between `least` and all of them.
+    /// Returns how many of `n` bytes a read or write moves, from `least` to all.
     fn cut_short(&mut self, chance: u32, n: u64, least: u64) -> u64 {
         if self.setup.faults.one_byte {
             n.min(1)
@@ -310,7 +308,7 @@ impl Sim {
         }
     }
 
-    /// Puts the first `n` bytes on the wire.
+    /// Writes the first `n` bytes to the wire.
     fn put(&mut self, peer: PeerId, bufs: &[IoSlice<'_>], n: u64) {
         let row = &mut self.rows[peer.index()];
         let mut left = n as usize;
@@ -336,13 +334,13 @@ const fn readable(who: Who) -> Ready {
     }
 }
 
-/// The error of a reset, which is told once.
+/// Returns the error of a reset, and marks it as reported.
 fn report(row: &mut Row) -> io::Error {
     row.stream_end = StreamEnd::ResetReported;
     ErrorKind::ConnectionReset.into()
 }
 
-/// An address for each peer: 10.0.0.0/8, and the next port when that is used up.
+/// Returns the address of a peer: in 10.0.0.0/8, with another port when that is used up.
 fn address(peer: PeerId) -> Peer {
     let [high, a, b, c] = peer.0.to_be_bytes();
     let ip = Ipv4Addr::new(10, a, b, c);

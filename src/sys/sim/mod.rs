@@ -1,14 +1,13 @@
-//! The world as a table: peers, backlogs, signals, and a clock that jumps.
+//! A simulated world in a table: peers, backlogs, signals, and a clock that jumps.
 //!
-//! [`Sim`] is a [`Sys`] without a kernel. A connection is a row, a handle is the row's number, and
-//! time stands still while the engine works: [`Sys::wait`] plays what is due, and when nothing is,
-//! jumps to the next entry of the script, the timeout, or the horizon. No threads, no files, no
-//! sleeps, so that the same script gives the same [`digest`](Sim::digest) each time.
+//! [`Sim`] is a [`Sys`] without a kernel. A connection is a row, and a handle the row's number.
+//! Time stands still while the engine works. [`Sys::wait`] plays what is due, then jumps to the
+//! next entry of the script, the timeout, or the horizon. No threads, no files, no sleeps: the same
+//! script gives the same [`digest`](Sim::digest) each time.
 //!
-//! A test drives it in two ways: by hand between the engine's turns ([`connect`](Sim::connect),
-//! [`send`](Sim::send), [`fin`](Sim::fin), …), and by script ([`at`](Sim::at)). The clock never
-//! passes the horizon, which is where the clock is until [`run_until`](Sim::run_until) moves it: by
-//! hand, time stands still.
+//! A test acts between the engine's turns ([`connect`](Sim::connect), [`send`](Sim::send),
+//! [`fin`](Sim::fin), …), or by script ([`at`](Sim::at)). The clock never passes the horizon, which
+//! [`run_until`](Sim::run_until) moves: without it time stands still.
 //!
 //! ```
 //! use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
@@ -35,23 +34,21 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! What it copies from Linux, each checked there on loopback with an edge-triggered epoll:
+//! The simulation follows Linux, checked on loopback with an edge-triggered epoll:
 //!
-//! * An event is told once, and says all that is possible when it is told: a connection that is
-//!   woken by bytes is writable too if there is room. Leaving bytes unread brings nothing more.
-//! * The first event after registration says what is already there. So does a listener's, and
-//!   accepting one of two leaves the other without an event.
-//! * Room makes an event only after a write met a full window. A FIN from us makes one at once, and
-//!   one more when the peer has acknowledged it.
-//! * Bytes that came before a reset can still be read; then one error, then 0.
-//! * Closing with bytes unread resets the peer, and so do bytes that come after a close.
-//! * Out of descriptors, `accept` fails whether anyone is in the backlog or not.
+//! * An event comes once, with all that is possible at that moment: a connection woken by bytes is
+//!   writable too if there is room. Unread bytes bring no further event.
+//! * The first event after registration reports what happened before. So does a listener's;
+//!   accepting one of two connections leaves the other without an event.
+//! * Room brings an event only after a write met a full window. Our FIN brings one at once, and one
+//!   more when the peer has acknowledged it.
+//! * Bytes from before a reset can still be read; then one error, then 0.
+//! * A close with unread bytes resets the peer, and so do bytes that come after a close.
+//! * Without descriptors, `accept` fails, also with an empty backlog.
 //!
-//! Where it is simpler: nothing takes time on the way; a peer acknowledges what its application
-//! takes, no sooner; bytes that it has not taken are lost with a reset; a connection that does not
-//! fit into the backlog knocks again after 1, 2, 4, … seconds.
-//!
-//! No HTTP and no kernel.
+//! Simplifications: the network takes no time; a peer acknowledges bytes when its application takes
+//! them; a reset loses bytes not taken; a connection without room in the backlog tries again after
+//! 1, 2, 4, … seconds.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -79,26 +76,26 @@ use row::{Ours, Row, Theirs};
 /// The size of an argument to [`Sim::take`] that takes everything, our FIN included.
 pub const ALL: u64 = u64::MAX;
 
-/// What [`Sys::unix_time`] says when the world begins: the date that RFC 9110 §5.6.7 gives as an
-/// example, Sun, 06 Nov 1994 08:49:37 GMT.
+/// The [`Sys::unix_time`] at the beginning: RFC 9110 §5.6.7's example, Sun, 06 Nov 1994 08:49:37
+/// GMT.
 pub const UNIX_START: u64 = 784_111_777;
 
-/// Something that happens in the world.
+/// An act in the world.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// A peer connects.
     Connect(PeerId),
-    /// A peer sends bytes. While its connect is held back they wait for it.
+    /// A peer sends bytes. Bytes sent before its connect succeeds wait for it.
     Send(PeerId, Bytes),
-    /// A peer says that it has sent its last byte; it goes on reading.
+    /// A peer sends its FIN and goes on reading.
     Fin(PeerId),
-    /// A peer's application goes away: a FIN, or a reset if it left bytes untaken. What is written
-    /// to it from then on is answered with a reset.
+    /// A peer's application goes away: a FIN, or a reset if bytes are not taken. Further writes to
+    /// the peer cause a reset.
     Leave(PeerId),
     /// A peer resets.
     Reset(PeerId),
-    /// A peer takes that many bytes of what was written, and so acknowledges them. Our FIN counts
-    /// as one more byte; [`ALL`] takes everything.
+    /// A peer takes that many written bytes, which acknowledges them. Our FIN counts as one byte;
+    /// [`ALL`] takes everything.
     Take(PeerId, u64),
     /// A signal arrives.
     Signal(i32),
@@ -111,7 +108,7 @@ pub enum Act {
 pub struct Sim {
     setup: Setup,
     now: u32,
-    /// When the engine last looked at the clock.
+    /// The clock as the engine last read it.
     looked: u32,
     horizon: u32,
     resting: bool,
@@ -130,23 +127,23 @@ pub struct Sim {
     totals: Totals,
 }
 
-/// An entry of the script: an act of the test's, or something that follows from one.
+/// An entry of the script: an act of the test, or a consequence of one.
 #[derive(Debug)]
 enum Step {
     Act(Act),
-    /// A held connect knocks again, and if in vain, `pause` later once more.
+    /// A held connect tries again; if in vain, once more after `pause`.
     Knock {
         peer: PeerId,
         pause: u32,
     },
-    /// A slow peer takes what it was sent, up to that many bytes since the beginning.
+    /// A slow peer takes bytes, up to `up_to` since the beginning.
     Take {
         peer: PeerId,
         up_to: u64,
     },
 }
 
-/// Who has something to tell. The queue of these is epoll's ready list.
+/// The source of an event. Their queue is epoll's ready list.
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Peer(PeerId),
@@ -177,7 +174,7 @@ impl Default for Sim {
 }
 
 impl Sim {
-    /// A world with nobody in it.
+    /// Returns a world without peers.
     pub fn new(setup: Setup) -> Self {
         Self {
             now: 0,
@@ -201,11 +198,11 @@ impl Sim {
         }
     }
 
-    /// A peer that will connect to that listener when it is told to ([`Act::Connect`]).
+    /// Adds a peer of that listener, which connects by [`Act::Connect`].
     ///
     /// # Panics
     ///
-    /// If there is no such listener, or at 2³² peers, which no memory holds.
+    /// If there is no such listener, or at 2³² peers, which exceed any memory.
     pub fn peer(&mut self, listener: usize) -> PeerId {
         assert!(listener < self.listeners.len(), "no listener {listener}");
         let peer = PeerId(u32::try_from(self.rows.len()).expect("fewer than 2³² peers"));
@@ -213,7 +210,7 @@ impl Sim {
         peer
     }
 
-    /// A peer that connects to that listener now.
+    /// Adds a peer that connects to that listener now.
     ///
     /// # Panics
     ///
@@ -224,38 +221,38 @@ impl Sim {
         peer
     }
 
-    /// [`Act::Send`], now.
+    /// Does [`Act::Send`] now.
     pub fn send(&mut self, peer: PeerId, bytes: impl Into<Bytes>) {
         self.act(Act::Send(peer, bytes.into()));
     }
 
-    /// [`Act::Fin`], now.
+    /// Does [`Act::Fin`] now.
     pub fn fin(&mut self, peer: PeerId) {
         self.act(Act::Fin(peer));
     }
 
-    /// [`Act::Leave`], now.
+    /// Does [`Act::Leave`] now.
     pub fn leave(&mut self, peer: PeerId) {
         self.act(Act::Leave(peer));
     }
 
-    /// [`Act::Reset`], now.
+    /// Does [`Act::Reset`] now.
     pub fn reset(&mut self, peer: PeerId) {
         self.act(Act::Reset(peer));
     }
 
-    /// [`Act::Take`], now.
+    /// Does [`Act::Take`] now.
     pub fn take(&mut self, peer: PeerId, bytes: u64) {
         self.act(Act::Take(peer, bytes));
     }
 
-    /// [`Act::Signal`], now.
+    /// Does [`Act::Signal`] now.
     pub fn signal(&mut self, number: i32) {
         self.act(Act::Signal(number));
     }
 
-    /// Does something now. An act that a peer can no longer do, or not yet, does nothing: sending
-    /// after its FIN, anything after a reset.
+    /// Does an act now. Impossible acts, such as sending after a FIN or anything after a reset, do
+    /// nothing.
     pub fn act(&mut self, act: Act) {
         self.resting = false;
         match act {
@@ -281,16 +278,14 @@ impl Sim {
         }
     }
 
-    /// Writes an act into the script, that many milliseconds after the world began. Acts of the
-    /// same time are played in the order in which they were written; one whose time is past is
-    /// played at the next wait.
+    /// Adds an act to the script, `millis` milliseconds after the world began. Acts of the same
+    /// time keep their order. The next wait plays an act whose time is past.
     pub fn at(&mut self, millis: u32, act: Act) {
         self.plan(millis, Step::Act(act));
         self.resting = false;
     }
 
-    /// Changes how a peer behaves from now on. A peer that begins to read takes what waits for it
-    /// at its new pace.
+    /// Changes how a peer behaves. A peer takes waiting bytes at its new pace.
     pub fn behave(&mut self, peer: PeerId, manner: Manner) {
         self.resting = false;
         self.row_mut(peer).manner = manner;
@@ -300,58 +295,58 @@ impl Sim {
         self.peer_takes(peer, 0); // its window may have opened
     }
 
-    /// Moves the horizon, to that many milliseconds after the world began; never back. See
-    /// [`Sim::resting`] for how far a test then turns its engine.
+    /// Moves the horizon to `millis` milliseconds after the world began, never back. A test then
+    /// turns its engine until [`Sim::resting`].
     pub fn run_until(&mut self, millis: u32) {
         self.horizon = self.horizon.max(millis);
         self.resting = false;
     }
 
-    /// Whether the last wait ended at the horizon with nothing to tell and no timeout reached, and
-    /// nothing was done to the world since: the engine has done all it will do.
+    /// Returns whether the last wait ended at the horizon without an event or a timeout, and no act
+    /// followed: the engine has nothing left to do.
     pub const fn resting(&self) -> bool {
         self.resting
     }
 
-    /// Milliseconds since the world began.
+    /// Returns the milliseconds since the world began.
     pub const fn millis(&self) -> u32 {
         self.now
     }
 
-    /// The bytes that a peer has taken.
+    /// Returns the bytes that a peer has taken.
     ///
     /// # Panics
     ///
-    /// If the world was set up not to record them.
+    /// If the world does not record bytes.
     pub fn got(&self, peer: PeerId) -> &[u8] {
         assert!(self.setup.record, "only the digest is kept");
         let row = self.row(peer);
         &row.wire[..row.taken as usize]
     }
 
-    /// How many bytes a peer has taken.
+    /// Returns the number of bytes that a peer has taken.
     pub fn taken(&self, peer: PeerId) -> u64 {
         self.row(peer).taken
     }
 
-    /// How many bytes that a peer has sent we have not read.
+    /// Returns the number of a peer's bytes that we have not read.
     pub fn unread(&self, peer: PeerId) -> u64 {
         self.row(peer).inbox.len()
     }
 
-    /// What a peer has seen of us.
+    /// Returns what a peer has seen of us.
     pub fn seen(&self, peer: PeerId) -> Seen {
         self.row(peer).seen()
     }
 
-    /// How many connections we have had.
+    /// Returns the counts of connections.
     pub const fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// FNV-1a of every byte we wrote with its peer, in order, and of every finish, close and abort
-    /// with its time. Does not depend on how bytes are cut into writes. A change of the engine that
-    /// changes the digest of a script has changed what the engine does.
+    /// Returns the FNV-1a of every written byte with its peer, in order, and of every finish, close
+    /// and abort with its time, whatever the cuts between writes. A changed digest of a script
+    /// shows a changed behaviour of the engine.
     pub const fn digest(&self) -> u64 {
         self.digest.value()
     }
@@ -373,7 +368,7 @@ impl Sim {
         self.plan(self.now.saturating_add(pause), step);
     }
 
-    /// Plays what is due.
+    /// Plays the entries that are due.
     fn play(&mut self) {
         while let Some(entry) = self.script.first_entry() {
             if entry.key().0 > self.now {

@@ -1,6 +1,4 @@
-//! What peers do, and what the world does to them in return.
-//!
-//! Knows nothing of who reads and writes at our end.
+//! The acts of peers, and their consequences.
 
 use super::row::StreamEnd;
 use super::{Act, Bytes, Listening, Ours, Pace, PeerId, Sim, Source, Step, Theirs};
@@ -12,7 +10,7 @@ impl Sim {
         }
     }
 
-    /// A SYN arrives; if it gets no answer, the next one comes `pause` later.
+    /// Receives a SYN; if it is dropped, plans the next one after `pause`.
     pub(super) fn knock(&mut self, peer: PeerId, pause: u32) {
         let row = self.row(peer);
         if !matches!(row.ours, Ours::Planned | Ours::Held) {
@@ -105,7 +103,7 @@ impl Sim {
         self.wake(peer);
     }
 
-    /// The peer takes bytes until it has had `up_to` since the beginning, our FIN counted as one.
+    /// Takes bytes, up to `up_to` since the beginning, with our FIN as one.
     pub(super) fn peer_takes(&mut self, peer: PeerId, up_to: u64) {
         let now = self.now;
         let limit = self.setup.faults.takes_before_reset();
@@ -135,19 +133,19 @@ impl Sim {
         }
     }
 
-    /// Something was written, or finished: the peer takes it at its pace.
+    /// Lets the peer take written bytes and our FIN at its pace.
     pub(super) fn offer(&mut self, peer: PeerId) {
         let row = self.row(peer);
         let up_to = row.taken + row.unacknowledged();
         match (row.theirs, row.manner.takes) {
-            // Its kernel still acknowledges a FIN, whatever its application was like.
+            // The kernel of a closed application still acknowledges a FIN.
             (Theirs::Left, _) | (_, Pace::AtOnce) => self.peer_takes(peer, up_to),
             (_, Pace::After(pause)) => self.plan_in(pause, Step::Take { peer, up_to }),
             (_, Pace::Never) => {}
         }
     }
 
-    /// We reset the peer, if it is there. What it has not taken is lost.
+    /// Resets the peer. Bytes not taken are lost.
     pub(super) fn cut(&mut self, peer: PeerId) {
         let now = self.now;
         let row = self.row_mut(peer);
@@ -158,6 +156,6 @@ impl Sim {
     }
 }
 
-/// When a SYN without an answer is sent again, in milliseconds; each pause is twice the last
-/// (RFC 6298 §2 and §5).
+/// The time until a dropped SYN is sent again, in milliseconds; each pause is twice the last (RFC
+/// 6298 §2 and §5).
 const FIRST_PAUSE: u32 = 1000;

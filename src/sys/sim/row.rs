@@ -1,47 +1,45 @@
-//! One connection of the world: what is on its way in each direction, and what each end has said.
-//!
-//! No queue of events and no other connections: those are the world's.
+//! One connection of the world: its bytes under way, and the state of both ends.
 
 use super::bytes::Inbox;
 use crate::sys::{Ready, Who};
 use crate::tracker::ConnId;
 
-/// Names a peer: the number of its row, which is also the handle that `accept` gives.
+/// The number of a peer's row, which is also the handle of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub(super) u32);
 
 impl PeerId {
-    /// The peer at the other end of a handle.
+    /// Returns the peer at the other end of a handle.
     pub const fn of(io: u32) -> Self {
         Self(io)
     }
 
-    /// How many peers were made before this one.
+    /// Returns the number of earlier peers.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// How soon a peer does what it will do anyway.
+/// The delay before a peer acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
     /// In the same moment.
     #[default]
     AtOnce,
-    /// So many milliseconds later.
+    /// Milliseconds later.
     After(u32),
-    /// Only when the test says so.
+    /// Only by an [`Act`](super::Act).
     Never,
 }
 
 /// How a peer behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manner {
-    /// When it takes and acknowledges what it is sent, our FIN included.
+    /// When the peer takes and acknowledges bytes and our FIN.
     pub takes: Pace,
-    /// When it answers our FIN with its own, from the moment it took ours.
+    /// When the peer sends its FIN, counted from the moment it took ours.
     pub answers: Pace,
-    /// How many bytes can be on their way to it: written and not taken.
+    /// The most bytes that are written and not taken.
     pub window: u32,
 }
 
@@ -55,34 +53,34 @@ impl Default for Manner {
     }
 }
 
-/// What a peer has seen of us: milliseconds since the world began.
+/// What a peer has seen of us, in milliseconds since the world began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Whether its connect succeeded, which the backlog is enough for.
+    /// Whether its connect succeeded; room in the backlog is enough.
     pub connected: bool,
-    /// When it took our FIN, which comes after all that we wrote.
+    /// When it took our FIN, behind all our bytes.
     pub fin: Option<u32>,
-    /// When it got a reset from us. After a FIN that is harmless: it has everything.
+    /// When it got a reset from us; harmless after our FIN, behind which nothing was lost.
     pub reset: Option<u32>,
     /// When its connect was refused.
     pub refused: Option<u32>,
 }
 
 impl Seen {
-    /// Whether it is connected and we have neither finished nor reset.
+    /// Returns whether the peer is connected and has seen neither a FIN nor a reset.
     pub const fn open(self) -> bool {
         self.connected && self.fin.is_none() && self.reset.is_none()
     }
 }
 
-/// Where our end of a connection is.
+/// The state of our end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ours {
     /// The peer has not tried to connect.
     Planned,
-    /// Its handshake gets no answer yet.
+    /// Its SYN was dropped; another will follow.
     Held,
-    /// It was refused, or gave up.
+    /// The connect was refused, or the peer gave up.
     Never,
     Backlog,
     Accepted,
@@ -90,22 +88,22 @@ pub(super) enum Ours {
     Closed,
 }
 
-/// Where the peer's end is.
+/// The state of the peer's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Theirs {
     Up,
-    /// Its application has closed; its kernel resets whatever still comes.
+    /// Its application has closed; its kernel responds to bytes with a reset.
     Left,
     /// Reset by either side, or refused.
     Cut,
 }
 
-/// What we have heard from the peer, after its bytes.
+/// What follows the peer's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamEnd {
     Open,
     Fin,
-    /// A reset, which the next read or write reports.
+    /// A reset that the next read or write reports.
     Reset,
     ResetReported,
 }
@@ -122,7 +120,7 @@ pub(super) struct Row {
     pub(super) manner: Manner,
     /// When the peer took our FIN.
     pub(super) fin: Option<u32>,
-    /// When it was reset by us, or refused.
+    /// When we reset or refused the peer.
     pub(super) cut: Option<u32>,
     pub(super) listener: u16,
     pub(super) ours: Ours,
@@ -130,9 +128,9 @@ pub(super) struct Row {
     pub(super) stream_end: StreamEnd,
     /// We have sent our FIN.
     pub(super) finished: bool,
-    /// A write met a full window: room is worth an event.
+    /// A write met a full window: room brings an event.
     pub(super) starved: bool,
-    /// Is on the ready list.
+    /// The row is on the ready list.
     pub(super) queued: bool,
 }
 
@@ -166,25 +164,25 @@ impl Row {
         matches!(self.stream_end, StreamEnd::Reset | StreamEnd::ResetReported)
     }
 
-    /// Whether the peer can still send bytes or a FIN.
+    /// Returns whether the peer can still send bytes or a FIN.
     pub(super) fn can_send(&self) -> bool {
         let trying = !matches!(self.ours, Ours::Planned | Ours::Never);
         trying && self.theirs == Theirs::Up && self.stream_end == StreamEnd::Open
     }
 
-    /// How many bytes can be written now.
+    /// Returns the number of bytes that can be written now.
     pub(super) const fn room(&self) -> u64 {
         (self.manner.window as u64).saturating_sub(self.written - self.taken)
     }
 
-    /// Bytes that were written and not taken; a FIN that was not counts as one.
+    /// Returns the number of bytes that are written and not taken, with our FIN as one.
     pub(super) fn unacknowledged(&self) -> u64 {
         let fin = self.finished && self.fin.is_none();
         self.written - self.taken + u64::from(fin)
     }
 
-    /// What an event says now; `None` if there would be nothing in it. To find no room is to meet a
-    /// full window, as a poll in the kernel is.
+    /// Returns an event with what is possible now; `None` if nothing is. Finding no room counts as
+    /// meeting a full window, as in the kernel's poll.
     pub(super) fn poll(&mut self) -> Option<Ready> {
         let gone = self.is_reset();
         let read_closed = gone || self.stream_end == StreamEnd::Fin;
@@ -211,5 +209,5 @@ impl Row {
     }
 }
 
-// A million of them fit into a test.
+// A million rows fit into a test.
 const _: () = assert!(size_of::<Row>() <= 168);

@@ -1,4 +1,4 @@
-//! How a world is set up, and what it counts.
+//! The set-up of a world, and its counts.
 
 use super::faults::Faults;
 use super::row::Manner;
@@ -6,23 +6,23 @@ use super::row::Manner;
 use super::{Sim, Sys};
 use crate::tick::Tick;
 
-/// How the world is set up.
+/// The set-up of a world.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// How many listeners there are.
+    /// The number of listeners.
     pub listeners: usize,
-    /// How many connections fit into each listener's backlog.
+    /// The size of each listener's backlog, in connections.
     pub backlog: usize,
-    /// The most events that one wait gives, besides those of the inbox.
+    /// The most events of one wait, besides the inbox's.
     pub batch: usize,
     /// The loop's clock when the world begins.
     pub start: Tick,
     /// Whether [`Sys::stop_handshakes`] can do what it says.
     pub filter: bool,
-    /// Whether to keep the bytes that peers are sent, for [`Sim::got`]. Without, only the digest
-    /// and the counts are kept.
+    /// Whether to keep bytes written to peers, for [`Sim::got`]. Otherwise only the digest and the
+    /// counts are kept.
     pub record: bool,
-    /// How peers behave that are told nothing else.
+    /// How peers behave, unless [`Sim::behave`] changes it.
     pub manner: Manner,
     /// What goes wrong.
     pub faults: Faults,
@@ -43,19 +43,19 @@ impl Default for Setup {
     }
 }
 
-/// How many connections we have had.
+/// Counts of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Accepted.
     pub accepted: u64,
-    /// Closed by us, the aborted ones included.
+    /// Closed by us, including aborted ones.
     pub closed: u64,
     /// Aborted by us.
     pub aborted: u64,
 }
 
 impl Totals {
-    /// How many are accepted and not closed.
+    /// Returns the number of accepted connections that are not closed.
     pub const fn open(self) -> u64 {
         self.accepted - self.closed
     }

@@ -1,6 +1,4 @@
-//! What a server shows to those who connect over TLS, and how it is changed while it runs.
-//!
-//! Knows rustls's configuration; no connections.
+//! The TLS configuration of a server, and its replacement while the server runs.
 
 use std::fmt;
 use std::io;
@@ -11,60 +9,58 @@ use rustls::ServerConfig;
 use super::pem::{self, Pem};
 use crate::error::Error;
 
-/// How a server speaks TLS: certificates and all that rustls lets one choose.
+/// The TLS configuration of a server: certificates, and all that rustls can configure.
 ///
-/// A clone is the same one: what [`replace`](Self::replace) or [`reload`](Self::reload) puts into
-/// it is what connections that come from then on are shown, on whatever thread the server runs.
-/// Those that are open keep what they began with, and none is dropped.
+/// Clones share one configuration, also across threads: after [`replace`](Self::replace) or
+/// [`reload`](Self::reload) new connections get the new one. Open connections keep theirs.
 #[derive(Clone)]
 pub struct TlsConfig {
     current: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
 impl TlsConfig {
-    /// Takes a configuration of rustls as it is: with the provider, the resolver of certificates,
-    /// the verifier of clients, the versions and the store of sessions that it has. Where it names
-    /// no protocol (ALPN), it is given `http/1.1`.
+    /// Takes a configuration of rustls with its provider, resolver of certificates, verifier of
+    /// clients, versions and store of sessions. Adds `http/1.1` to an empty list of protocols
+    /// (ALPN).
     ///
     /// # Errors
     ///
-    /// It offers `h2`, which this server does not speak; or early data, which an attacker can send
-    /// again.
+    /// The configuration offers `h2`, which this server does not speak, or early data, which an
+    /// attacker can replay.
     pub fn new(config: ServerConfig) -> Result<Self, Error> {
         Ok(Self::holding(accepted(config)?))
     }
 
-    /// Reads certificates and their keys from files. TLS 1.2 and 1.3, and rustls's own choice of
-    /// ciphers. The first pair is shown to whoever asks for no name, or for one that no other
-    /// certificate has. Sessions are resumed by tickets (RFC 5077, RFC 8446 §2.2), which cost the
-    /// server no memory.
+    /// Reads certificates and keys from PEM files. Speaks TLS 1.2 and 1.3 with rustls's choice of
+    /// ciphers. Clients that ask for no name, or for one without a certificate, get the first pair.
+    /// Tickets resume sessions (RFC 5077, RFC 8446 §2.2) without memory on the server.
     ///
-    /// The cryptography is that of the process's default provider, where one was installed
-    /// ([`CryptoProvider::install_default`](rustls::crypto::CryptoProvider::install_default)); else
-    /// that of ring, which the feature `tls` brings.
+    /// Uses the process's default provider of cryptography, if one was installed
+    /// ([`CryptoProvider::install_default`](rustls::crypto::CryptoProvider::install_default)), else
+    /// ring, from the feature `tls`.
     ///
     /// # Errors
     ///
-    /// Which file is wrong, and why.
+    /// A file cannot be used; the error names the file and the cause.
     pub fn from_pem(pairs: &[Pem]) -> Result<Self, Error> {
         Ok(Self::holding(accepted(pem::load(pairs, None)?)?))
     }
 
-    /// Shows another configuration from now on.
+    /// Replaces the configuration for new connections.
     ///
     /// # Errors
     ///
-    /// As [`TlsConfig::new`]; the old one stays.
+    /// As [`TlsConfig::new`]; the old configuration stays.
     pub fn replace(&self, config: ServerConfig) -> Result<(), Error> {
         self.put(accepted(config)?);
         Ok(())
     }
 
-    /// Reads the files again, or others. Tickets that were given out before stay valid.
+    /// Reads the files again, or other ones. Earlier tickets stay valid.
     ///
     /// # Errors
     ///
-    /// As [`TlsConfig::from_pem`]; what was read before stays.
+    /// As [`TlsConfig::from_pem`]; the old configuration stays.
     pub fn reload(&self, pairs: &[Pem]) -> Result<(), Error> {
         let before = self.current();
         self.put(accepted(pem::load(pairs, Some(&before))?)?);
@@ -82,7 +78,7 @@ impl TlsConfig {
         *current = Arc::new(config);
     }
 
-    /// What is shown to whoever connects now.
+    /// Returns the configuration for a new connection.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&current)
@@ -95,7 +91,7 @@ impl fmt::Debug for TlsConfig {
     }
 }
 
-/// A configuration that this server can keep to.
+/// Checks that this server can keep to a configuration, and adds the protocol.
 fn accepted(mut config: ServerConfig) -> Result<ServerConfig, Error> {
     let refused = |why: &'static str| {
         let error = io::Error::new(io::ErrorKind::InvalidInput, why);

@@ -1,22 +1,20 @@
-//! Whose handshake goes on in this turn, and who waits for the next.
-//!
-//! Knows connections by their names, and nothing of what they say.
+//! A bound on handshakes per turn, and the queue of connections that wait for a turn.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
 use crate::tracker::ConnId;
 
-/// The share of a turn that is for handshakes, and the queue for it.
+/// The handshakes of a turn, and the queue for the next.
 ///
-/// Whoever is in it has a ticket, so that it can be forgotten when it leaves: a queue of those who
-/// are long gone would hold up the others.
+/// A queued connection has a ticket, by which it leaves the queue when it closes: closed ones would
+/// hold up the others.
 #[derive(Debug)]
 pub(super) struct Handshakes {
-    /// By the order of their coming.
+    /// Connections by ticket, oldest first.
     waiting: BTreeMap<NonZeroU64, ConnId>,
     next: NonZeroU64,
-    /// How many this turn may still go on with.
+    /// Handshakes that may still advance in this turn.
     left: u32,
 }
 
@@ -31,13 +29,13 @@ impl Default for Handshakes {
 }
 
 impl Handshakes {
-    /// A turn begins: those that waited longest, to be told that they may go on.
+    /// Begins a turn. Iterates over the oldest of the queue, which may advance now.
     pub(super) fn turn(&mut self) -> impl Iterator<Item = ConnId> {
         self.left = SHARE;
         (0..SHARE).map_while(|_| self.waiting.pop_first().map(|(_, id)| id))
     }
 
-    /// Whether this one may go on now; else it is queued.
+    /// Returns whether a handshake may advance now; queues it otherwise.
     pub(super) fn may_advance(&mut self, id: ConnId, ticket: &mut Option<NonZeroU64>) -> bool {
         if self.left > 0 {
             self.forget(ticket);
@@ -52,12 +50,12 @@ impl Handshakes {
         false
     }
 
-    /// One has gone on.
+    /// Counts a handshake that advanced.
     pub(super) const fn advanced(&mut self) {
         self.left = self.left.saturating_sub(1);
     }
 
-    /// Who has this ticket waits no longer.
+    /// Removes the connection with this ticket from the queue.
     pub(super) fn forget(&mut self, ticket: &mut Option<NonZeroU64>) {
         if let Some(ticket) = ticket.take() {
             self.waiting.remove(&ticket);
@@ -65,8 +63,8 @@ impl Handshakes {
     }
 }
 
-/// Handshakes gone on with in a turn. With a key of RSA the dearest step takes about a millisecond,
-/// so that a turn full of them holds up those that are served by less than ten.
+/// Handshakes advanced per turn. An RSA key makes the dearest step take about a millisecond, so a
+/// full turn delays other connections by less than ten.
 const SHARE: u32 = 8;
 
 #[cfg(test)]
@@ -86,10 +84,10 @@ mod tests {
             assert_eq!(handshakes.may_advance(id(n), ticket), first);
             assert_eq!(ticket.is_none(), first);
             handshakes.advanced();
-            // To be told twice changes nothing.
+            // A second question changes nothing.
             assert!(first || !handshakes.may_advance(id(n), ticket));
         }
-        handshakes.forget(&mut tickets[9]); // it has left
+        handshakes.forget(&mut tickets[9]); // it has closed
         let told: Vec<_> = handshakes.turn().collect();
         assert_eq!(told, [8, 10, 11, 12, 13, 14, 15, 16].map(id));
         assert!(handshakes.may_advance(id(8), &mut tickets[8]) && tickets[8].is_none());

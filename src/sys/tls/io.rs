@@ -1,6 +1,4 @@
-//! One connection as the engine holds it, and how its records get to the socket.
-//!
-//! Knows a system to write to; no bytes in the clear.
+//! The handle of a TLS connection, and writes of its records to the socket.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -10,40 +8,40 @@ use super::session::Session;
 use crate::sys::{Sys, retry};
 use crate::tracker::ConnId;
 
-/// A connection.
+/// The handle of a TLS connection.
 pub struct Io<I> {
     pub(super) inner: I,
     pub(super) id: ConnId,
-    /// Its place in the queue of handshakes.
+    /// The place in the queue of handshakes.
     pub(super) ticket: Option<NonZeroU64>,
     pub(super) state: State,
 }
 
 pub(super) enum State {
-    /// Nothing was read yet, and nothing is kept.
+    /// No byte was read, and nothing is stored.
     New,
-    /// It speaks TLS, or is about to.
+    /// The connection speaks TLS, or begins to.
     Open(Box<Session>),
-    /// It speaks HTTP, is told so, and heard no further.
+    /// The peer speaks HTTP: it gets a response in the clear.
     NotTls,
-    /// We have written our last record, or given up. What comes is no longer decrypted.
+    /// We have written our last record, or failed. Further bytes are not decrypted.
     Closing(Box<Closing>),
 }
 
 #[derive(Default)]
 pub(super) struct Closing {
-    /// Records that the socket had no room for: our FIN comes behind them.
+    /// Records without room in the socket: our FIN comes behind them.
     pub(super) rest: Vec<u8>,
-    /// Our FIN is sent.
+    /// We have sent our FIN.
     pub(super) finished: bool,
-    /// Bytes of the close_notify, which nobody misses who has the answer.
+    /// Bytes of the close_notify, which a peer with the whole response does not miss.
     pub(super) notify: u32,
-    /// The peer did not keep to the protocol, and has been told.
+    /// The peer violated the protocol, and was sent an alert.
     pub(super) failed: bool,
 }
 
 impl Closing {
-    /// Writes what is left, and then the FIN.
+    /// Writes the rest, then the FIN.
     pub(super) fn advance<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> io::Result<()> {
         if !self.rest.is_empty() {
             match send(sys, io, &self.rest) {
@@ -61,18 +59,18 @@ impl Closing {
     }
 }
 
-/// What one read of a socket gave.
+/// The result of one read of the socket.
 pub(super) enum Received {
-    /// Records, or parts of one, without bytes for the reader.
+    /// Records, or a part of one, without bytes for the reader.
     Nothing,
-    /// So many bytes, and whether there may be more without a further event.
+    /// Bytes for the reader, and whether more may be there without a further event.
     Bytes(usize, bool),
-    /// The peer has said that it sends nothing more.
+    /// The peer sends no more.
     End,
 }
 
 impl<I> Io<I> {
-    /// Whether its handshake is not complete, or not begun.
+    /// Returns whether the handshake is incomplete.
     pub(super) fn is_handshaking(&self) -> bool {
         match &self.state {
             State::New => true,
@@ -82,7 +80,7 @@ impl<I> Io<I> {
     }
 }
 
-/// Writes what a session has queued, as far as there is room.
+/// Writes the queue of a session, as far as there is room.
 pub(super) fn flush<S: Sys>(sys: &mut S, io: &mut S::Io, session: &mut Session) -> io::Result<()> {
     if session.queued() > 0 {
         match send(sys, io, session.queue_bytes()) {
@@ -94,7 +92,7 @@ pub(super) fn flush<S: Sys>(sys: &mut S, io: &mut S::Io, session: &mut Session) 
     Ok(())
 }
 
-/// Writes until everything is written or the socket says that it is full; returns how much was.
+/// Writes until everything is written or the socket is full. Returns the number of bytes.
 pub(super) fn send<S: Sys>(sys: &mut S, io: &mut S::Io, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {
@@ -102,7 +100,7 @@ pub(super) fn send<S: Sys>(sys: &mut S, io: &mut S::Io, bytes: &[u8]) -> io::Res
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(n) => sent += n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            // What was taken is gone: the error comes again, by itself.
+            // The caller must know of the written bytes; the error comes again.
             Err(_) if sent > 0 => break,
             Err(error) => return Err(error),
         }

@@ -1,17 +1,15 @@
-//! TLS as a system around another: rustls between the engine and the sockets, and nothing of it in
-//! either.
+//! TLS as a system around another: rustls between the engine and the sockets.
 //!
-//! Two rules make it look like plain TCP to the engine. *Reading:* whatever a read takes from the
-//! socket is decrypted at once into the caller's buffer, which is always large enough, so that no
-//! decrypted byte is ever left behind without an event; only a part of a record is kept, and
-//! [`Sys::midway`] says so. *Writing:* a byte counts as written when the record it is in is with
-//! the kernel; until then the write is asked for again, with the same bytes, as of any full socket.
+//! Two rules make a connection look like TCP to the engine. *Reading:* a read decrypts everything
+//! at once into the caller's buffer, which is large enough, so no decrypted byte waits without an
+//! event. Only a part of a record is kept, and [`Sys::midway`] reports it. *Writing:* a byte counts
+//! as written when the kernel has its record. Until then the engine repeats the write with the same
+//! bytes, as for any full socket.
 //!
-//! A handshake costs a hundred times what a request does, so only so many are gone on with in a
-//! turn; the others wait in a queue, oldest first, and are told of in the next turn.
+//! A handshake costs a hundred times a request, so a bounded number advances per turn. The others
+//! wait in a queue, oldest first, and get an event in a later turn.
 //!
-//! Every buffer that an idle connection has is given back: what is left is what rustls keeps.
-//! Knows records and alerts; no HTTP but the first letter of a request on the wrong port.
+//! An idle connection owns no buffer here, only what rustls keeps.
 
 mod config;
 mod handshakes;
@@ -41,19 +39,19 @@ use crate::tracker::ConnId;
 pub struct Tls<S> {
     inner: S,
     config: TlsConfig,
-    /// What is read from a socket, behind the part of a record that was kept.
+    /// Bytes read from a socket, behind the kept part of a record.
     cipher: Box<[u8]>,
-    /// What several slices are gathered in, so that they make as few records as they can.
+    /// Several slices in one, to make the fewest records.
     plaintext: Vec<u8>,
     /// Records on their way to a socket.
     wire: Vec<u8>,
     handshakes: Handshakes,
-    /// Connections that were read from, and may have more without a further event.
+    /// Connections that may have more to read without a further event.
     more: Vec<ConnId>,
 }
 
 impl<S: Sys> Tls<S> {
-    /// TLS on every connection of that system.
+    /// Wraps a system: each of its connections speaks TLS.
     pub fn new(inner: S, config: TlsConfig) -> Self {
         Self {
             inner,
@@ -66,7 +64,7 @@ impl<S: Sys> Tls<S> {
         }
     }
 
-    /// The system underneath, for tests that drive it.
+    /// Returns the system underneath, for tests that drive it.
     pub const fn inner(&mut self) -> &mut S {
         &mut self.inner
     }
@@ -89,8 +87,7 @@ impl<S: Sys> Sys for Tls<S> {
         self.inner.unix_time()
     }
 
-    /// A socket that has room again is told as readable too: a handshake, or a close, goes on by a
-    /// read.
+    /// Marks a socket with room as readable too: a read advances a handshake or a close.
     fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> Result<bool> {
         let begun = events.len();
         events.extend(self.more.drain(..).map(readable));
@@ -113,7 +110,7 @@ impl<S: Sys> Sys for Tls<S> {
         let (inner, peer) = self.inner.accept(listener)?;
         let io = Io {
             inner,
-            id: ConnId::from_bits(u64::MAX), // nobody's, until it is registered
+            id: ConnId::from_bits(u64::MAX), // no connection's, until `register`
             ticket: None,
             state: State::New,
         };
@@ -127,9 +124,9 @@ impl<S: Sys> Sys for Tls<S> {
 
     /// # Errors
     ///
-    /// Those of the system underneath; `InvalidData` for a peer that speaks HTTP without TLS, which
-    /// can be answered; `ConnectionAborted` for one that does not keep to the protocol, which has
-    /// been sent an alert; `InvalidInput` for a buffer of less than 64 KiB.
+    /// Those of the system underneath. `InvalidData` for a peer that speaks HTTP without TLS, and
+    /// can get a response. `ConnectionAborted` for a peer that violated the protocol, and was sent
+    /// an alert. `InvalidInput` for a buffer of less than 64 KiB.
     fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> Result<usize> {
         match &mut io.state {
             State::NotTls => return self.inner.read(&mut io.inner, buf),
@@ -143,7 +140,7 @@ impl<S: Sys> Sys for Tls<S> {
                     return Ok(0);
                 }
                 if session.is_clogged() {
-                    return Err(ErrorKind::WouldBlock.into()); // its room is an event
+                    return Err(ErrorKind::WouldBlock.into()); // room brings an event
                 }
             }
             State::New => {}
@@ -157,8 +154,8 @@ impl<S: Sys> Sys for Tls<S> {
         for _ in 0..READS {
             match self.receive(io, buf)? {
                 Received::End => return Ok(0),
-                // Without bytes to give, only the socket's own word that it is empty will do: it
-                // may hold the peer's FIN, of which no further event tells.
+                // The socket may hold the peer's FIN, which brings no further event: read on until
+                // it would block.
                 Received::Nothing => {}
                 Received::Bytes(n, more) => {
                     if more {
@@ -172,10 +169,10 @@ impl<S: Sys> Sys for Tls<S> {
         Err(ErrorKind::WouldBlock.into())
     }
 
-    /// Must be called with the same bytes again, or more of them, until it has said how many it
-    /// took.
+    /// Encrypts and writes. Until a call returns a number, further calls must pass the same bytes,
+    /// or more behind them.
     fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> Result<usize> {
-        // Taken out, for the buffers of the loop are borrowed too.
+        // Taken out: the call below borrows all of `self`.
         let mut session = match mem::replace(&mut io.state, State::New) {
             State::Open(session) if !session.is_handshaking() => session,
             State::NotTls => {
@@ -192,8 +189,7 @@ impl<S: Sys> Sys for Tls<S> {
         written
     }
 
-    /// Whether a handshake or a record has begun to arrive and is not complete, or waits for its
-    /// turn.
+    /// Returns whether a handshake or a record is incomplete, or waits for its turn.
     fn midway(&self, io: &Self::Io) -> Midway {
         match &io.state {
             State::New if io.ticket.is_some() => Midway::Handshake,
@@ -203,7 +199,7 @@ impl<S: Sys> Sys for Tls<S> {
         }
     }
 
-    /// close_notify, then FIN. Where the socket has no room for the one, the other waits for it.
+    /// Sends close_notify, then FIN. The FIN waits until the socket has room for close_notify.
     fn finish(&mut self, io: &mut Self::Io) -> Result<()> {
         self.handshakes.forget(&mut io.ticket);
         match &mut io.state {
@@ -233,7 +229,7 @@ impl<S: Sys> Sys for Tls<S> {
             State::Closing(closing) => {
                 let unsent = closing.rest.len() as u32 + u32::from(!closing.finished);
                 let owed = owed.saturating_add(unsent);
-                // Of the last bytes, close_notify and FIN, the FIN stands for both.
+                // The FIN stands for both close_notify and FIN.
                 owed.saturating_sub(closing.notify).max(owed.min(1))
             }
         })
@@ -242,7 +238,7 @@ impl<S: Sys> Sys for Tls<S> {
     fn close(&mut self, mut io: Self::Io) {
         self.handshakes.forget(&mut io.ticket);
         if matches!(&io.state, State::Closing(closing) if closing.failed) {
-            // What is unread would turn the close into a reset, and that would destroy the alert.
+            // Unread bytes would turn the close into a reset, which destroys the alert.
             for _ in 0..READS {
                 if !matches!(self.inner.read(&mut io.inner, &mut self.cipher), Ok(1..)) {
                     break;
@@ -252,7 +248,7 @@ impl<S: Sys> Sys for Tls<S> {
         self.inner.close(io.inner);
     }
 
-    /// A reset, and no close_notify: what is cut short does not look whole on either layer.
+    /// Resets without close_notify: a cut response looks incomplete on both layers.
     fn abort(&mut self, mut io: Self::Io) {
         self.handshakes.forget(&mut io.ticket);
         self.inner.abort(io.inner);
@@ -298,9 +294,8 @@ impl<S: fmt::Debug> fmt::Debug for Tls<S> {
     }
 }
 
-/// The buffer of the loop for what is read, in bytes: as long as the engine's own, so that one read
-/// fits into the other.
+/// The buffer for reads, in bytes: as long as the engine's, so one read fits into the other.
 const CIPHER: usize = 64 * 1024;
 
-/// Reads of the socket in one read that have nothing to give, as those of a handshake.
+/// Reads of the socket in one call without bytes for the reader, as in a handshake.
 const READS: u32 = 8;

@@ -1,7 +1,4 @@
-//! Certificates and keys from PEM files (RFC 7468), with a word on each way in which they can be
-//! wrong.
-//!
-//! Knows files and rustls's configuration; no connections.
+//! Certificates and keys from PEM files (RFC 7468), with an error for each way to get them wrong.
 
 use std::fmt;
 use std::fs;
@@ -19,17 +16,17 @@ use rustls::{ServerConfig, client};
 
 use crate::error::Error;
 
-/// Two files that belong together.
+/// The files of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pem {
-    /// The certificate, and behind it those that lead to one that clients trust.
+    /// The certificate, and behind it those that lead to a trusted one.
     pub chain: PathBuf,
-    /// Its private key: PKCS#8, PKCS#1 or SEC1, without a passphrase.
+    /// The private key: PKCS#8, PKCS#1 or SEC1, without a passphrase.
     pub key: PathBuf,
 }
 
 impl Pem {
-    /// A chain and its key.
+    /// Names a chain and its key.
     pub fn new(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self {
             chain: chain.into(),
@@ -38,7 +35,7 @@ impl Pem {
     }
 }
 
-/// Makes a configuration of these pairs. Sessions of `before` can be resumed with it.
+/// Makes a configuration of these pairs, which can resume the sessions of `before`.
 pub(super) fn load(pairs: &[Pem], before: Option<&ServerConfig>) -> Result<ServerConfig, Error> {
     let provider = provider()?;
     let mut certified = Vec::with_capacity(pairs.len());
@@ -67,7 +64,7 @@ pub(super) fn load(pairs: &[Pem], before: Option<&ServerConfig>) -> Result<Serve
     Ok(config)
 }
 
-/// The process's provider, or ring's.
+/// Returns the process's provider, or ring's.
 fn provider() -> Result<Arc<CryptoProvider>, Error> {
     if let Some(provider) = CryptoProvider::get_default() {
         return Ok(Arc::clone(provider));
@@ -123,8 +120,8 @@ fn read_pair(pair: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Erro
     Ok(certified)
 }
 
-/// Says so if everyone on this machine can read a key. It is used all the same: what is on the
-/// machine may be the owner's alone, and the server should not fail at a reload for it.
+/// Warns if every user can read a key. The key is used: the machine may have one user, and a reload
+/// should not fail for it.
 fn warn_if_public(path: &Path) {
     let mode = fs::metadata(path).map(|metadata| metadata.mode());
     if mode.is_ok_and(|mode| mode & FOR_ALL_TO_READ != 0) {
@@ -137,7 +134,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::new(format!("read {}", path.display()), error))
 }
 
-/// Why a file that can be read does not have what it is for.
+/// Explains why a readable file lacks what it should have.
 fn missing(what: &str, bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let labels: Vec<_> = text
@@ -147,22 +144,22 @@ fn missing(what: &str, bytes: &[u8]) -> String {
     match labels[..] {
         [] => format!("there is no PEM in it, and so no {what}"),
         ["ENCRYPTED PRIVATE KEY", ..] => PASSPHRASE.into(),
-        // Of OpenSSH, or for DSA.
+        // A key of OpenSSH, or for DSA.
         [label, ..] if what == KEY && label.ends_with(" PRIVATE KEY") => KIND.into(),
         [label, ..] => format!("there is no {what} in it, but a {label}"),
     }
 }
 
-/// Whether a key is encrypted in the way of old, where fields before the key say so (RFC 1421).
+/// Returns whether fields before a key say that it is encrypted, the older way (RFC 1421).
 fn has_passphrase(bytes: &[u8]) -> bool {
     bytes.split(|byte| *byte == b'\n').any(|line| {
         line.starts_with(b"Proc-Type:") && line.trim_ascii_end().ends_with(b"ENCRYPTED")
     })
 }
 
-/// What is wrong with a certificate that is whole as PEM.
+/// Explains the error of a certificate whose PEM is complete.
 fn unreadable(error: &rustls::Error) -> String {
-    // It is the verifier's word, of a crate that only rustls uses.
+    // The variant belongs to the verifier's crate, which only rustls depends on.
     match format!("{error:?}").contains("UnsupportedCertVersion") {
         true => "it is an X.509 version 1 certificate; version 3 is needed \
                  (openssl req -x509 makes one)"
@@ -171,7 +168,7 @@ fn unreadable(error: &rustls::Error) -> String {
     }
 }
 
-/// The reader's errors have the lines they are about as numbers.
+/// Explains an error of the PEM reader, which shows lines as numbers.
 fn no_pem(error: &pem::Error) -> io::Error {
     match error {
         pem::Error::MissingSectionEnd { end_marker } => {

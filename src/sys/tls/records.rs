@@ -1,4 +1,4 @@
-//! Records of one connection: read and decrypted, encrypted and written.
+//! Records of a connection: read and decrypted, encrypted and written.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::sys::{Sys, retry};
 
 impl<S: Sys> Tls<S> {
-    /// One read of the socket, decrypted.
+    /// Reads the socket once and decrypts.
     pub(super) fn receive(&mut self, io: &mut Io<S::Io>, buf: &mut [u8]) -> Result<Received> {
         let kept = match &io.state {
             State::Open(session) => session.partial(),
@@ -17,7 +17,7 @@ impl<S: Sys> Tls<S> {
         };
         let start = kept.len();
         self.cipher[..start].copy_from_slice(kept);
-        // Decrypted it is never longer, so that all of it fits.
+        // Decryption never lengthens, so everything fits into `buf`.
         let room = self.cipher.len().min(buf.len());
         let n = self.read_inner(&mut io.inner, start..room)?;
         if n == 0 {
@@ -59,7 +59,7 @@ impl<S: Sys> Tls<S> {
                     failed: true,
                     ..Closing::default()
                 };
-                // Who is gone, or takes nothing, goes without.
+                // A peer that is gone or takes nothing misses the alert.
                 let _ = closing.advance(&mut self.inner, &mut io.inner);
                 io.state = State::Closing(Box::new(closing));
                 Err(Error::new(ErrorKind::ConnectionAborted, error))
@@ -67,13 +67,13 @@ impl<S: Sys> Tls<S> {
         }
     }
 
-    /// Reads the socket. An interruption does not count as a read: this may be one of many.
+    /// Reads the socket into a part of the buffer.
     fn read_inner(&mut self, io: &mut S::Io, into: Range<usize>) -> Result<usize> {
         retry(|| self.inner.read(io, &mut self.cipher[into.clone()]))
     }
 
-    /// The bytes of the slices as records, behind what the session has to send by itself. Returns
-    /// how many bytes that is.
+    /// Encrypts slices into `wire`, behind messages of the session itself. Returns the number of
+    /// bytes taken from the slices.
     fn encrypt(&mut self, session: &mut Session, bufs: &[IoSlice<'_>]) -> Result<usize> {
         self.wire.clear();
         if let [buf] = bufs {
@@ -100,7 +100,7 @@ impl<S: Sys> Tls<S> {
             return Err(ErrorKind::WouldBlock.into());
         }
         if let Some(taken) = session.take_unreported() {
-            return Ok(taken); // they were encrypted when they were first asked for
+            return Ok(taken); // an earlier call encrypted them
         }
         let taken = self.encrypt(session, bufs)?;
         match send(&mut self.inner, &mut io.inner, &self.wire) {
@@ -119,7 +119,7 @@ impl<S: Sys> Tls<S> {
     }
 }
 
-/// Whether the first byte of a connection is that of a method. A TLS record begins with 22.
+/// Returns whether the first byte of a connection begins a method. A TLS record begins with 22.
 fn speaks_http(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(u8::is_ascii_uppercase)
 }

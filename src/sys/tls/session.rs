@@ -1,7 +1,6 @@
-//! One TLS connection: rustls without its buffers, a part of a record, and records to be sent.
+//! A TLS session: rustls without its buffers, a part of a record, and records to send.
 //!
-//! Bytes in, bytes out. Knows no sockets and no clock but rustls's own, which it asks for the age
-//! of a ticket.
+//! No sockets. rustls reads its own clock, for the age of tickets.
 
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -13,18 +12,18 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
 
-/// A TLS connection.
+/// A TLS session.
 pub(super) struct Session {
     connection: UnbufferedServerConnection,
-    /// What has arrived of a record that is not complete, or of a message in several records.
+    /// The part of an incomplete record, or of a message in several records.
     partial: Vec<u8>,
-    /// Records that the socket had no room for.
+    /// Records without room in the socket.
     queue: Vec<u8>,
-    /// How many of them it has taken since.
+    /// Bytes of the queue that were sent.
     sent: usize,
-    /// Bytes of the writer's that are in the queue: it has not been told that they are written.
+    /// Bytes of the writer in the queue, which were not yet reported as written.
     unreported: usize,
-    /// The peer has said that it sends nothing more.
+    /// The peer has sent its close_notify.
     closed: bool,
 }
 
@@ -40,33 +39,32 @@ impl Session {
         })
     }
 
-    /// Whether the handshake is not complete.
+    /// Returns whether the handshake is incomplete.
     pub(super) fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
     }
 
-    /// Whether the peer has said that it sends nothing more.
+    /// Returns whether the peer has sent its close_notify.
     pub(super) const fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// What was kept of the last bytes: to be given again, before those that follow.
+    /// Returns the part of a record that the next call of `receive` needs first.
     pub(super) fn partial(&self) -> &[u8] {
         &self.partial
     }
 
-    /// Takes what was kept with what has arrived behind it, writes what is decrypted to `plain`,
-    /// which is at least as long, and what there is to be sent to `out`. Returns the number of
-    /// bytes in `plain`.
+    /// Decrypts `records`, the kept part and the new bytes, into `plaintext`, which is at least as
+    /// long. Adds records to send to `out`. Returns the number of bytes in `plaintext`.
     ///
     /// # Errors
     ///
-    /// The peer does not keep to the protocol, or offers nothing that both speak. The alert that
-    /// tells it so is in `out`, and the session can only be dropped.
+    /// The peer violates the protocol, or shares no version or cipher. `out` has the alert, and the
+    /// session can only be dropped.
     pub(super) fn receive(
         &mut self,
         records: &mut [u8],
-        plain: &mut [u8],
+        plaintext: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<usize, rustls::Error> {
         let (mut used, mut given) = (0, 0);
@@ -79,7 +77,7 @@ impl Session {
                     while let Some(record) = traffic.next_record() {
                         let record = record?;
                         let end = given + record.payload.len();
-                        plain[given..end].copy_from_slice(record.payload);
+                        plaintext[given..end].copy_from_slice(record.payload);
                         given = end;
                         discard += record.discard;
                     }
@@ -94,7 +92,7 @@ impl Session {
                     self.closed = true;
                     done = true;
                 }
-                // It was not offered: see `TlsConfig`.
+                // `TlsConfig` does not offer it.
                 Ok(_) => return Err(rustls::Error::General("early data".into())),
                 Err(error) => {
                     self.last_words(&mut records[used + discard..], out);
@@ -119,8 +117,8 @@ impl Session {
         Ok(given)
     }
 
-    /// What rustls has to send after an error: records of its last flight, and an alert. It is not
-    /// asked again behind the alert, for it would look at the same bytes and find the same error.
+    /// Adds what rustls has to send after an error: records of its last flight, and an alert. A
+    /// call behind the alert would find the same error in the same bytes.
     fn last_words(&mut self, records: &mut [u8], out: &mut Vec<u8>) {
         let mut used = 0;
         loop {
@@ -136,15 +134,15 @@ impl Session {
         }
     }
 
-    /// Adds bytes as records to `out`, behind what the session has to say by itself; returns how
-    /// many bytes that were, which is all of them.
+    /// Adds bytes as records to `out`, behind messages of the session itself. Returns the number of
+    /// bytes, which is all of them.
     ///
     /// # Errors
     ///
-    /// The handshake is not complete, or the keys are used up and cannot be changed.
+    /// The handshake is incomplete, or the keys are used up and cannot be changed.
     pub(super) fn encrypt(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
         self.with_traffic(out, |mut traffic, out| {
-            // Room for the records' heads and tags, of the longer version.
+            // Room for headers and tags of the records in the longer version.
             let start = out.len();
             let mut room = bytes.len() + (bytes.len() / FRAGMENT + 1) * OVERHEAD;
             loop {
@@ -163,12 +161,12 @@ impl Session {
         })
     }
 
-    /// Adds the close_notify to `out`; nothing where the handshake is not complete.
+    /// Adds the close_notify to `out`, if the handshake is complete.
     pub(super) fn notify(&mut self, out: &mut Vec<u8>) {
         if self.is_handshaking() {
             return;
         }
-        // Who cannot be told goes without: it sees the FIN.
+        // Without close_notify the peer still sees the FIN.
         let _ = self.with_traffic(out, |mut traffic, out| {
             let start = out.len();
             out.resize(start + FRAGMENT, 0);
@@ -178,14 +176,14 @@ impl Session {
         });
     }
 
-    /// Does something in the state in which bytes can be sent.
+    /// Calls `send` in the state in which bytes can be sent.
     fn with_traffic(
         &mut self,
         out: &mut Vec<u8>,
         send: impl Fn(WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> io::Result<usize>,
     ) -> io::Result<usize> {
         loop {
-            // What was kept must be shown each time: rustls knows where in it it is.
+            // rustls needs the kept part in each call.
             let UnbufferedStatus { discard, state } =
                 self.connection.process_tls_records(&mut self.partial);
             let sent = match state.map_err(broken)? {
@@ -202,7 +200,7 @@ impl Session {
                     self.closed = true;
                     None
                 }
-                // Nothing else is left over by `receive`.
+                // `receive` leaves no other state.
                 _ => Some(Err(ErrorKind::NotConnected.into())),
             };
             self.partial.drain(..discard);
@@ -212,12 +210,12 @@ impl Session {
         }
     }
 
-    /// Adds records to be sent.
+    /// Queues records to send.
     pub(super) fn queue(&mut self, records: &[u8]) {
         self.queue.extend_from_slice(records);
     }
 
-    /// How many bytes of records there are to be sent.
+    /// Returns the number of queued bytes.
     pub(super) const fn queued(&self) -> usize {
         self.queue.len() - self.sent
     }
@@ -226,7 +224,7 @@ impl Session {
         &self.queue[self.sent..]
     }
 
-    /// So many bytes of the queue are with the kernel.
+    /// Removes sent bytes from the queue.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.sent += bytes;
         if self.sent == self.queue.len() {
@@ -242,24 +240,25 @@ impl Session {
         queue
     }
 
-    /// Whether a peer that takes nothing makes us say more and more: it is read no further.
+    /// Returns whether the queue is so long that the peer is not read: a peer that takes nothing
+    /// could make it grow for ever.
     pub(super) const fn is_clogged(&self) -> bool {
         self.queued() > MAX_QUEUE
     }
 
-    /// The queue has so many bytes of the writer's.
+    /// Sets the number of the writer's bytes in the queue.
     pub(super) const fn set_unreported(&mut self, bytes: usize) {
         self.unreported = bytes;
     }
 
-    /// Bytes of the writer's that are written now, and of which it does not know.
+    /// Takes the number of the writer's bytes that are written but not reported.
     pub(super) fn take_unreported(&mut self) -> Option<usize> {
         let unreported = mem::take(&mut self.unreported);
         (unreported > 0).then_some(unreported)
     }
 }
 
-/// Adds a record of the handshake to `out`.
+/// Adds a record of a handshake to `out`.
 fn encode<D>(mut data: EncodeTlsData<'_, D>, out: &mut Vec<u8>) -> Result<(), rustls::Error> {
     let start = out.len();
     let mut room = 0;
@@ -278,8 +277,8 @@ fn encode<D>(mut data: EncodeTlsData<'_, D>, out: &mut Vec<u8>) -> Result<(), ru
     }
 }
 
-/// Whether a record of ours is an alert: by its type, or where that is hidden by its length, which no
-/// message of a handshake has (RFC 8446 §5.2).
+/// Returns whether a record of ours is an alert, by its type, or in TLS 1.3, which hides the type,
+/// by its length: no message of a handshake has it (RFC 8446 §5.2).
 fn is_alert(record: &[u8]) -> bool {
     matches!(record, [21, ..] | [23, _, _, 0, 19, ..])
 }
@@ -288,15 +287,15 @@ fn broken(error: rustls::Error) -> io::Error {
     io::Error::new(ErrorKind::BrokenPipe, error)
 }
 
-/// The most that is kept of what is not complete, in bytes. A record has at most 18,437; a message
-/// of a handshake may be longer, and this is more than any chain that a client shows.
+/// The longest incomplete message that is kept, in bytes. A record has at most 18,437; the chain of
+/// a client's certificates may be longer, but no real one exceeds this.
 pub(super) const MAX_PARTIAL: usize = 32 * 1024;
 
-/// From so many unsent bytes on a peer is read no further.
+/// The unsent bytes above which a peer is not read.
 const MAX_QUEUE: usize = 64 * 1024;
 
-/// The longest that a record carries, in bytes (RFC 8446 §5.1).
+/// The most payload of a record, in bytes (RFC 8446 §5.1).
 const FRAGMENT: usize = 16 * 1024;
 
-/// What a record adds to what it carries, in bytes and with some to spare.
+/// Above the overhead of a record, in bytes.
 const OVERHEAD: usize = 64;

@@ -8,6 +8,7 @@
 pub mod app;
 #[cfg(all(feature = "command", target_os = "linux"))]
 pub mod command;
+pub mod frames;
 pub mod laws;
 pub mod response;
 #[cfg(feature = "tls")]

@@ -94,6 +94,26 @@ pub fn chunk(data: &str) -> String {
 /// The end of a chunked body.
 pub const LAST_CHUNK: &str = "0\r\n\r\n";
 
+/// Returns requests of every framing, and the responses to them.
+pub fn exchange() -> (String, String) {
+    let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let requests = [
+        GET.to_owned(),
+        post("/echo", "body"),
+        chunked.to_owned() + &chunk("body") + LAST_CHUNK,
+        get("/flood/300"),
+        post("/sink", "body"),
+    ];
+    let answers = [
+        ok("hello\n"),
+        ok("body"),
+        ok("body"),
+        CHUNKED.to_owned() + &chunk(&pattern(300)) + LAST_CHUNK,
+        ok("4\n"),
+    ];
+    (requests.concat(), answers.concat())
+}
+
 /// Returns bytes without their Date lines. Asserts that no date is later than `now`, in
 /// milliseconds since the world began.
 #[track_caller]

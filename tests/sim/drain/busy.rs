@@ -1,4 +1,4 @@
-//! Requests under way: half a head, half a body, a pipeline, an answer that is awaited.
+//! Requests under way: half a head, half a body, a pipeline, a response that is awaited.
 
 use ebbtide::Response;
 use ebbtide::internals::sys::sim::{Act, PeerId};
@@ -7,7 +7,7 @@ use ebbtide::internals::tracker::Phase;
 use ebbtide_lab::Lab;
 use ebbtide_lab::wire::{GET, get, ok, ok_close, post, post_head, text_close, timed_out};
 
-/// A peer with half a head at 0 ms: the first request of its connection, or the second.
+/// Connects a peer with half a head at 0 ms, of the first or the second request of its connection.
 fn half_a_head(lab: &mut Lab, reused: bool) -> PeerId {
     let peer = if reused { lab.idle() } else { lab.connect() };
     lab.send(peer, "GET / HT");
@@ -191,7 +191,7 @@ fn r22_an_upload_that_is_paused_at_the_signal_completes() {
     assert_eq!(lab.count(Phase::Handler), 1);
     lab.until(100);
     lab.signal();
-    // The rest is there before anybody reads again, and its edge is long told.
+    // The rest arrives before the next read, and its edge was reported long ago.
     lab.send(peer, "y".repeat(50_000));
     lab.until(500);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The one deadline over everything, and the honest force at it.
+//! The one deadline over everything, and the force at it.
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
@@ -16,7 +16,7 @@ fn lab() -> Lab {
     Lab::draining_by(Drain::new().timeout(ms(u64::from(LIMIT))))
 }
 
-/// Signals, and ends at the deadline to the millisecond, having cut somebody.
+/// Signals, and asserts an end at the deadline to the millisecond that cut somebody.
 #[track_caller]
 fn cut_at_the_deadline(lab: &mut Lab) -> Report {
     if !lab.engine().handle().draining() {
@@ -70,7 +70,7 @@ fn r17_a_handler_that_never_answers() {
     let mut lab = lab();
     let peer = lab.ask(get("/later/x"));
     forced(&mut lab, peer);
-    // Its answer comes too late, and finds nobody.
+    // The response comes too late.
     lab.answer("/later/x", ebbtide::Response::text(200, "x\n"));
     assert_eq!(lab.got(peer), unavailable());
 }
@@ -168,7 +168,7 @@ fn r17_everything_at_once() {
 
 #[test]
 fn a_request_that_arrives_with_the_deadline_is_answered_or_told() {
-    // An idle connection is there at the deadline only under a grace that is longer.
+    // Only a longer grace lets an idle connection stay until the deadline.
     let drain = Drain::new().timeout(ms(100)).idle_grace(ms(60_000));
     let mut lab = Lab::draining_by(drain);
     let (asking, silent) = (lab.idle(), lab.idle());
@@ -193,7 +193,7 @@ fn a_request_of_which_no_event_has_told_at_the_deadline_gets_503() {
     let mut lab = Lab::with(setup, config);
     let (first, asking, silent) = (lab.idle(), lab.idle(), lab.idle());
     lab.signal();
-    // The turn of the deadline hears of the first alone.
+    // The turn of the deadline gets the event of the first alone.
     for peer in [first, asking] {
         lab.sim().at(100, Act::Send(peer, GET.into()));
     }
@@ -218,7 +218,7 @@ fn a_deadline_that_finds_only_the_idle_has_destroyed_nothing() {
     lab.finished_at(peer, 500);
 }
 
-/// A stream without an end, through a window that opens every ten milliseconds.
+/// An endless stream goes through a window that opens every ten milliseconds.
 #[track_caller]
 fn endless(version: &str) -> String {
     let mut lab = Lab::draining_by(Drain::new().timeout(ms(300)));
@@ -264,7 +264,7 @@ fn r12_a_body_of_known_length_is_reset() {
 
 #[test]
 fn answers_that_were_owed_before_are_not_followed_by_a_503() {
-    // The second request waits behind an answer that its peer does not take.
+    // The second request waits behind a response that its peer does not take.
     let mut lab = lab();
     let peer = lab.connect_as(reluctant(100));
     lab.send(peer, GET.to_owned() + &get("/later/x"));

@@ -1,4 +1,5 @@
-//! The listener: who is still let in, who is refused, and the notice before it closes.
+//! The listener: which connections it still accepts, which it refuses, and the delay before it
+//! closes.
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, PeerId, Setup};
@@ -15,7 +16,7 @@ fn filtered(filter: bool) -> Lab {
     Lab::with(setup, Config::default())
 }
 
-/// When the listener of a drain closes, after the signal.
+/// Returns when the listener of a drain closes, after the signal.
 const fn last_call(filter: bool) -> u32 {
     if filter { 2 } else { 0 }
 }
@@ -23,7 +24,7 @@ const fn last_call(filter: bool) -> u32 {
 #[test]
 fn r03_a_peer_in_the_backlog_with_a_request_is_answered() {
     for filter in [true, false] {
-        // More than one turn accepts.
+        // The second count is more than one turn accepts.
         for count in [50, 600] {
             let mut lab = filtered(filter);
             lab.until(1_000);
@@ -36,7 +37,7 @@ fn r03_a_peer_in_the_backlog_with_a_request_is_answered() {
                 assert_eq!(lab.got(*peer), ok_close("hello\n"));
                 lab.finished_at(*peer, 1_000);
             }
-            // Also without a filter when the backlog is not emptied in one go.
+            // The delay applies without a filter too when one pass does not empty the backlog.
             let report = lab.drains_at(1_000 + last_call(filter || count > 256));
             assert_eq!(report.answered, count);
         }
@@ -65,7 +66,8 @@ fn r13_a_connect_after_the_signal_is_refused_at_once() {
         let busy = lab.ask(get("/later/x"));
         lab.until(100);
         lab.signal();
-        // In the same moment: held off for a millisecond, if it can be, and then refused.
+        // A connection of the same moment waits for a millisecond, if the filter works, and is then
+        // refused.
         let at_once = lab.sim().connect(0);
         lab.now();
         let after = lab.sim().peer(0);
@@ -136,7 +138,7 @@ fn a_notice_goes_on_accepting_and_says_close() {
     assert!(lab.engine().handle().draining());
     lab.until(3_000);
     lab.still_open(idle);
-    // Readiness is seen by new connections, and every answer moves its client on.
+    // New connections see that the server is not ready, and every response moves its client on.
     let ready = lab.ask(get("/draining"));
     assert_eq!(lab.got(ready), ok_close("true\n"));
     lab.finished_at(ready, 3_000);
@@ -180,7 +182,7 @@ fn late_requests_are_rejected_where_that_is_asked_for() {
     let (before, after) = (lab.idle(), lab.idle());
     let begun = lab.ask("GET /say/begun HT");
     let pending = lab.ask(get("/later/x"));
-    lab.sim().send(before, GET); // with the signal is not after it
+    lab.sim().send(before, GET); // a request of the turn of the signal does not come after it
     lab.signal();
     assert_eq!(lab.got_then(before), ok_close("hello\n"));
     lab.until(150);
@@ -205,8 +207,8 @@ fn late_requests_are_rejected_where_that_is_asked_for() {
 }
 
 #[test]
-fn who_had_asked_before_the_signal_is_not_late_however_many_they_are() {
-    // Each batch is a small one, and serving it takes its time.
+fn requests_from_before_the_signal_are_not_late_however_many_they_are() {
+    // Each batch is small, and serving it takes time.
     let setup = Setup {
         batch: 3,
         faults: Faults {

@@ -37,7 +37,7 @@ fn r16_it_ends_in_the_very_turn_of_the_last_acknowledgement() {
     lab.until(100);
     lab.signal();
     lab.answer("/later/x", Response::text(200, "x\n"));
-    // Past the linger the answer is still on its way, and nothing is lost by that.
+    // After the linger the response is still on its way, and nothing is lost.
     lab.until(3_333);
     assert_eq!(lab.count(Phase::Linger), 1);
     lab.sim().take(peer, EVERYTHING);
@@ -83,8 +83,8 @@ fn r11_a_slow_reader_gets_every_byte_before_it_ends() {
     lab.signal();
     let total = ok(&pattern(LENGTH)).len() + DATE;
     let windows = total.div_ceil(256 << 10) as u32;
-    // Its head was out before the signal and did not say close, so it has a grace; it is with the
-    // kernel a window before it is with the peer.
+    // The head left before the signal without `close`, so the connection has a grace. The kernel
+    // has the response one window before the peer has it.
     let last = (windows - 1) * 100 + PARTING_GRACE;
     let report = lab.drains_at(last + 100);
     assert!(lab.got(peer) == ok(&pattern(LENGTH)), "every byte");
@@ -102,7 +102,7 @@ fn r11_an_answer_in_the_kernel_is_waited_for() {
     lab.until(1_000);
     lab.sim().send(peer, get("/owned/200000"));
     lab.signal();
-    // Handed to the kernel in whole, and the FIN behind it.
+    // The kernel has the whole response and the FIN behind it.
     assert_eq!((lab.count(Phase::Linger), lab.report().answered), (1, 1));
     lab.drains_at(8_000);
     assert!(lab.got(peer) == ok_close(&pattern(200_000)));
@@ -145,7 +145,7 @@ fn r11_also_where_the_peers_fin_crosses_ours() {
     lab.signal();
     lab.send(peer, get("/owned/200000")[1..].to_owned());
     assert_eq!(lab.count(Phase::Linger), 1);
-    lab.sim().fin(peer); // it has sent all it has to say, and has not taken its answer
+    lab.sim().fin(peer); // the peer has sent everything, and has not taken its response
     lab.until(2_000);
     assert!(
         !lab.is_over(),
@@ -157,7 +157,7 @@ fn r11_also_where_the_peers_fin_crosses_ours() {
 
 #[test]
 fn a_peer_that_only_owes_the_acknowledgement_of_a_fin_does_not_hold_the_drain() {
-    // Its host is gone, as one in a thousand idle clients' is.
+    // The host of the peer has vanished, as the hosts of some idle clients have.
     let mut lab = Lab::new();
     let vanished = lab.connect_as(reluctant(256 << 10));
     let fresh = lab.connect_as(reluctant(256 << 10));
@@ -228,7 +228,7 @@ fn a_linger_that_began_before_the_signal_counts_from_the_signal() {
     lab.send(peer, get("/close"));
     lab.until(1_900);
     lab.signal();
-    lab.drains_at(2_000); // its own two seconds are over sooner
+    lab.drains_at(2_000); // the limit of the head ends sooner
     lab.finished_at(peer, 0);
 }
 
@@ -251,7 +251,7 @@ fn a_source_that_fails_in_the_drain_resets_and_does_not_hold_it() {
     lab.until(700);
     feed.end(Fill::Failed);
     let outcome = lab.ends_at(700);
-    // An answer was broken off in the drain: the exit code says so.
+    // The drain broke a response off, and the exit code says so.
     assert_eq!((outcome.code(), outcome.report.cut), (1, 1));
     lab.reset_at(peer, 700);
 }

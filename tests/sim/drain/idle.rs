@@ -8,7 +8,7 @@ use ebbtide::internals::tracker::Phase;
 use ebbtide_lab::wire::{GET, ok_close, post, timed_out};
 use ebbtide_lab::{Lab, SIGTERM, ms};
 
-/// A peer whose FIN comes so much later than ours that what it sends meanwhile crosses ours.
+/// A peer that answers our FIN late, so that its bytes cross the FIN.
 const HESITANT: Manner = Manner {
     takes: Pace::AtOnce,
     answers: Pace::After(100),
@@ -103,7 +103,7 @@ fn r02_a_request_that_crosses_the_fin_of_a_long_idle_connection() {
 fn r02_a_request_within_the_grace_of_one_that_was_answered_a_moment_ago() {
     for d in 1..=40 {
         let mut lab = Lab::new();
-        // The grace of 25 ms is waited out in full: moments are cut to the millisecond.
+        // The grace lasts 25 ms in full, because moments are cut to the millisecond.
         lab.until(995);
         let peer = lab.connect_as(HESITANT);
         lab.send(peer, GET);
@@ -136,7 +136,7 @@ fn r02_the_grace_counts_from_the_answer_also_in_a_turn_that_was_held_up() {
     for peer in peers {
         lab.send(peer, GET);
     }
-    // All three are asked for in one turn, and the last is answered 15 ms after its beginning.
+    // One turn gets all three requests, and the last response comes 15 ms after its beginning.
     for peer in peers {
         lab.sim().at(995, Act::Send(peer, GET.into()));
     }
@@ -263,7 +263,7 @@ fn r31_a_spread_closes_the_idle_evenly() {
 }
 
 #[test]
-fn a_spread_serves_those_who_still_wait_with_close() {
+fn a_spread_serves_connections_that_still_wait_with_close() {
     let mut lab = Lab::draining_by(Drain::new().close_spread(ms(1_000)));
     let peers: Vec<PeerId> = (0..10).map(|_| lab.idle()).collect();
     lab.until(1_000);
@@ -272,7 +272,7 @@ fn a_spread_serves_those_who_still_wait_with_close() {
     lab.send(peers[9], GET);
     assert_eq!(lab.got_then(peers[9]), ok_close("hello\n"));
     lab.finished_at(peers[9], 1_450);
-    // It took the place of the one that would have been closed next.
+    // This request took the place of the connection that would have closed next.
     let report = lab.drains_at(2_000);
     assert_eq!(report.closed_idle, 9);
 }

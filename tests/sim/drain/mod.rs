@@ -1,8 +1,7 @@
-//! The drain's contract on the simulated world, to the millisecond and to the byte.
+//! The drain contract on the simulated world, to the millisecond and to the byte.
 //!
-//! The tests are named after the rows of the contract (`r01` to `r33`, in `docs/drain-contract.md`). What only the kernel knows is
-//! tested on real sockets, in `signals`; here every order of events can be had, and every moment
-//! asserted.
+//! The names of tests begin with rows of `docs/drain-contract.md`. Tests on real sockets try what
+//! only the kernel knows. Here a test can have every order of events, and assert every moment.
 
 mod busy;
 mod deadline;

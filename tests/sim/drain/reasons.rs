@@ -1,4 +1,4 @@
-//! The reasons to stop: signals, the handle, and what a second one does.
+//! The reasons to stop: signals, the handle, and a second reason.
 
 use std::thread;
 
@@ -84,7 +84,7 @@ fn shutdown_from_a_handler_drains() {
     let (idle, waiting) = (lab.idle(), lab.ask(get("/later/x")));
     lab.until(1_000);
     let asking = lab.ask(get("/shutdown"));
-    // Its answer was written before the loop heard of it.
+    // The response was written before the loop knew of the shutdown.
     assert_eq!(lab.got(asking), ok("stopping\n"));
     lab.finished_at(idle, 1_000);
     lab.until(1_026);
@@ -115,12 +115,12 @@ fn shutdown_from_threads_is_one_reason_however_often() {
     lab.answer("/later/x", Response::text(200, "x\n"));
     lab.drains_at(600);
     assert_eq!(lab.got(peer), ok_close("x\n"));
-    handle.shutdown(); // nobody hears
+    handle.shutdown(); // the server has ended
 }
 
 #[test]
 fn the_first_signal_after_a_shutdown_does_not_cut() {
-    // A hook before the stop asks for the drain, and then the supervisor signals as it always does.
+    // A hook of the supervisor asks for the drain, and then the supervisor sends its usual signal.
     let mut lab = Lab::new();
     let peer = lab.ask(get("/later/x"));
     lab.engine().handle().shutdown();
@@ -182,7 +182,7 @@ fn cut_without_a_drain_ends_at_once_and_is_told() {
     assert_eq!(lab.got(waiting), unavailable());
     assert_eq!(lab.got(asking), ok("cutting\n"));
     lab.finished_at(idle, 300);
-    // Threads that look whether they should go on see that they should not.
+    // Threads can see that they should not go on.
     assert!(lab.engine().handle().draining());
     let ticket = lab.app().ticket("/later/x");
     assert!(ticket.draining());

@@ -10,7 +10,7 @@ use ebbtide_lab::{Lab, SIGTERM};
 
 const SIGNAL: u32 = 1_000;
 
-/// A world whose waits give a random number of events, with the signal at [`SIGNAL`].
+/// Returns a world whose waits report a random number of events, with the signal at [`SIGNAL`].
 fn lab(dice: &mut Dice) -> Lab {
     let setup = Setup {
         batch: 1 + dice.below(40) as usize,
@@ -22,7 +22,7 @@ fn lab(dice: &mut Dice) -> Lab {
     lab
 }
 
-/// The answers that a peer has got, all whole.
+/// Returns the responses that a peer has got, all whole.
 #[track_caller]
 fn whole(lab: &mut Lab, peer: PeerId) -> Vec<Answer> {
     let (answers, rest) = answers(lab.sim().got(peer));
@@ -40,7 +40,7 @@ fn r07_every_handler_that_ran_was_heard() {
         let mut asked = vec![0; peers.len()];
         for millis in SIGNAL - 20..SIGNAL + 60 {
             for (n, peer) in peers.iter().enumerate() {
-                // It asks again some time after it was answered.
+                // The peer asks again some time after its response.
                 if whole(&mut lab, *peer).len() == asked[n] && dice.one_in(3) {
                     let kind = dice.pick(&["say", "later"]);
                     lab.sim()
@@ -118,7 +118,7 @@ fn r19_each_that_gets_in_is_answered() {
 }
 
 #[test]
-fn r20_thousands_who_abort_at_any_byte_leave_nothing_behind() {
+fn r20_thousands_that_abort_at_any_byte_leave_nothing_behind() {
     let mut dice = Dice::new(20);
     let mut lab = lab(&mut dice);
     lab.patience = 100_000;
@@ -141,7 +141,7 @@ fn r20_thousands_who_abort_at_any_byte_leave_nothing_behind() {
         lab.sim().at(end, act);
         peers.push(peer);
     }
-    // Whoever sent half a head and stays would have two seconds; here all of them leave.
+    // A peer that stays with half a head would have two seconds; here all of them leave.
     lab.until(SIGNAL + 100);
     let (at, outcome) = lab.outcome().expect("nobody is left");
     assert!(at <= SIGNAL + 26, "it ended at {at}");
@@ -178,7 +178,7 @@ fn r21_slots_and_tokens_that_are_used_again_mix_nobody_up() {
         for millis in (0..SIGNAL + 200).step_by(3) {
             lab.until(millis);
             held.extend(lab.app().tickets());
-            // Some now, some after their connection is long gone and its slot somebody else's.
+            // Some tickets are used now, and some after another connection has the slot.
             for _ in 0..held.len().div_ceil(2) {
                 let (target, ticket) = held.swap_remove(dice.below(held.len() as u32) as usize);
                 let text = target.replacen("/later/", "", 1) + "\n";

@@ -1,4 +1,4 @@
-//! Answers that are made as their peer takes them, when the signal comes.
+//! Responses that are made as their peers take them, at the signal.
 
 use ebbtide::internals::drain::PARTING_GRACE;
 use ebbtide::internals::sys::sim::Act;
@@ -49,7 +49,7 @@ fn r09_a_request_right_behind_a_stream_that_did_not_say_close_is_answered() {
 
 #[test]
 fn a_stream_that_ends_in_the_drain_has_a_grace_that_someone_chose() {
-    // In full: moments are cut to a millisecond.
+    // The grace lasts in full, because moments are cut to the millisecond.
     for (chosen, leaves) in [(0, 800), (5, 806), (2_000, 2_801)] {
         let mut lab = Lab::draining_by(Drain::new().idle_grace(ms(chosen)));
         let feed = lab.app().feed("/feed/x");
@@ -209,7 +209,7 @@ fn an_answer_whose_head_is_out_before_the_signal_says_nothing_and_ends_all_the_s
         lab.sim().take(peer, EVERYTHING);
     }
     lab.now();
-    let last = lab.millis(); // the last byte is with the kernel: its client may ask once more
+    let last = lab.millis(); // the kernel has the last byte, and the client may ask once more
     lab.until(last + 1);
     lab.sim().take(peer, EVERYTHING);
     assert!(

@@ -1,4 +1,4 @@
-//! Connections that were upgraded, when the signal comes: r28 and what follows from it.
+//! Upgraded connections at the signal: r28 and what follows from it.
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::PeerId;
@@ -9,7 +9,7 @@ use ebbtide_lab::tube::Tube;
 use ebbtide_lab::wire::{SWITCHED, pattern, text_close, upgrade};
 use ebbtide_lab::{EVERYTHING, Lab, SIGTERM, ms, reluctant};
 
-/// A peer whose connection is a tunnel, and the tunnel.
+/// Returns a peer whose connection is a tunnel, and the tunnel.
 #[track_caller]
 fn tunnelled(lab: &mut Lab, target: &str) -> (PeerId, Tube) {
     let tube = lab.app().tube(target);

@@ -1,4 +1,4 @@
-//! Bodies in both directions: limits, back-pressure, large ones, and what breaks in the middle.
+//! Bodies in both directions: limits, back-pressure, large bodies, and what breaks in the middle.
 
 use ebbtide::internals::sys::sim::{Manner, Pace};
 use ebbtide::internals::tracker::Phase;
@@ -19,7 +19,7 @@ fn too_large(limit: u64) -> String {
 
 #[test]
 fn a_body_is_buffered_up_to_its_limit_and_not_beyond() {
-    // The route's own limit is ten.
+    // The limit of the route is ten.
     let mut lab = Lab::new();
     let fits = lab.ask(post("/small", "0123456789"));
     assert_eq!(lab.got(fits), ok("0123456789"));
@@ -30,7 +30,7 @@ fn a_body_is_buffered_up_to_its_limit_and_not_beyond() {
     assert_eq!(lab.got(none), too_large(0));
     let empty = lab.ask(post("/nobody", ""));
     assert_eq!(lab.got(empty), ok(""));
-    // The server's.
+    // The limit of the server applies.
     let mut lab = Lab::limited_by(Limits::new().body(5));
     let fits = lab.ask(post("/echo", "01234"));
     assert_eq!(lab.got(fits), ok("01234"));
@@ -64,14 +64,14 @@ fn a_sink_that_pauses_stops_the_reading() {
     assert_eq!((basin.borrow().pauses, lab.count(Phase::Body)), (0, 1));
     lab.send(peer, "x".repeat(500));
     assert_eq!((basin.borrow().pauses, lab.count(Phase::Handler)), (1, 1));
-    // The kernel holds it, and the loop sleeps.
+    // The kernel holds the body, and the loop sleeps.
     lab.send(peer, "x".repeat(999_000) + GET);
     let turns = lab.turns;
     lab.pass(10_000);
     assert!(lab.turns <= turns + 1);
     assert_eq!(lab.sim().unread(peer), 999_000 + GET.len() as u64);
     assert_eq!(basin.borrow().bytes.len(), 1_000);
-    // Woken, it takes a piece and pauses again.
+    // Once woken, the sink takes a piece and pauses again.
     let waker = basin.borrow().waker.clone().expect("it was asked");
     waker.wake();
     lab.now();
@@ -120,10 +120,10 @@ fn a_sink_gets_a_body_in_order_and_is_dropped_with_its_request() {
     assert_eq!(lab.got(peer), ok("300000\n"));
     assert!(basin.borrow().bytes == body.as_bytes());
     assert!(basin.borrow().ended && basin.borrow().dropped);
-    // Without a body it is asked at once.
+    // The handler of a request without a body runs at once.
     let none = lab.ask(get("/sink"));
     assert_eq!(lab.got(none), ok("0\n"));
-    // Its peer leaves.
+    // The peer leaves.
     let gone = lab.ask(post_head("/sink", 10) + "half");
     assert!(!basin.borrow().dropped);
     lab.sim().reset(gone);
@@ -207,7 +207,7 @@ fn a_source_sleeps_until_it_is_woken() {
         lab.got(peer),
         format!("{CHUNKED}{body}{LAST_CHUNK}{answer}")
     );
-    feed.nudge(); // it is gone
+    feed.nudge(); // the stream is gone
     lab.now();
     lab.still_open(peer);
 }
@@ -221,7 +221,7 @@ fn a_body_of_known_length_is_as_long_as_it_said() {
     feed.push("56789 and more");
     let peer = lab.ask(get("/sized/10") + GET);
     assert_eq!(lab.got(peer), format!("{head}0123456789{}", ok("hello\n")));
-    // One that ends early cannot look complete.
+    // A stream that ends early cannot look complete.
     let mut lab = Lab::new();
     let feed = lab.app().feed("/sized/10");
     feed.push("0123");
@@ -282,7 +282,7 @@ fn large_answers_arrive_whole_through_any_window() {
                 window,
                 ..Manner::default()
             });
-            // Small ones before and behind go out in order with it.
+            // Small responses before and behind go out in order with the large one.
             lab.send(peer, GET.to_owned() + &get(target) + GET);
             lab.until(5_000);
             let length = if target == "/static" {

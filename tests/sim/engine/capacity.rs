@@ -1,5 +1,4 @@
-//! As many connections as there may be, and no descriptors: accepting waits, without a spin, and
-//! goes on by itself.
+//! The most connections, and no descriptors: accepting waits without a spin, and goes on by itself.
 
 use ebbtide::Limits;
 use ebbtide::internals::engine::Config;
@@ -30,7 +29,7 @@ fn beyond_the_limit_connections_wait_and_come_in_one_by_one() {
     lab.sim().reset(second);
     lab.now();
     assert_eq!(lab.got(waiting[1]), ok("hello\n"));
-    // The two that are in give way to the rest as they time out.
+    // The two accepted peers make room for the rest when they time out.
     lab.until(60_000 + 75_000);
     assert_eq!(lab.got(waiting[3]), ok("hello\n"));
     lab.until(60_000 + 2 * 75_000);
@@ -52,7 +51,7 @@ fn a_server_that_is_exactly_full_sleeps() {
 }
 
 #[test]
-fn a_drain_lets_in_whoever_waits_beyond_the_limit() {
+fn a_drain_accepts_connections_that_wait_beyond_the_limit() {
     let mut lab = Lab::limited_by(Limits::new().connections(1));
     let holder = lab.ask(get("/later/x"));
     let waiting: Vec<_> = (0..300).map(|_| lab.ask(GET)).collect();
@@ -112,7 +111,7 @@ fn out_of_descriptors_accepting_waits_a_moment_and_tries_again() {
         lab.turns - turns
     );
     assert_eq!(lab.got(waiting), "");
-    // Those who are in are served as ever.
+    // The server serves its open connections as before.
     lab.send(before, GET);
     assert_eq!(lab.got_then(before), ok("hello\n"));
     lab.until(5_100);
@@ -191,6 +190,6 @@ fn several_listeners_are_served_alike() {
     lab.signal();
     lab.drains_at(26);
     for peer in late {
-        lab.finished_at(peer, 25); // they have sent nothing: that much and no more
+        lab.finished_at(peer, 25); // the grace of connections that have sent nothing
     }
 }

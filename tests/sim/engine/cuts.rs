@@ -1,32 +1,13 @@
-//! A peer that breaks off at any byte of an exchange, and bytes that come in any pieces.
+//! A peer that breaks off at any byte of an exchange, and bytes that arrive in any pieces.
 
 use ebbtide::internals::sys::sim::{Faults, ResetAt};
 
-use ebbtide_lab::Dice;
 use ebbtide_lab::Lab;
-use ebbtide_lab::wire::{self, CHUNKED, GET, LAST_CHUNK, chunk, get, ok, pattern, post, undated};
+use ebbtide_lab::wire::{self, exchange};
 
-/// Requests of every framing, and what they are answered.
-fn exchange() -> (String, String) {
-    let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let requests = [
-        GET.to_owned(),
-        post("/echo", "body"),
-        chunked.to_owned() + &chunk("body") + LAST_CHUNK,
-        get("/flood/300"),
-        post("/sink", "body"),
-    ];
-    let answers = [
-        ok("hello\n"),
-        ok("body"),
-        ok("body"),
-        CHUNKED.to_owned() + &chunk(&pattern(300)) + LAST_CHUNK,
-        ok("4\n"),
-    ];
-    (requests.concat(), answers.concat())
-}
+use super::same_in_any_pieces;
 
-/// The exchange with a peer that resets, and everything that must hold afterwards.
+/// Plays the exchange with a peer that resets, and asserts what must hold afterwards.
 #[track_caller]
 fn broken_off(reset: ResetAt) {
     let (requests, expected) = exchange();
@@ -42,7 +23,7 @@ fn broken_off(reset: ResetAt) {
     let report = lab.report().clone();
     assert_eq!((report.opened, report.closed, report.panics), (1, 1, 0));
     let (runs, basin) = (lab.app().runs() as u64, lab.app().basin.clone());
-    // One at the most was cut between its head and the end of its body.
+    // At most one response was cut between its head and the end of its body.
     assert!(runs <= report.requests && report.requests <= runs + 1);
     assert!(got.len() as u64 <= runs);
     let basin = basin.borrow();
@@ -85,7 +66,7 @@ fn a_fin_after_every_byte_that_the_peer_sent() {
         let refusal = "HTTP/1.1 400 Bad Request";
         let whole = got.find(refusal).unwrap_or(got.len());
         assert!(answers.starts_with(&got[..whole]), "{k}");
-        // What was complete is answered, and what was not is told so.
+        // A whole request has its response, and a part of one has a 400 or 408.
         assert!(whole < got.len() || lab.report().left == 0, "{k}: {got}");
         assert_eq!(lab.report().refused, lab.report().left);
         assert_eq!((lab.open(), lab.seen(peer).reset), (0, None));
@@ -96,16 +77,5 @@ fn a_fin_after_every_byte_that_the_peer_sent() {
 #[test]
 fn the_same_bytes_in_any_pieces_are_answered_the_same() {
     let (requests, answers) = exchange();
-    for cut in 0..=requests.len() {
-        let mut lab = Lab::new();
-        let peer = lab.ask(requests[..cut].to_owned());
-        lab.send(peer, requests[cut..].to_owned());
-        assert_eq!(lab.got(peer), answers, "cut at {cut}");
-    }
-    for seed in 0..200 {
-        let mut lab = Lab::new();
-        let peer = lab.connect();
-        let at = lab.send_in_pieces(peer, &requests, &mut Dice::new(seed));
-        assert_eq!(undated(lab.sim().got(peer), at), answers, "seed {seed}");
-    }
+    same_in_any_pieces(&requests, &answers);
 }

@@ -1,5 +1,5 @@
-//! Requests and their answers on one connection: order, framing, who closes when, and what the
-//! application may get wrong.
+//! Requests and their responses on one connection: order, framing, closing, and mistakes of the
+//! application.
 
 use std::thread;
 
@@ -160,7 +160,7 @@ fn a_client_that_leaves_while_it_waits_is_forgotten() {
     lab.sim().reset(peer);
     lab.now();
     assert_eq!((lab.open(), lab.report().left), (0, 1));
-    // Its slot is somebody else's now, and its answer finds nobody.
+    // Another connection has the slot now, and the response is dropped.
     let next = lab.ask(get("/later/y"));
     lab.answer("/later/x", Response::text(200, "for x\n"));
     lab.now();
@@ -201,7 +201,7 @@ fn a_later_of_another_request_is_a_mistake_and_harms_neither() {
     assert_eq!(lab.got(first), "HTTP/1.1 204 No Content\r\n\r\n");
     assert_eq!(lab.got(second), mistake_close());
     lab.finished_at(second, 0);
-    // Also one of an earlier request of the same connection.
+    // The ticket may also be of an earlier request of the connection.
     let both = lab.ask(get("/keep") + &get("/stolen"));
     let expected = "HTTP/1.1 204 No Content\r\n\r\n".to_owned() + &mistake_close();
     assert_eq!(lab.got(both), expected);
@@ -283,7 +283,7 @@ fn an_expecting_client_is_told_to_go_on_or_not() {
     assert_eq!(lab.got(waiting), interim);
     lab.send(waiting, "body");
     assert_eq!(lab.got(waiting), interim.to_owned() + &ok("body"));
-    // The body is there already: nothing to be told.
+    // The body is there already, so nothing calls for it.
     let hasty = lab.ask(head("/echo", 4) + "body");
     assert_eq!(lab.got(hasty), ok("body"));
     let refused = lab.ask(head("/refuse", 4));

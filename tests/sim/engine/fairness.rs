@@ -1,4 +1,4 @@
-//! Nobody starves: what one connection may do in a turn is bounded.
+//! Nobody starves, because one connection may do only so much in a turn.
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Manner, PeerId, Setup};
@@ -6,8 +6,8 @@ use ebbtide::internals::sys::sim::{Manner, PeerId, Setup};
 use ebbtide_lab::Lab;
 use ebbtide_lab::wire::{GET, get, ok, pattern, post_head};
 
-/// A hundred peers who ask once, behind one who wants more than its share; the turns until all of
-/// them are answered.
+/// Returns how many turns a hundred peers with one request need behind one that wants more than its
+/// share.
 fn turns_beside(greedy: impl FnOnce(&mut Lab) -> PeerId, batch: usize) -> (Lab, PeerId, u64) {
     let setup = Setup {
         batch,
@@ -43,7 +43,7 @@ fn a_pipeline_of_ten_thousand_delays_the_others_by_its_share_of_a_turn() {
         };
         let (mut lab, greedy, turns) = turns_beside(pipeline, batch);
         assert!(turns <= most, "{turns} turns");
-        // Its share of a pass, when its event comes and once more behind all others.
+        // The share of a pass, at the event and once more behind all others.
         assert!(lab.app().runs() <= 100 + 2 * (64 + 4) * turns as usize);
         let before = lab.turns;
         lab.now();
@@ -62,7 +62,7 @@ fn a_stream_that_never_ends_delays_the_others_by_its_share_of_a_turn() {
     };
     let (mut lab, greedy, turns) = turns_beside(endless, 1_024);
     assert_eq!(turns, 1);
-    // Four times what is written at once, in each of its two turns; and it would go on.
+    // The stream gets four times the size of a write in each of its two turns, and would go on.
     let taken = lab.sim().taken(greedy);
     assert!(taken < 2 * 5 * (80 << 10), "{taken} bytes in two turns");
     lab.turn();

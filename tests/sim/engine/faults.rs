@@ -1,5 +1,4 @@
-//! A system that gives and takes in pieces, is interrupted, wakes for nothing: the bytes are the
-//! same.
+//! A system that moves bytes in pieces, is interrupted and wakes for nothing changes no byte.
 
 use ebbtide::Limits;
 use ebbtide::internals::engine::Config;
@@ -10,7 +9,7 @@ use ebbtide_lab::wire::{
     CHUNKED, GET, LAST_CHUNK, chunk, get, ok, ok_close, pattern, post, text_close,
 };
 
-/// Every kind of exchange on one connection, and what it is answered.
+/// Returns every kind of exchange on one connection, and the responses.
 fn conversation() -> (String, String) {
     let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     let last = get("/owned/6000").replace("Host: a", "Host: a\r\nConnection: close");
@@ -105,7 +104,7 @@ fn spurious_readiness_does_not_make_work() {
     }
     lab.still_open(idle);
     assert_eq!((lab.report().requests, lab.report().left), (1, 0));
-    // It does not keep an idle connection either.
+    // The fault does not keep an idle connection either.
     lab.patience = 1_000_000;
     let setup = Faults::default();
     let mut lab = Lab::faulty(setup);
@@ -131,7 +130,7 @@ fn byte_by_byte(limits: Limits) -> Lab {
     lab
 }
 
-/// A request whose head has so many bytes: one long field, or one long target.
+/// Returns a request whose head has this number of bytes, in one long field or one long target.
 fn long_head(length: usize, target: bool) -> String {
     let (before, after) = match target {
         true => ("GET /say/", " HTTP/1.1\r\nHost: a\r\n\r\n"),

@@ -1,5 +1,5 @@
-//! Odd answers of an application, and odd moments: nothing spins, nothing is forgotten, and the
-//! report says what became of it.
+//! Odd responses of an application, and odd moments: nothing spins, nothing is forgotten, and the
+//! report counts each.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,14 +16,14 @@ use ebbtide::{
 use ebbtide_lab::wire::{GET, get, ok, post_head};
 use ebbtide_lab::{Lab, reluctant};
 
-/// A read of the engine's, in bytes.
+/// The size of a read, in bytes.
 const READ: usize = 64 * 1024;
 
 fn lab<H: Handler>(config: Config, handler: H) -> Lab<H> {
     Lab::run(Setup::default(), config, handler)
 }
 
-/// A source that says the same whenever it is asked, after so many bytes.
+/// Returns the same at every call, after this number of bytes.
 struct Saying(Fill, usize);
 
 impl Source for Saying {
@@ -40,7 +40,7 @@ fn says(fill: Fill, bytes: usize) -> impl Handler {
 
 #[test]
 fn the_last_request_of_a_passs_share_is_received_to_its_end() {
-    // 63 requests and the head of an upload fill one read; the body comes by the next.
+    // 63 requests and the head of an upload fill one read; the next read has the body.
     let mut lab = Lab::new();
     let peer = lab.connect();
     let last = post_head("/echo", 5);
@@ -69,7 +69,7 @@ fn a_source_that_has_more_and_nothing_is_given_up() {
     assert_eq!(lab.report().aborted, 1);
 }
 
-/// Gives some bytes, and then says that.
+/// Gives some bytes, and then returns this.
 struct Then(usize, Fill);
 
 impl Source for Then {
@@ -103,7 +103,7 @@ fn a_source_that_fails_before_a_byte_has_left_is_a_500() {
             let peer = lab.ask(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
             let got = lab.got(peer);
             if method == "HEAD" {
-                assert!(got.starts_with("HTTP/1.1 200 "), "{what}: {got}"); // it is not asked
+                assert!(got.starts_with("HTTP/1.1 200 "), "{what}: {got}"); // the source is not asked
                 continue;
             }
             assert!(got.starts_with("HTTP/1.1 500 "), "{what}: {got}");
@@ -210,7 +210,7 @@ fn the_shortest_linger_does_not_spin_behind_a_slow_peer() {
     assert!(lab.is_over());
 }
 
-/// Takes a body and pauses after its first piece; leaves its waker for the test.
+/// Takes a body, pauses after its first piece, and leaves its waker for the test.
 struct Pausing {
     wakers: Rc<RefCell<Vec<BodyWaker>>>,
     bytes: usize,

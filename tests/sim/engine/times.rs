@@ -1,4 +1,4 @@
-//! Every phase has its limit, to the millisecond, and its clock starts anew only when it should.
+//! Every phase has its limit, to the millisecond, and its clock restarts only when it should.
 
 use ebbtide::internals::sys::sim::{Act, PeerId};
 use ebbtide::internals::tracker::Phase;
@@ -67,21 +67,11 @@ fn the_third_empty_line_is_too_many_whenever_it_comes() {
 
 #[test]
 fn a_line_end_in_two_pieces_has_the_time_of_one_head() {
-    for reused in [false, true] {
-        let mut lab = Lab::new();
-        let peer = if reused { lab.idle() } else { lab.connect() };
+    a_head_times_out_at_15_s(|lab, peer| {
         for (at, byte) in [(5_000, "\r"), (9_000, "\n"), (12_000, "\r"), (14_000, "\n")] {
             lab.sim().at(at, Act::Send(peer, byte.into()));
         }
-        lives_until(&mut lab, peer, 15_000);
-        let got = if reused {
-            lab.got_then(peer)
-        } else {
-            lab.got(peer)
-        };
-        assert_eq!(got, timed_out());
-        lab.finished_at(peer, 15_000);
-    }
+    });
 }
 
 #[test]
@@ -93,29 +83,33 @@ fn a_request_behind_a_line_end_in_two_pieces_is_answered() {
     }
     lab.until(15_000);
     assert_eq!(lab.got_then(peer), ok("hello\n"));
-    // And is idle from there on.
+    // The connection is idle from there on.
     lives_until(&mut lab, peer, 89_999);
     lab.finished_at(peer, 89_999);
 }
 
-#[test]
-fn a_head_has_its_limit_from_its_first_byte_however_it_drips() {
+/// Plays a script on a first and on a reused connection. Its first byte comes at 5 s.
+#[track_caller]
+fn a_head_times_out_at_15_s(script: impl Fn(&mut Lab, PeerId)) {
     for reused in [false, true] {
         let mut lab = Lab::new();
         let peer = if reused { lab.idle() } else { lab.connect() };
+        let before = lab.got(peer);
+        script(&mut lab, peer);
+        lives_until(&mut lab, peer, 15_000);
+        assert_eq!(lab.got(peer), before + &timed_out());
+        lab.finished_at(peer, 15_000);
+    }
+}
+
+#[test]
+fn a_head_has_its_limit_from_its_first_byte_however_it_drips() {
+    a_head_times_out_at_15_s(|lab, peer| {
         for (n, byte) in (0..).zip("GET / HTTP/1.1\r\nHost: aaaaaaaa".bytes()) {
             lab.sim()
                 .at(5_000 + n * 400, Act::Send(peer, vec![byte].into()));
         }
-        lives_until(&mut lab, peer, 15_000);
-        let got = if reused {
-            lab.got_then(peer)
-        } else {
-            lab.got(peer)
-        };
-        assert_eq!(got, timed_out());
-        lab.finished_at(peer, 15_000);
-    }
+    });
 }
 
 #[test]
@@ -178,7 +172,7 @@ fn a_stream_has_the_handlers_limit_for_each_piece() {
     }
     lab.now();
     lab.until(18_000);
-    feed.nudge(); // it has nothing: that is no progress
+    feed.nudge(); // the stream has nothing, which is no progress
     lives_until(&mut lab, peer, 21_000);
     assert_eq!(lab.got(peer), CHUNKED.to_owned() + &chunk("x").repeat(4));
     lab.reset_at(peer, 21_000);
@@ -215,7 +209,7 @@ fn a_slow_peer_has_its_time_for_each_eight_kibibytes() {
     let mut lab = Lab::new();
     let peer = lab.connect_as(reluctant(1_000));
     lab.send(peer, get("/owned/30000"));
-    // 290 bytes a second are enough, in the end for all of it.
+    // 290 bytes a second are enough, and in the end for all of it.
     for second in 1..=120 {
         lab.sim().at(second * 1_000, Act::Take(peer, 290));
     }
@@ -240,7 +234,7 @@ fn what_progress_is_can_be_set() {
     assert_eq!(lab.report().timed_out, 0);
     lab.until(175_000);
     assert_eq!(lab.got(upload), timed_out());
-    // What was taken before the last of it counts once more.
+    // The clock counts from the last bytes that the peer took.
     lab.until(205_000);
     lab.reset_at(peer, 205_000);
 }
@@ -269,7 +263,7 @@ fn a_peer_that_goes_on_taking_is_waited_for_as_long_as_it_does() {
         assert_eq!(lab.count(Phase::Linger), 1);
         lab.sim().take(peer, 1_000);
     }
-    // It has stopped: whoever serves on need not keep it, the kernel goes on delivering.
+    // The server has stopped reading out, and the kernel goes on delivering.
     lab.until(40_000);
     assert_eq!(lab.open(), 0);
     assert_eq!(lab.seen(peer).reset, None);
@@ -291,7 +285,7 @@ fn a_peer_that_takes_a_byte_now_and_then_after_our_end_is_left_to_the_kernel() {
     assert_eq!(lab.count(Phase::Linger), 1);
     lab.until(4_000);
     assert_eq!(lab.open(), 0);
-    // It is closed, not reset: the rest still arrives.
+    // The server closed without a reset, so the rest still arrives.
     lab.sim().take(peer, EVERYTHING);
     lab.now();
     assert_eq!(lab.seen(peer).reset, None);

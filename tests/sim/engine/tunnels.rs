@@ -1,15 +1,16 @@
-//! Connections that are upgraded: what becomes of every byte, wake, time and mistake.
+//! Upgraded connections: every byte, wake, timer and mistake.
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Faults, PeerId, ResetAt, Setup};
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{Pipe, PipeError, Timeouts, TunnelAction};
 
-use ebbtide_lab::Dice;
 use ebbtide_lab::wire::{GET, SWITCHED, get, mistake_close, ok, pattern, post, undated, upgrade};
 use ebbtide_lab::{EVERYTHING, Lab, ms, reluctant};
 
-/// A peer whose connection is a tunnel.
+use super::same_in_any_pieces;
+
+/// Returns a peer whose connection is a tunnel.
 #[track_caller]
 fn tunnelled(lab: &mut Lab, target: &str) -> PeerId {
     let peer = lab.ask(upgrade(target));
@@ -50,7 +51,7 @@ fn an_upgrade_is_answered_101_and_its_bytes_go_to_the_tunnel() {
 }
 
 #[test]
-fn who_does_not_ask_for_it_is_told_to() {
+fn a_request_without_the_upgrade_is_told_to_ask_for_it() {
     let mut lab = Lab::new();
     for fields in [
         "",
@@ -69,7 +70,7 @@ fn who_does_not_ask_for_it_is_told_to() {
         );
         assert_eq!(lab.count(Phase::Tunnel), 0);
     }
-    // HTTP/1.0 has no upgrades, whatever it says.
+    // HTTP/1.0 has no upgrades.
     let peer = lab.ask("GET /tunnel/x HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: tube\r\n\r\n");
     assert!(lab.got(peer).starts_with("HTTP/1.1 426 "));
     assert_eq!(lab.report().upgraded, 0);
@@ -98,10 +99,10 @@ fn a_request_with_a_body_is_upgraded_behind_it() {
 #[test]
 fn answers_that_cannot_be_an_upgrade_are_mistakes() {
     let mut lab = Lab::new();
-    // A body behind a 101.
+    // A body follows a 101.
     let peer = lab.ask(upgrade("/with-body"));
     assert_eq!(lab.got(peer), mistake_close());
-    // The upgrade of another connection.
+    // The upgrade belongs to another connection.
     let asked = lab.ask(upgrade("/keep-upgrade/x"));
     let thief = lab.ask(get("/twice/x"));
     assert_eq!(lab.got(thief), mistake_close());
@@ -124,7 +125,7 @@ fn an_upgrade_by_ticket_gets_the_bytes_that_were_early() {
     assert_eq!(lab.count(Phase::Tunnel), 1);
 }
 
-/// Two requests, an upgrade, and bytes of the tunnel, and what is answered.
+/// Returns two requests, an upgrade and bytes of the tunnel, and the response to them.
 fn exchange() -> (String, String) {
     let requests = [
         GET.to_owned(),
@@ -144,25 +145,7 @@ fn exchange() -> (String, String) {
 #[test]
 fn the_same_bytes_in_any_pieces_are_answered_the_same() {
     let (requests, answers) = exchange();
-    for cut in 0..=requests.len() {
-        let mut lab = Lab::new();
-        let peer = lab.ask(requests[..cut].to_owned());
-        lab.send(peer, requests[cut..].to_owned());
-        assert_eq!(lab.got(peer), answers, "cut at {cut}");
-        assert_eq!(lab.count(Phase::Tunnel), 1);
-    }
-    let mut lab = Lab::new();
-    let peer = lab.connect();
-    for byte in requests.bytes() {
-        lab.send(peer, vec![byte]);
-    }
-    assert_eq!(lab.got(peer), answers, "byte by byte");
-    for seed in 0..100 {
-        let mut lab = Lab::new();
-        let peer = lab.connect();
-        let at = lab.send_in_pieces(peer, &requests, &mut Dice::new(seed));
-        assert_eq!(undated(lab.sim().got(peer), at), answers, "seed {seed}");
-    }
+    same_in_any_pieces(&requests, &answers);
 }
 
 #[test]
@@ -395,7 +378,7 @@ fn other_threads_push_through_a_pipe_that_is_bounded() {
     let tube = lab.app().tube("/tunnel/x");
     let (writer, pipe) = Pipe::new(10_000);
     tube.empties(pipe);
-    tube.at("open", "", TunnelAction::More); // looks into the pipe, which so learns whom to wake
+    tube.at("open", "", TunnelAction::More); // this first look registers the wake of the pipe
     let peer = lab.connect_as(reluctant(1_000));
     lab.send(peer, upgrade("/tunnel/x"));
     lab.sim().take(peer, EVERYTHING);
@@ -435,7 +418,7 @@ fn a_writer_is_told_when_its_tunnel_is_gone() {
     lab.sim().reset(peer);
     lab.now();
     tube.calls();
-    tube.wake(); // finds nobody
+    tube.wake(); // the tunnel has ended
     lab.now();
     assert_eq!(tube.calls(), [""; 0]);
     assert_eq!(writer.send("x"), Err(PipeError::Closed));
@@ -455,7 +438,7 @@ fn timers_come_once_at_their_time_and_each_tunnel_has_its_own() {
         tubes.push((peer, tube));
         lab.pass(1_000);
     }
-    // `b` sets its own again each time, `a` is asked by its peer and sets it anew.
+    // `b` sets its own timer each time; the peer of `a` makes it set its timer anew.
     tubes[1].1.timer_at("time", 10_000);
     tubes[0].1.timer_at("receive", 30_000);
     lab.until(20_000);
@@ -503,7 +486,7 @@ fn a_failed_tunnel_is_reset_also_where_it_owes_bytes() {
     lab.send(peer, upgrade("/tunnel/x"));
     lab.send(peer, pattern(1_000));
     assert_eq!(lab.count(Phase::Reply), 1);
-    tube.wake(); // is not asked while the peer takes nothing
+    tube.wake(); // the tunnel is not called while the peer takes nothing
     lab.until(1_000);
     lab.reset_at(peer, 1_000);
     assert_eq!(tube.calls(), ["open", "receive", "time", "dropped"]);
@@ -517,7 +500,7 @@ fn a_tunnel_that_closes_while_it_owes_bytes_ends_behind_them() {
     let peer = lab.connect_as(reluctant(1_000));
     lab.send(peer, upgrade("/tunnel/x"));
     lab.send(peer, "x");
-    tube.wake(); // is told nothing more
+    tube.wake(); // the tunnel is not called again
     for _ in 0..10 {
         lab.pass(10);
         lab.sim().take(peer, EVERYTHING);

@@ -1,4 +1,4 @@
-//! The loop sleeps when nothing is due, and clocks that wrap do it no harm.
+//! The loop sleeps when nothing is due, and a clock that wraps does no harm.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use ebbtide_lab::{Lab, reluctant};
 
 const DAY: u32 = 24 * 3_600_000;
 
-/// A loop whose clock wraps after that many milliseconds.
+/// Returns a loop whose clock wraps after this number of milliseconds.
 fn wraps_in(millis: u32) -> Lab {
     let setup = Setup {
         start: Tick::from_millis(0_u32.wrapping_sub(millis)),
@@ -26,7 +26,7 @@ fn a_server_without_connections_sleeps_until_there_is_one() {
     let mut lab = Lab::new();
     lab.until(40 * DAY);
     assert!(lab.turns <= 2, "{} turns of nothing", lab.turns);
-    // And is as awake as ever.
+    // The loop serves as before.
     let idle = lab.idle();
     lab.until(40 * DAY + 75_000);
     lab.finished_at(idle, 40 * DAY + 75_000);
@@ -66,7 +66,7 @@ fn waits_of_every_age_stay_in_order_and_a_drain_cuts_them_all() {
         lab.pass(75_000);
         lab.finished_at(idle, n * DAY + 75_000);
     }
-    // An answer in the middle is an answer.
+    // A response in between is served too.
     lab.answer("/later/10", Response::text(200, "x\n"));
     lab.now();
     assert_eq!(lab.got(peers[10]), ok("x\n"));
@@ -82,7 +82,7 @@ fn waits_of_every_age_stay_in_order_and_a_drain_cuts_them_all() {
 }
 
 #[test]
-fn who_has_waited_for_longer_than_clocks_compare_is_still_the_oldest() {
+fn the_oldest_stays_so_after_longer_than_clocks_compare() {
     let mut lab = Lab::new();
     lab.ask(get("/later/first"));
     lab.until(26 * DAY); // longer than half of what a clock counts
@@ -131,7 +131,7 @@ fn limits_and_the_drain_hold_across_the_wrap() {
         assert_eq!((outcome.code(), outcome.report.drain_millis), (1, 25_000));
         assert_eq!(lab.got(waiting), unavailable());
     }
-    // A drain across it.
+    // A drain goes across the wrap.
     let mut lab = wraps_in(80_000);
     let waiting = lab.ask(get("/later/x"));
     lab.until(70_000);

@@ -11,7 +11,7 @@ use ebbtide_lab::{ms, reluctant, silent};
 
 use super::{tls_lab, tls_lab_with};
 
-/// The record of a request, in two pieces.
+/// Returns the record of a request in two pieces.
 fn request_in_two(client: &mut Client, request: &str) -> (Vec<u8>, Vec<u8>) {
     client.say(request);
     let record = client.flight();
@@ -35,7 +35,7 @@ fn the_idle_get_close_notify_and_then_a_fin() {
 }
 
 #[test]
-fn who_has_connected_and_said_nothing_gets_a_fin() {
+fn a_connection_without_a_byte_gets_a_fin() {
     let mut lab = tls_lab();
     let client = Client::connect(&mut lab, &TLS13);
     lab.pass(1_000);
@@ -270,7 +270,7 @@ fn what_is_not_delivered_by_the_deadline_is_said() {
     );
 }
 
-/// It owes us nothing but the acknowledgement of a close_notify and a FIN.
+/// Only the acknowledgement of a close_notify and a FIN is missing.
 #[test]
 fn an_idle_peer_that_has_vanished_holds_up_nothing() {
     for version in VERSIONS {
@@ -299,7 +299,7 @@ fn a_peer_that_does_not_answer_the_close_is_left_after_the_linger() {
     assert_eq!(lab.ends_at(1_250).code(), 0);
 }
 
-/// The socket has just enough room for the answer.
+/// The socket has just enough room for the response.
 #[test]
 fn a_close_notify_without_room_waits_for_it_and_the_fin_behind_it() {
     for spare in 0..30 {

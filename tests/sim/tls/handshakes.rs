@@ -1,4 +1,4 @@
-//! Many handshakes at once, sessions that are taken up again, and the names that are asked for.
+//! Many handshakes at once, sessions that are resumed, and server names.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use ebbtide_lab::wire::{GET, ok};
 
 use super::{Lab, speaking, tls_lab};
 
-/// Clients whose first flight has arrived, all in one batch.
+/// Connects clients whose first flight arrives in one batch.
 fn herd(lab: &mut Lab, size: usize) -> Vec<Client> {
     let mut clients: Vec<_> = (0..size).map(|_| Client::connect(lab, &TLS13)).collect();
     for client in &mut clients {
@@ -88,7 +88,7 @@ fn those_that_leave_while_they_wait_are_forgotten() {
     assert_eq!(lab.engine().counts().iter().sum::<u32>(), 50);
 }
 
-/// Two connections of one client, and how the second came about.
+/// Connects one client twice, and returns the kinds of the handshakes.
 fn twice(tls: TlsConfig) -> Vec<Option<HandshakeKind>> {
     let mut kinds = Vec::new();
     for version in VERSIONS {
@@ -159,7 +159,7 @@ fn a_resolver_of_the_users_chooses_by_name() {
 }
 
 #[test]
-fn what_is_changed_is_shown_to_those_who_come_then_and_nobody_is_dropped() {
+fn a_new_certificate_is_shown_to_new_connections_and_drops_nobody() {
     let other = Identity::new(&["a.example"]);
     let tls = TlsConfig::new(IDENTITY.server()).unwrap();
     let mut lab = speaking(Setup::default(), Config::default(), tls.clone());

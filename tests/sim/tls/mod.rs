@@ -1,5 +1,4 @@
-//! TLS on the simulated world: a rustls client at the other end of the wire, and every byte of it
-//! where a test wants it.
+//! TLS in the simulated world, with a rustls client whose every byte a test can hold.
 
 mod drain;
 mod handshakes;

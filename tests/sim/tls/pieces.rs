@@ -5,29 +5,12 @@ use ebbtide::internals::sys::sim::{Faults, Manner, Pace, Setup};
 use rustls::SupportedProtocolVersion;
 
 use ebbtide_lab::tls::{Client, IDENTITY, TLS13, VERSIONS};
-use ebbtide_lab::wire::{CHUNKED, GET, LAST_CHUNK, chunk, get, ok, pattern, post};
+use ebbtide_lab::wire::{GET, LAST_CHUNK, exchange, get, ok, pattern, post};
 
 use super::{tls_lab, tls_lab_with};
 
-/// Requests of every framing, and what they are answered.
-fn exchange() -> (String, String) {
-    let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let requests = [
-        GET.to_owned(),
-        post("/echo", "body"),
-        chunked.to_owned() + &chunk("body") + LAST_CHUNK,
-        get("/flood/300"),
-    ];
-    let answers = [
-        ok("hello\n"),
-        ok("body"),
-        ok("body"),
-        CHUNKED.to_owned() + &chunk(&pattern(300)) + LAST_CHUNK,
-    ];
-    (requests.concat(), answers.concat())
-}
-
-/// The exchange, with the client's bytes cut before these offsets. Returns how many there were.
+/// Plays the exchange with the client's bytes cut before these offsets. Returns the number of
+/// bytes.
 #[track_caller]
 fn in_pieces(version: &'static SupportedProtocolVersion, cut: impl Fn(usize) -> bool) -> usize {
     let (requests, answers) = exchange();

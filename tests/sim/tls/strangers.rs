@@ -1,4 +1,4 @@
-//! Peers that speak something else, or TLS as it is not meant.
+//! Peers that speak something else, or TLS with faults.
 
 use ebbtide::internals::sys::sim::PeerId;
 use ebbtide::internals::tracker::Phase;
@@ -9,7 +9,7 @@ use ebbtide_lab::wire::{self, GET, ok, post_head};
 
 use super::{Lab, tls_lab};
 
-/// A peer that sends these bytes without any TLS.
+/// Connects a peer that sends these bytes without TLS.
 fn stranger(lab: &mut Lab, bytes: &[u8]) -> PeerId {
     let peer = lab.sim().connect(0);
     lab.now();
@@ -18,7 +18,7 @@ fn stranger(lab: &mut Lab, bytes: &[u8]) -> PeerId {
     peer
 }
 
-/// The alert that ends what was sent: a record of type 21 with a level and a description.
+/// Returns the alert at the end: a record of type 21 with a level and a description.
 fn last_alert(bytes: &[u8]) -> Option<u8> {
     match bytes {
         [.., 21, 3, _, 0, 2, 2, description] => Some(*description),
@@ -52,7 +52,7 @@ fn plain_http_is_told_that_the_port_speaks_tls() {
     }
 }
 
-/// The rest of it arrives while it is being read out, and is not an error of TLS.
+/// The rest of the body arrives while the server reads it out, and is no error of TLS.
 #[test]
 fn plain_http_with_a_large_body_gets_its_answer_too() {
     let mut lab = tls_lab();
@@ -109,7 +109,7 @@ fn a_changed_record_is_an_alert_and_not_a_request() {
     }
 }
 
-/// A message of a handshake says that it has 60,000 bytes, and comes in records of one.
+/// A handshake message announces 60,000 bytes, and comes in records of one byte.
 #[test]
 fn a_handshake_that_never_ends_is_not_kept() {
     let mut lab = tls_lab();
@@ -138,7 +138,7 @@ fn a_peer_that_says_close_notify_has_said_all() {
     }
 }
 
-/// As plain HTTP does when the FIN is in the middle of a request.
+/// Plain HTTP does the same at a FIN in the middle of a request.
 #[test]
 fn a_close_in_the_middle_of_a_request_is_told_so() {
     let mut lab = tls_lab();

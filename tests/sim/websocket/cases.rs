@@ -2,12 +2,12 @@
 //! what a raw client sends, and every frame that the client must get.
 //!
 //! Each case runs whole, cut at every offset, and byte by byte. The suite itself needs Python 2, and
-//! runs with `cli/tests/websocket/autobahn`.
+//! runs with `cli/tests/served/websocket/autobahn`.
 
-use super::frames::{
+use super::room::Room;
+use ebbtide_lab::frames::{
     BINARY, CLOSE, CONTINUE, Frame, LAST, MORE, PING, PONG, TEXT, close, closing, frame, text,
 };
-use super::room::Room;
 
 /// How the server ends a case.
 #[derive(Clone, Copy, Debug)]

@@ -5,8 +5,8 @@ use ebbtide::internals::engine::Config;
 use ebbtide::internals::tracker::Phase;
 use ebbtide::websocket::{Message, SendError, WebSocket, code};
 
-use super::frames::{Frame, LAST, MORE, TEXT, close, frame, text};
 use super::room::{HANDSHAKE, Room};
+use ebbtide_lab::frames::{Frame, LAST, MORE, TEXT, close, frame, text};
 use ebbtide_lab::wire::pattern;
 use ebbtide_lab::{EVERYTHING, SIGTERM, ms, reluctant};
 
@@ -166,7 +166,7 @@ fn one_that_was_closing_anyway_is_waited_for() {
 }
 
 #[test]
-fn who_asks_for_one_while_the_server_stops_is_sent_elsewhere() {
+fn a_handshake_while_the_server_stops_is_sent_elsewhere() {
     let config = Config {
         drain: Drain::new().delay(ms(5_000)),
         ..Config::default()

@@ -6,8 +6,8 @@ use ebbtide::internals::tracker::Phase;
 use ebbtide::websocket::{Message, SendError, WebSocket, code};
 use ebbtide::{Limits, Timeouts};
 
-use super::frames::{BINARY, CLOSE, Frame, LAST, MORE, PING, PONG, TEXT, close, frame, text};
 use super::room::{HANDSHAKE, Room};
+use ebbtide_lab::frames::{BINARY, CLOSE, Frame, LAST, MORE, PING, PONG, TEXT, close, frame, text};
 use ebbtide_lab::wire::pattern;
 use ebbtide_lab::{EVERYTHING, ms, reluctant};
 

@@ -2,7 +2,6 @@
 
 mod cases;
 mod drain;
-mod frames;
 mod handshake;
 mod life;
 mod room;

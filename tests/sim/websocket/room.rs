@@ -7,9 +7,9 @@ use ebbtide::internals::sys::sim::{Manner, PeerId, Setup};
 use ebbtide::websocket::{Event, Outbox, Sender, WebSocket};
 use ebbtide::{Handler, Reply, Request, Response};
 
-pub(crate) use super::frames::HANDSHAKE;
-use super::frames::{Frame, frames};
 use ebbtide_lab::Lab;
+pub(crate) use ebbtide_lab::frames::HANDSHAKE;
+use ebbtide_lab::frames::{Frame, frames};
 
 /// The events that the application got, and what it does at some of them.
 #[derive(Clone, Default)]

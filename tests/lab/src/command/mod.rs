@@ -5,8 +5,12 @@
 pub mod client;
 #[cfg(target_os = "linux")]
 pub mod cost;
+#[cfg(feature = "tls")]
+pub mod folder;
 pub mod report;
 pub mod served;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::time::{Duration, Instant};
 

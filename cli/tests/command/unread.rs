@@ -1,0 +1,215 @@
+//! The command while nobody reads its stderr: a pipe that is full, or a terminal that was stopped,
+//! holds up the log and nothing else.
+//!
+//! Knows the contract of `ebbtide serve` and nothing of how it is kept.
+
+use ebbtide_lab::command as support;
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, Read, Write, pipe};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+
+use support::client::Client;
+use support::served::command;
+use support::{GET, HELLO, PATIENCE, get};
+
+/// `ebbtide serve`, with a pipe for its stderr that is full. Killed, by its id, when dropped.
+struct Unread {
+    child: Child,
+    addr: SocketAddr,
+    log: BufReader<PipeReader>,
+}
+
+impl Unread {
+    fn start(flags: &[&str]) -> Self {
+        let (reader, writer) = pipe().expect("a pipe");
+        let child = Command::new(command())
+            .args(["serve", "--listen", "127.0.0.1:0", "--report", "json"])
+            .args(flags)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(writer.try_clone().expect("a descriptor"))
+            .spawn()
+            .expect("the command starts");
+        let mut log = BufReader::new(reader);
+        let mut started = String::new();
+        while !started.contains(" a second signal cuts\n") {
+            assert!(
+                log.read_line(&mut started).expect("a line") > 0,
+                "{started}"
+            );
+        }
+        let (_, addr) = started.split_once("listening on http://").expect(&started);
+        let addr = addr.lines().next().expect("a line").parse();
+        fill(&writer);
+        Self {
+            child,
+            addr: addr.expect("an address"),
+            log,
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("it is not reaped");
+    }
+
+    /// A client whom the server has told of its request before, and who waits for an answer.
+    fn waiting(&self) -> Client {
+        let client = Client::connect(self.addr);
+        assert_eq!(client.exchange(0, GET).body, HELLO);
+        client.send(&get("/delay/60000"));
+        // What the server reads after that shows that it has read that.
+        Client::connect(self.addr).exchange(0, GET);
+        client
+    }
+
+    fn wait_refused(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let short = Duration::from_millis(50);
+        let refused = |result: std::io::Result<TcpStream>| {
+            result.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        };
+        while !refused(TcpStream::connect_timeout(&self.addr, short)) {
+            assert!(Instant::now() < deadline, "it still accepts");
+            thread::yield_now();
+        }
+    }
+
+    /// Waits for the end; the exit code.
+    #[track_caller]
+    fn end(&mut self) -> Option<i32> {
+        let (tell, ended) = channel();
+        let pid = self.pid();
+        thread::spawn(move || {
+            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+            // Nobody may wait any more.
+            let _ = tell.send(waitid(Id::Pid(pid), flags));
+        });
+        let ended = ended.recv_timeout(PATIENCE).expect("it does not end");
+        ended.expect("it is not reaped");
+        self.child.wait().expect("it has ended").code()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("an i32"))
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Fills a pipe with empty lines, by a description of the test's own: the other is the command's,
+/// which writes to it as it finds it.
+fn fill(writer: &impl AsRawFd) {
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    let mut writer: File = OpenOptions::new()
+        .write(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)
+        .expect("the same pipe");
+    let error = loop {
+        if let Err(error) = writer.write_all(b"\n") {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+/// What is said to happen at once happens within this, on a machine that does other things too.
+const PROMPT: Duration = Duration::from_millis(1500);
+
+#[test]
+fn the_deadline_is_kept() {
+    let mut unread = Unread::start(&["--drain-timeout", "1s"]);
+    let client = unread.waiting();
+    let start = Instant::now();
+    unread.signal(Signal::SIGTERM);
+    assert_eq!(unread.end(), Some(1));
+    let took = start.elapsed();
+    println!("a deadline of 1 s: gone after {took:?}");
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(1) + PROMPT, "{took:?}");
+    assert_eq!(client.response(1).status, 503);
+}
+
+#[test]
+fn a_second_signal_cuts() {
+    let mut unread = Unread::start(&[]);
+    let client = unread.waiting();
+    unread.signal(Signal::SIGTERM);
+    unread.wait_refused();
+    let start = Instant::now();
+    unread.signal(Signal::SIGTERM);
+    assert_eq!(unread.end(), Some(3));
+    let took = start.elapsed();
+    println!("a second signal: gone after {took:?}");
+    assert!(took < PROMPT, "{took:?}");
+    assert_eq!(client.response(1).status, 503);
+}
+
+#[test]
+fn a_third_signal_cuts_where_the_second_ended_the_notice() {
+    let mut unread = Unread::start(&["--drain-delay", "20s"]);
+    let client = unread.waiting();
+    unread.signal(Signal::SIGTERM);
+    // An answer that says close shows that the first was heard.
+    while !Client::connect(unread.addr).exchange(0, GET).says_close() {}
+    unread.signal(Signal::SIGTERM);
+    unread.wait_refused();
+    let start = Instant::now();
+    unread.signal(Signal::SIGTERM);
+    assert_eq!(unread.end(), Some(3));
+    let took = start.elapsed();
+    println!("a third signal: gone after {took:?}");
+    assert!(took < PROMPT, "{took:?}");
+    assert_eq!(client.response(1).status, 503);
+}
+
+#[test]
+fn it_drains_and_what_it_had_to_say_is_there_for_who_reads_again() {
+    let mut unread = Unread::start(&["--exit-delay", "20s"]);
+    let client = Client::connect(unread.addr);
+    client.exchange(0, GET);
+    unread.signal(Signal::SIGTERM);
+    client.assert_ends(1);
+    unread.wait_refused();
+    let mut report = String::new();
+    while !report.starts_with('{') {
+        report.clear();
+        assert!(unread.log.read_line(&mut report).expect("a line") > 0);
+    }
+    assert!(report.contains("\"end\":\"drained\""), "{report}");
+    unread.signal(Signal::SIGTERM);
+    assert_eq!(unread.end(), Some(0));
+    let mut rest = String::new();
+    unread.log.read_to_string(&mut rest).expect("the end");
+    assert_eq!(rest, "");
+}
+
+#[test]
+fn an_exit_that_nobody_reads_is_as_prompt_as_any() {
+    let mut unread = Unread::start(&[]);
+    let start = Instant::now();
+    unread.signal(Signal::SIGTERM);
+    assert_eq!(unread.end(), Some(0));
+    let took = start.elapsed();
+    println!("nobody is there: gone after {took:?}");
+    assert!(took < PROMPT, "{took:?}");
+}

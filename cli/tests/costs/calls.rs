@@ -1,0 +1,224 @@
+//! What requests and connections cost the command in system calls, as strace counts them.
+//!
+//! Three a request: the wait, the read, the write. The kernel is asked to watch a connection once
+//! in its life, and an idle one leaves a drain in four: a last look, our FIN, whether the peer has
+//! it, and the close. Counted by the difference between runs, so that starting and stopping cancel out.
+//! Without strace the test says so and passes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Lines, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Calls by name, and how often each was made.
+type Calls = BTreeMap<String, i64>;
+
+#[test]
+fn a_request_costs_three_calls_and_a_connection_one_watch() {
+    let _alone = super::alone();
+    if let Err(reason) = strace_works() {
+        tell(&format!("skipped: {reason}"));
+        return;
+    }
+    let few = count_calls(4, 100);
+    let more_requests = count_calls(4, 600);
+    let more_connections = count_calls(24, 100);
+
+    // 500 more requests on each of four connections.
+    let requests = difference(&more_requests, &few);
+    tell(&format!("2000 requests: {requests:?}"));
+    let total: i64 = requests.values().sum();
+    assert!(total <= 3 * 2000 + NOISE, "{total} calls: {requests:?}");
+    assert_eq!(requests.get("epoll_ctl"), None, "{requests:?}");
+
+    // 20 more connections, with a hundred requests each.
+    let connections = difference(&more_connections, &few);
+    tell(&format!("20 connections of 100 requests: {connections:?}"));
+    assert_eq!(connections.get("epoll_ctl"), Some(&20), "{connections:?}");
+}
+
+#[test]
+fn an_idle_connection_leaves_in_four_calls() {
+    let _alone = super::alone();
+    if let Err(reason) = strace_works() {
+        tell(&format!("skipped: {reason}"));
+        return;
+    }
+    let left = difference(&count_calls(204, 1), &count_calls(4, 1));
+    tell(&format!("200 connections of one request: {left:?}"));
+    // The request is one read more, and the waits are few: many leave in one.
+    let expected = [
+        ("recvfrom", 400),
+        ("shutdown", 200),
+        ("getpeername", 200),
+        ("close", 200),
+    ];
+    for (name, calls) in expected {
+        assert_eq!(left.get(name), Some(&calls), "{name}: {left:?}");
+    }
+    let others = ["getsockname", "ioctl", "setsockopt"];
+    for name in others {
+        assert_eq!(left.get(name), None, "{name}: {left:?}");
+    }
+}
+
+/// Calls that two runs may differ by for no reason but the moment: whether two connections arrive
+/// in one wait or in two, whether a thread finds a lock taken.
+const NOISE: i64 = 40;
+
+/// Runs the command under strace, makes the connections, asks on each as often as said, one
+/// request at a time, and stops it; they close when it has.
+fn count_calls(connections: usize, requests: usize) -> Calls {
+    let mut traced = Traced::start();
+    let mut clients: Vec<_> = (0..connections).map(|_| connect(traced.addr)).collect();
+    for _ in 0..requests {
+        for client in &mut clients {
+            ask(client);
+        }
+    }
+    traced.signal();
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "more than was asked for");
+    }
+    traced.wait();
+    parse(&fs::read_to_string(&traced.summary).unwrap())
+}
+
+/// strace, and the command under it. Killed, both by id, when dropped.
+struct Traced {
+    strace: Child,
+    command: Pid,
+    /// Kept open, or the command could not write its report.
+    _stderr: Lines<BufReader<ChildStderr>>,
+    addr: SocketAddr,
+    summary: PathBuf,
+}
+
+impl Traced {
+    fn start() -> Self {
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let summary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("calls-{run}.txt"));
+        let mut strace = Command::new("strace")
+            .args(["-f", "-c", "-o"])
+            .arg(&summary)
+            .args([env!("CARGO_BIN_EXE_ebbtide"), "serve"])
+            .args(["--listen", "127.0.0.1:0"])
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace starts");
+        let mut lines = BufReader::new(strace.stderr.take().expect("it is piped")).lines();
+        let mut after = |text: &str| {
+            let mut lines = lines.by_ref().map(Result::unwrap);
+            let word = lines.find_map(|line| {
+                let rest = line.split_once(text)?.1;
+                let end = rest.find([' ', ';']).unwrap_or(rest.len());
+                Some(rest[..end].to_owned())
+            });
+            word.unwrap_or_else(|| panic!("no line with {text:?}"))
+        };
+        let addr = after("listening on http://").parse().unwrap();
+        let command = Pid::from_raw(after("pid ").parse().unwrap());
+        Self {
+            strace,
+            command,
+            _stderr: lines,
+            addr,
+            summary,
+        }
+    }
+
+    fn signal(&self) {
+        kill(self.command, Signal::SIGTERM).unwrap();
+    }
+
+    fn wait(&mut self) {
+        let status = self.strace.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        // Reaped by `wait`, unless the test has failed before.
+        if let Ok(None) = self.strace.try_wait() {
+            // One of them gone takes the other along; what is gone need not be killed.
+            let _ = kill(self.command, Signal::SIGKILL);
+            let _ = self.strace.wait();
+        }
+    }
+}
+
+/// What strace says: columns with the share of time, the seconds, the time of a call, the calls,
+/// the errors if there were any, and the name.
+fn parse(summary: &str) -> Calls {
+    let row = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let calls = words.get(3)?.parse().ok()?;
+        Some((words.last()?.to_string(), calls))
+    };
+    let mut calls: Calls = summary.lines().filter_map(row).collect();
+    calls.remove("total");
+    assert!(calls.contains_key("epoll_wait"), "{summary}");
+    calls
+}
+
+/// What the one has more than the other.
+fn difference(more: &Calls, less: &Calls) -> Calls {
+    let names = more.keys().chain(less.keys());
+    let of = |calls: &Calls, name| calls.get(name).copied().unwrap_or(0);
+    names
+        .map(|name| (name.clone(), of(more, name) - of(less, name)))
+        .filter(|(_, calls)| *calls != 0)
+        .collect()
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(addr).unwrap();
+    client.set_nodelay(true).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+fn ask(client: &mut TcpStream) {
+    let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\n\r\n";
+    client.write_all(request).unwrap();
+    let mut answer = [0; 1024];
+    let n = client.read(&mut answer).unwrap();
+    assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
+}
+
+/// Whether there is a strace here, and whether it may trace.
+fn strace_works() -> Result<(), String> {
+    let tried = Command::new("strace").args(["-f", "-c", "true"]).output();
+    match tried {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!(
+            "strace may not trace here: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err("strace is not installed".to_owned())
+        }
+        Err(error) => Err(format!("strace does not start: {error}")),
+    }
+}
+
+/// Prints past the test harness: what was skipped, and figures, are worth showing when the test
+/// passes.
+fn tell(line: &str) {
+    let line = format!("calls: {line}\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// How long a client waits for its answer before the test fails.
+const PATIENCE: Duration = Duration::from_secs(10);
