@@ -180,7 +180,7 @@ fn a_browser_follows_from_one_server_to_the_next() {
     let topic = Topic::with(options);
     let (sender, reports) = channel();
     let first = site("127.0.0.1:0", &topic, &sender);
-    let addr = first.local_addr().to_string();
+    let addr = first.local_addr().unwrap().to_string();
     let Some(_browser) = Browser::open(&format!("http://{addr}/")) else {
         eprintln!("SKIPPED: there is no Chromium");
         return;
