@@ -323,8 +323,8 @@ fn routed(request: &Request<'_>) -> Response {
 /// The server as programs run it, with every default on, and signals.
 fn ebbtide(handler: impl Handler) -> impl Server {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(any, &ListenOptions::default()).expect("loopback has a port");
-    let addr = listener.local_addr();
+    let listener = Listener::bind(any, &ListenOptions::new()).expect("loopback has a port");
+    let addr = listener.local_addr().unwrap();
     let signals = Signals::install(&STOP_SIGNALS).expect("signals can be caught");
     let real = Real::new(vec![listener], Some(signals)).expect("there are descriptors");
     let inbox = Inbox::new(real.waker());

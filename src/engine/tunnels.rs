@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use slab::Slab;
 
-use super::hot::discard;
+use super::connection::discard;
 use crate::app::Tunnel;
 use crate::list::{Linked, Links, List};
 use crate::tick::Tick;

@@ -55,6 +55,19 @@ pub struct Ready {
     pub gone: bool,
 }
 
+impl Ready {
+    /// Returns the event that says nothing new about `who`.
+    pub const fn nothing_new(who: Who) -> Self {
+        Self {
+            who,
+            readable: false,
+            writable: false,
+            read_closed: false,
+            gone: false,
+        }
+    }
+}
+
 /// What a peer has begun to send, without bytes for a read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Midway {

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::peer::Peer;
 use crate::sys::delivered::Delivered;
 use crate::sys::errno::{EBADF, EINVAL, ENOTSOCK, is_exhausted};
-use crate::sys::listen::{Listener, Listens, UNNAMED};
+use crate::sys::listen::{Listener, Listens};
 use crate::sys::signals::Signals;
 use crate::sys::unix::SocketFile;
 use crate::sys::{AcceptError, Ready, Sys, Who};
@@ -189,7 +189,7 @@ impl Sys for Real {
             Some(Listening::Tcp { socket, .. }) => socket,
             Some(Listening::Unix { socket, .. }) => {
                 let (io, _) = socket.accept().map_err(classify)?;
-                return Ok((as_stream(io.into()), UNNAMED.into()));
+                return Ok((as_stream(io.into()), Peer::UNIX));
             }
             None => return Err(AcceptError::Closed(ErrorKind::NotConnected.into())),
         };

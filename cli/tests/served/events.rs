@@ -185,7 +185,7 @@ fn a_browser_follows_from_one_server_to_the_next() {
     let topic = Topic::with(options);
     let (sender, reports) = channel();
     let first = site("127.0.0.1:0", &topic, &sender);
-    let addr = first.local_addr().to_string();
+    let addr = first.local_addr().unwrap().to_string();
     let _browser = Browser::open(&format!("http://{addr}/"));
     assert_eq!(hear(&reports), "open");
     topic.publish(&Event::new("two\nlines").kind("news").id("n-1"));
