@@ -146,6 +146,9 @@ impl<I> Connection<I> {
                 }
                 return Step::close(Close::Immediate);
             }
+            Phase::Head if matches!(self.state, State::Handshake) => {
+                return Step::close(Close::Reset); // it could not read a response
+            }
             Phase::Head | Phase::Body | Phase::Handler => {}
             Phase::Reply | Phase::Tunnel => return Step::close(Close::Reset),
         }

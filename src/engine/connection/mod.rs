@@ -1,22 +1,25 @@
 //! One connection, as one machine: its state, what can happen to it, and what follows.
 //!
 //! Every fact about a connection comes through one door, [`Connection::handle`]; no other module
-//! sees a field. What each input does in each state:
+//! sees a field. The table says what each input does in each state, and a test walks every cell:
 //!
-//! | | `Ready` | `Respond` | `Wake` | `Deadline` | `Drain` | `Cut` |
-//! |---|---|---|---|---|---|---|
-//! | `Fresh`, `Idle` | reads, serves | – | – | closes as idle | – | FIN; 503 if bytes came |
-//! | `Handshake` | reads, serves | – | – | resets | – | resets |
-//! | `Active`: receiving | reads, serves | – | – | 408, then FIN | – | 503, then FIN |
-//! | … awaiting its ticket | – | writes it | – | 503, then FIN | – | 503, then FIN |
-//! | … body paused | – | – | resumes the sink | 503, then FIN | – | 503, then FIN |
-//! | … source idle | – | – | resumes the source | resets | resumes the source | resets |
-//! | … responding | writes | – | – | resets, unless the peer takes bytes | – | resets |
-//! | `Tunnel` | writes, reads | – | wakes the tunnel | resets, unless the peer takes bytes | says goodbye | resets |
-//! | `Linger` | reads out, closes | – | – | closes, unless the peer takes bytes | – | closes |
+//! | state | `Ready` | `Respond` | `Wake` | `Deadline` | `Timer` | `Drain` | `GraceOver` | `Cut` |
+//! |---|---|---|---|---|---|---|---|---|
+//! | `Fresh` | serves | – | – | FIN | – | – | – | FIN |
+//! | `Idle` | serves | – | – | FIN | – | – | – | FIN |
+//! | `Handshake` | serves | – | – | reset | – | – | – | reset |
+//! | `Active`, receiving | serves | – | – | 408, FIN | – | – | – | 503, FIN |
+//! | `Active`, sink paused | – | – | resumes | 503, FIN | – | – | – | 503, FIN |
+//! | `Active`, awaiting a ticket | – | serves | – | 503, FIN | – | – | – | 503, FIN |
+//! | `Active`, source idle | – | – | resumes | reset | – | resumes | – | reset |
+//! | `Active`, responding | writes | – | – | reset | – | – | – | reset |
+//! | `Tunnel` | receives | – | calls | reset | calls | bye, FIN | FIN | reset |
+//! | `Linger` | closes | – | – | closes | – | – | – | closes |
 //!
-//! `Timer` and `GraceOver` concern tunnels alone: the first calls the tunnel, the second ends it.
-//! A `Ready` that says "broken" closes in every state but `Linger`, which reads the error first.
+//! A dash leaves the connection as it is. Bytes that the last read before a FIN finds are a
+//! request: `Deadline` serves it, `Cut` answers 503. A deadline spares a responding connection, a
+//! tunnel or a linger whose peer still takes bytes. `Ready` with a broken socket closes in every
+//! state except `Linger`, which reads the error first.
 //!
 //! Readiness is a value of its own ([`Readiness`]), apart from the state: no change of state loses
 //! an edge. The state between requests owns no buffer; an [`Exchange`] from the [`Pool`] holds the
