@@ -334,7 +334,7 @@ mod tests {
     fn a_full_pipe_does_not_make_the_loop_wait_for_itself() {
         let inbox = inbox();
         let (writer, mut pipe) = Pipe::new(4);
-        let turning = Turning::begin();
+        let turning = Turning::begin(1);
         writer.send("12345").unwrap();
         assert_eq!(writer.send("6"), Err(PipeError::OnLoop(b"6".to_vec())));
         drop(turning);

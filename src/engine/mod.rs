@@ -166,7 +166,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     ///
     /// The system's selector failed: no event of any connection can come any more.
     pub fn turn(&mut self) -> io::Result<Turn> {
-        let _turning = Turning::begin();
+        let _turning = Turning::begin(self.handle().number());
         let before = self.core.sys.update_clock();
         self.start_idle_clocks(before);
         let timeout = self.timeout(before);

@@ -3,9 +3,10 @@
 //! Knows the contract of `ebbtide serve` and nothing of how it is kept.
 
 use ebbtide_lab::command as support;
+use ebbtide_needs::needs;
 
 use std::io::{BufRead, BufReader, ErrorKind};
-use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -216,12 +217,9 @@ fn several_listeners_serve_and_drain_together() {
     }
 }
 
+#[needs("an IPv6 loopback", "grep -q '^0*1 ' /proc/net/if_inet6")]
 #[test]
 fn ipv6_is_served() {
-    if let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
-        eprintln!("SKIPPED: this machine has no IPv6 loopback ({error})");
-        return;
-    }
     let served = Served::start(&["--listen", "[::1]:0"]);
     assert!(served.addr().is_ipv6(), "{:?}", served.log());
     assert_eq!(Client::connect(served.addr()).exchange(0, GET).body, HELLO);

@@ -165,12 +165,15 @@ fn a_second_signal_cuts() {
 }
 
 #[test]
-fn a_third_signal_cuts_where_the_second_ended_the_notice() {
+fn a_third_signal_cuts_where_the_second_ended_the_delay() {
     let mut unread = Unread::start(&["--drain-delay", "20s"]);
     let client = unread.waiting();
     unread.signal(Signal::SIGTERM);
-    // An answer that says close shows that the first was heard.
-    while !Client::connect(unread.addr).exchange(0, GET).says_close() {}
+    // A response that says close shows that the delay has begun.
+    let asked = Instant::now();
+    while !Client::connect(unread.addr).exchange(0, GET).says_close() {
+        assert!(asked.elapsed() < PATIENCE, "the delay never began");
+    }
     unread.signal(Signal::SIGTERM);
     unread.wait_refused();
     let start = Instant::now();
@@ -183,7 +186,7 @@ fn a_third_signal_cuts_where_the_second_ended_the_notice() {
 }
 
 #[test]
-fn it_drains_and_what_it_had_to_say_is_there_for_who_reads_again() {
+fn it_drains_and_its_report_is_there_for_a_reader_that_comes_back() {
     let mut unread = Unread::start(&["--exit-delay", "20s"]);
     let client = Client::connect(unread.addr);
     client.exchange(0, GET);

@@ -3,7 +3,6 @@
 //! Three a request: the wait, the read, the write. The kernel is asked to watch a connection once
 //! in its life, and an idle one leaves a drain in four: a last look, our FIN, whether the peer has
 //! it, and the close. Counted by the difference between runs, so that starting and stopping cancel out.
-//! Without strace the test says so and passes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,19 +13,17 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ebbtide_needs::needs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Calls by name, and how often each was made.
 type Calls = BTreeMap<String, i64>;
 
+#[needs("strace, and the right to trace", "strace -f -c true")]
 #[test]
 fn a_request_costs_three_calls_and_a_connection_one_watch() {
     let _alone = super::alone();
-    if let Err(reason) = strace_works() {
-        tell(&format!("skipped: {reason}"));
-        return;
-    }
     let few = count_calls(4, 100);
     let more_requests = count_calls(4, 600);
     let more_connections = count_calls(24, 100);
@@ -44,13 +41,10 @@ fn a_request_costs_three_calls_and_a_connection_one_watch() {
     assert_eq!(connections.get("epoll_ctl"), Some(&20), "{connections:?}");
 }
 
+#[needs("strace, and the right to trace", "strace -f -c true")]
 #[test]
 fn an_idle_connection_leaves_in_four_calls() {
     let _alone = super::alone();
-    if let Err(reason) = strace_works() {
-        tell(&format!("skipped: {reason}"));
-        return;
-    }
     let left = difference(&count_calls(204, 1), &count_calls(4, 1));
     tell(&format!("200 connections of one request: {left:?}"));
     // The request is one read more, and the waits are few: many leave in one.
@@ -198,23 +192,7 @@ fn ask(client: &mut TcpStream) {
 }
 
 /// Whether there is a strace here, and whether it may trace.
-fn strace_works() -> Result<(), String> {
-    let tried = Command::new("strace").args(["-f", "-c", "true"]).output();
-    match tried {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!(
-            "strace may not trace here: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err("strace is not installed".to_owned())
-        }
-        Err(error) => Err(format!("strace does not start: {error}")),
-    }
-}
-
-/// Prints past the test harness: what was skipped, and figures, are worth showing when the test
-/// passes.
+/// Prints figures past the test harness, which hides the output of tests that pass.
 fn tell(line: &str) {
     let line = format!("calls: {line}\n");
     io::stderr().write_all(line.as_bytes()).unwrap();

@@ -3,6 +3,7 @@
 //! Knows the contract of the command and the public library.
 
 use ebbtide_lab::command as support;
+use ebbtide_needs::needs;
 
 use std::env::temp_dir;
 use std::fs;
@@ -124,7 +125,7 @@ struct Browser(Child, PathBuf);
 
 impl Browser {
     /// Opens a page; returns `None` without a browser.
-    fn open(url: &str) -> Option<Self> {
+    fn open(url: &str) -> Self {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let is_there = |name: &&str| {
             let mut command = Command::new(name);
@@ -134,7 +135,7 @@ impl Browser {
                 .stderr(Stdio::null());
             command.status().is_ok_and(|status| status.success())
         };
-        let name = names.into_iter().find(is_there)?;
+        let name = names.into_iter().find(is_there).expect("a browser");
         let profile = temp_dir().join(format!("ebbtide-browser-{}", process::id()));
         let child = Command::new(name)
             .args([
@@ -155,7 +156,7 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .expect("it was there");
-        Some(Self(child, profile))
+        Self(child, profile)
     }
 }
 
@@ -174,6 +175,10 @@ fn hear(reports: &Receiver<String>) -> String {
         .expect("the page reports nothing")
 }
 
+#[needs(
+    "Chromium",
+    "chromium --version || chromium-browser --version || google-chrome --version"
+)]
 #[test]
 fn a_browser_follows_from_one_server_to_the_next() {
     let options = Options::new().retry(Duration::from_millis(50), Duration::from_millis(100));
@@ -181,10 +186,7 @@ fn a_browser_follows_from_one_server_to_the_next() {
     let (sender, reports) = channel();
     let first = site("127.0.0.1:0", &topic, &sender);
     let addr = first.local_addr().unwrap().to_string();
-    let Some(_browser) = Browser::open(&format!("http://{addr}/")) else {
-        eprintln!("SKIPPED: there is no Chromium");
-        return;
-    };
+    let _browser = Browser::open(&format!("http://{addr}/"));
     assert_eq!(hear(&reports), "open");
     topic.publish(&Event::new("two\nlines").kind("news").id("n-1"));
     assert_eq!(hear(&reports), r#"news n-1 "two\nlines""#);

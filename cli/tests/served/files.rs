@@ -4,6 +4,7 @@
 //! Knows the contract of `ebbtide serve --root` and nothing of how it is kept.
 
 use ebbtide_lab::command as support;
+use ebbtide_needs::needs;
 
 use std::env::temp_dir;
 use std::fs::{self, File};
@@ -11,7 +12,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Output};
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -514,6 +515,7 @@ fn a_file_that_becomes_shorter_breaks_its_download_off() {
         .wait_line("the file has become shorter", PATIENCE);
 }
 
+#[needs("curl", "curl --version")]
 #[test]
 fn curl_goes_on_where_it_stopped() {
     let tree = Tree::new();
@@ -523,12 +525,8 @@ fn curl_goes_on_where_it_stopped() {
     let url = format!("http://{}/file.bin", served.addr());
     let out = tree.0.join("out");
     let to = out.to_str().unwrap();
-    if !curl(&["--version"]).is_some_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: there is no curl");
-        return;
-    }
     let well = |args: &[&str]| {
-        let output = curl(args).expect("it was there");
+        let output = Command::new("curl").args(args).output().expect("curl");
         assert!(output.status.success(), "{args:?}: {output:?}");
         output.stdout
     };
@@ -545,8 +543,4 @@ fn curl_goes_on_where_it_stopped() {
     assert_eq!(well(&[&code[..], &[&url]].concat()), b"200");
     let again = ["-sS", "-w", "%{http_code}", "--etag-compare", tag];
     assert_eq!(well(&[&again[..], &[&url]].concat()), b"304");
-}
-
-fn curl(args: &[&str]) -> Option<Output> {
-    Command::new("curl").args(args).output().ok()
 }

@@ -4,18 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use ebbtide_needs::needs;
+
 use super::Scratch;
 use super::support::served::command;
 
 const UNITS: [&str; 2] = ["ebbtide.service", "ebbtide.socket"];
 
+#[needs("systemd-analyze", "systemd-analyze --version")]
 #[test]
 fn systemd_finds_no_fault_in_the_units() {
-    let analyze = Command::new("systemd-analyze").arg("--version").output();
-    if !analyze.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: there is no systemd-analyze here");
-        return;
-    }
     // The command is not installed here: a copy of the unit names the one just built.
     let scratch = Scratch::new();
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/deploy");

@@ -265,7 +265,9 @@ fn idle_cpu(addr: SocketAddr, pid: i32, params: &Params<'_>) -> Result<(), Strin
     let limit = params.0["limit"].as_f64().ok_or("no limit")?;
     let clients = waiting_clients(addr, params.text("what"), params.number("conns"))?;
     let before = cpu_seconds(pid);
-    clients[0].read_for(WATCHED);
+    if clients[0].ends_within(WATCHED) {
+        return Err("a connection ended".to_owned());
+    }
     let used = (cpu_seconds(pid) - before) / WATCHED.as_secs_f64();
     if used > limit {
         return Err(format!("{used:.2} of a CPU for nothing"));

@@ -105,10 +105,12 @@ fn take(client: &Client, step: &Step) -> Result<(), String> {
         Step::Drip { data, size, gap } => {
             for piece in data.0.chunks(*size) {
                 client.try_send(piece);
-                client.read_for(*gap);
+                client.ends_within(*gap);
             }
         }
-        Step::Pause { time } => client.read_for(*time),
+        Step::Pause { time } => {
+            client.ends_within(*time);
+        }
         Step::Silence { time } => {
             let before = client.look(|seen| seen.bytes.len());
             let noise =

@@ -73,7 +73,7 @@ fn ask(addr: SocketAddr, splits: &Splits, cuts: &[usize]) -> Result<Vec<Response
     for cut in cuts {
         let (part, after) = rest.split_at(cut - sent);
         client.try_send(part);
-        client.read_for(splits.gap);
+        client.ends_within(splits.gap);
         (rest, sent) = (after, *cut);
     }
     client.try_send(rest);

@@ -10,6 +10,7 @@ use std::thread;
 use super::support::client::Client;
 use super::support::served::Served;
 use super::{counted, serve, stop};
+use ebbtide_needs::needs;
 
 /// Connections of a mode, and for how many seconds at most.
 const CONNECTIONS: i64 = 400;
@@ -92,17 +93,9 @@ const MODES: &[Mode] = &[
 /// The directory with the file.
 const ROOT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/slowhttptest-root");
 
+#[needs("slowhttptest", "command -v slowhttptest")]
 #[test]
 fn it_never_finds_the_service_unavailable() {
-    let found = Command::new("slowhttptest")
-        .arg("-h")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if found.is_err() {
-        println!("SKIPPED: there is no slowhttptest; apt-get install slowhttptest");
-        return;
-    }
     let file: Vec<u8> = (0..FILE).map(byte).collect();
     fs::create_dir_all(ROOT).expect("a directory");
     fs::write(format!("{ROOT}/file"), file).expect("a file");

@@ -119,12 +119,14 @@ fn half_a_head_may_finish(exchanges_before: usize) {
     for n in 0..exchanges_before {
         client.exchange(n, GET);
     }
+    let idle = Client::connect(served.addr());
+    idle.exchange(0, GET);
     let (first, rest) = GET.split_at(17);
     client.send(first);
     served.settle();
     served.terminate();
     served.wait_refused();
-    client.read_for(Duration::from_millis(300));
+    idle.assert_ends(1); // the half head has outlived the grace
     client.send(rest);
 
     let response = client.response(exchanges_before);
@@ -166,10 +168,9 @@ fn r18_dripped_head_is_cut_in_a_drain() {
     served.settle();
     let signalled = Instant::now();
     served.terminate();
-    while client.look(|seen| seen.end.is_none()) {
+    while !client.ends_within(Duration::from_millis(50)) {
         assert!(signalled.elapsed() < PATIENCE, "the drip goes on");
-        client.send(b"x");
-        client.read_for(Duration::from_millis(50));
+        client.try_send(b"x");
     }
     let (_, closed) = client.end();
     assert_closed_for_a_late_head(&client, 0);

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use ebbtide_needs::needs;
 use nix::sys::signal::Signal;
 use rustls::HandshakeKind;
 
@@ -207,6 +208,7 @@ fn what_is_wrong_at_a_reload_is_logged_and_the_old_stays() {
     assert_eq!(before.exchange(GET).body, HELLO);
 }
 
+#[needs("openssl", "openssl version")]
 #[test]
 fn of_several_certificates_the_one_that_was_asked_for_is_shown() {
     let folder = Folder::new("tls-names");

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use super::serve;
 use super::support::HELLO;
 use super::support::folder::{Folder, flag};
+use ebbtide_needs::needs;
 
 /// Runs a program with this on its standard input.
 #[track_caller]
@@ -60,6 +61,7 @@ pub(crate) fn subject(addr: SocketAddr, args: &[&str]) -> String {
         .replace("\r\n", "\n")
 }
 
+#[needs("curl", "curl --version")]
 #[test]
 fn curl_of_either_version() {
     let folder = Folder::new("tls-curl");
@@ -87,6 +89,7 @@ fn curl_of_either_version() {
     }
 }
 
+#[needs("curl", "curl --version")]
 #[test]
 fn curl_negotiates_http_1_1() {
     let folder = Folder::new("tls-alpn");
@@ -119,6 +122,7 @@ fn curl_negotiates_http_1_1() {
     assert!(text.contains("ALPN protocol: http/1.1"), "{text}");
 }
 
+#[needs("curl", "curl --version")]
 #[test]
 fn curl_uploads_and_downloads() {
     let folder = Folder::new("tls-large");
@@ -143,6 +147,7 @@ fn curl_uploads_and_downloads() {
     }
 }
 
+#[needs("curl", "curl --version")]
 #[test]
 fn curl_without_tls_is_told_so() {
     let folder = Folder::new("tls-plain");
@@ -163,6 +168,7 @@ fn curl_without_tls_is_told_so() {
     assert_eq!(output.stdout, b"this port speaks TLS: use https\n");
 }
 
+#[needs("openssl", "openssl version")]
 #[test]
 fn openssl_resumes_its_session() {
     let folder = Folder::new("tls-session");
@@ -186,6 +192,7 @@ fn openssl_resumes_its_session() {
 }
 
 /// openssl complains of an end without a close_notify.
+#[needs("openssl", "openssl version")]
 #[test]
 fn openssl_sees_a_whole_end() {
     let folder = Folder::new("tls-end");

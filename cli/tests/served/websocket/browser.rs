@@ -9,10 +9,11 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use ebbtide_needs::needs;
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-use super::others::{Lines, skipped};
+use super::others::Lines;
 use super::support::PATIENCE;
 use super::support::served::Served;
 
@@ -29,8 +30,8 @@ struct Browser {
 }
 
 impl Browser {
-    /// Starts the browser; `None` where there is none.
-    fn start() -> Option<Self> {
+    /// Starts the browser.
+    fn start() -> Self {
         let name = env::var_os(OTHER_BROWSER).unwrap_or_else(|| OsString::from("chromium"));
         let number = std::process::id();
         let profile = env::temp_dir().join(format!("ebbtide-browser-{number}"));
@@ -42,7 +43,7 @@ impl Browser {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .ok()?;
+            .expect("the browser starts");
         let lines = Lines::of(process.stderr.take().expect("it is piped"));
         let url = loop {
             let line = lines
@@ -70,7 +71,7 @@ impl Browser {
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let session = browser.command("Target.attachToTarget", &attach);
         browser.session = session["sessionId"].as_str().expect("a session").to_owned();
-        Some(browser)
+        browser
     }
 
     /// Sends a command of the protocol, and returns the result.
@@ -125,11 +126,10 @@ impl Drop for Browser {
     }
 }
 
+#[needs("Chromium", "${CHROMIUM:-chromium} --version")]
 #[test]
 fn a_browser_talks_and_hears_1001() {
-    let Some(mut browser) = Browser::start() else {
-        return skipped("a browser", "there is no Chromium");
-    };
+    let mut browser = Browser::start();
     let served = Served::start(&["--report", "json"]);
     let addr = served.addr();
 

@@ -6,11 +6,12 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ebbtide_needs::needs;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Bytes, Error, Message, WebSocket};
 
-use super::others::{Lines, skipped};
+use super::others::Lines;
 use super::support::PATIENCE;
 use super::support::served::Served;
 
@@ -160,6 +161,10 @@ fn at_a_drain_a_client_that_says_nothing_is_not_waited_for_for_long() {
 }
 
 /// Node has a WebSocket since version 22, and behind a flag since 20.
+#[needs(
+    "Node with a WebSocket",
+    "node --experimental-websocket -e 'process.exit(typeof WebSocket == typeof Map ? 0 : 1)'"
+)]
 #[test]
 fn node_talks_and_hears_1001() {
     let served = Served::start(&["--report", "json"]);
@@ -181,15 +186,9 @@ fn node_talks_and_hears_1001() {
     let mut node = Command::new("node");
     node.args(["--experimental-websocket", "-e", &script]);
     let node = node.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let Ok(mut node) = node else {
-        return skipped("node", "there is no Node");
-    };
+    let mut node = node.unwrap();
     let output = Lines::of(node.stdout.take().unwrap());
-    let Some(first) = output.next() else {
-        let _ = node.wait();
-        return skipped("node", "it has no WebSocket");
-    };
-    assert_eq!(first, "echo héllo");
+    assert_eq!(output.next().as_deref(), Some("echo héllo"));
     assert_eq!(output.next().as_deref(), Some("70000"));
     served.terminate();
     let last = output.next();

@@ -1,16 +1,10 @@
-//! Programs of others that a test drives, and a word where there are none.
+//! The output of programs that a test drives.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use super::support::PATIENCE;
-
-/// Says that a test was left out, and why, past the test harness.
-pub(crate) fn skipped(what: &str, why: &str) {
-    let line = format!("websocket: SKIPPED, the test with {what}: {why}\n");
-    io::stderr().write_all(line.as_bytes()).expect("stderr");
-}
 
 /// The lines of a program's output.
 pub(crate) struct Lines(Receiver<String>);

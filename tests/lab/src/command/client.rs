@@ -114,9 +114,9 @@ impl Client {
         look(&self.inbox.lock())
     }
 
-    /// Reads for this time, or until the server ends the connection.
-    pub fn read_for(&self, time: Duration) {
-        self.wait(time, |seen| seen.end);
+    /// Waits for the end of the connection. Returns false if it does not come within this time.
+    pub fn ends_within(&self, time: Duration) -> bool {
+        self.wait(time, |seen| seen.end).is_some()
     }
 
     /// Waits for the final response number `n`, from 0. Returns none if the connection ends first.

@@ -176,10 +176,10 @@ impl Served {
         exit
     }
 
-    /// Asserts that the process lives on for this time.
-    pub fn assert_stays(&self, time: Duration) {
-        let exit = self.process.wait(time);
-        assert!(exit.is_none(), "{exit:?} too early; {:?}", self.log);
+    /// Waits for the first line of progress, a second after the signal: the server has outlived the
+    /// idle grace and the linger.
+    pub fn wait_progress(&self) {
+        self.log.wait_line(" s left", PATIENCE);
     }
 
     /// Waits until connections are refused. Nothing else shows from outside that the drain has
