@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::support::client::Client;
 use super::support::{GET, HELLO, PATIENCE, post, spin_until};
 use super::{PROMPT, assert_served, runs, serve};
-use ebbtide_lab::response::End;
 
 const R01_RUNS: usize = 5;
 /// Clients of a run of R2, and how far apart they write: from 0 to 20 ms after the signal.
@@ -16,6 +15,8 @@ const R02_CLIENTS: u32 = 100;
 const R02_STEP: Duration = Duration::from_micros(200);
 const R25_CLIENTS: usize = 100;
 const R31_CLIENTS: usize = 1_000;
+/// Between two bytes of a head that drips.
+const DRIP: Duration = Duration::from_millis(50);
 
 #[test]
 fn r01_unread_request_on_an_idle_socket() {
@@ -119,19 +120,22 @@ fn half_a_head_may_finish(exchanges_before: usize) {
     for n in 0..exchanges_before {
         client.exchange(n, GET);
     }
+    let idle = Client::connect(served.addr());
+    idle.exchange(0, GET);
     let (first, rest) = GET.split_at(17);
     client.send(first);
     served.settle();
     served.terminate();
     served.wait_refused();
-    client.read_for(Duration::from_millis(300));
+    // The rest comes when the idle connections have been closed.
+    idle.assert_ends(1);
     client.send(rest);
 
     let response = client.response(exchanges_before);
     assert_eq!(response.status, 200);
     response.assert_last();
     client.assert_ends(exchanges_before + 1);
-    drop(client);
+    drop((client, idle));
     served.wait_report(0);
 }
 
@@ -166,10 +170,9 @@ fn r18_dripped_head_is_cut_in_a_drain() {
     served.settle();
     let signalled = Instant::now();
     served.terminate();
-    while client.look(|seen| seen.end.is_none()) {
+    while client.wait(DRIP, |seen| seen.end).is_none() {
         assert!(signalled.elapsed() < PATIENCE, "the drip goes on");
         client.send(b"x");
-        client.read_for(Duration::from_millis(50));
     }
     let (_, closed) = client.end();
     assert_closed_for_a_late_head(&client, 0);
@@ -226,13 +229,7 @@ fn r29_linger_is_bounded() {
     served.terminate();
     // Sends on and on after the FIN, and does not close.
     client.assert_ends(1);
-    while served.is_running() {
-        assert!(signalled.elapsed() < PATIENCE, "the linger goes on");
-        client.try_send(&[b'x'; 1024]);
-        client.wait(Duration::from_millis(2), |seen| {
-            seen.end.filter(|(end, _)| *end == End::Reset)
-        });
-    }
+    client.outlast_linger();
     let (exit, _) = served.wait_report(0);
     assert!(
         exit.at - signalled < PROMPT,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::PATIENCE;
+use super::{PATIENCE, until};
 use crate::response::{Conversation, End, Response, brief};
 
 /// One connection.
@@ -114,11 +114,6 @@ impl Client {
         look(&self.inbox.lock())
     }
 
-    /// Reads for this time, or until the server ends the connection.
-    pub fn read_for(&self, time: Duration) {
-        self.wait(time, |seen| seen.end);
-    }
-
     /// Waits for the final response number `n`, from 0. Returns none if the connection ends first.
     pub fn try_response(&self, n: usize) -> Option<Response> {
         let found = self.wait(PATIENCE, |seen| {
@@ -172,6 +167,12 @@ impl Client {
             came()
         );
         at
+    }
+
+    /// Writes until the server resets the connection, which ends the linger that follows its FIN.
+    #[track_caller]
+    pub fn outlast_linger(&self) {
+        until("the linger's end", || (!self.try_send(b"x")).then_some(()));
     }
 
     /// Ends the reader. The server does not notice.
