@@ -5,8 +5,8 @@
 
 mod contract;
 mod documents;
+mod ignored;
 mod imports;
-mod pages;
 mod prose;
 mod sizes;
 mod source;
