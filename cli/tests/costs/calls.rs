@@ -3,7 +3,6 @@
 //! Three a request: the wait, the read, the write. The kernel is asked to watch a connection once
 //! in its life, and an idle one leaves a drain in four: a last look, our FIN, whether the peer has
 //! it, and the close. Counted by the difference between runs, so that starting and stopping cancel out.
-//! Without strace the test says so and passes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,12 +20,9 @@ use nix::unistd::Pid;
 type Calls = BTreeMap<String, i64>;
 
 #[test]
-fn a_request_costs_three_calls_and_a_connection_one_watch() {
+#[ignore = "needs strace"]
+fn strace_counts_three_calls_a_request_and_one_watch_a_connection() {
     let _alone = super::alone();
-    if let Err(reason) = strace_works() {
-        tell(&format!("skipped: {reason}"));
-        return;
-    }
     let few = count_calls(4, 100);
     let more_requests = count_calls(4, 600);
     let more_connections = count_calls(24, 100);
@@ -45,12 +41,9 @@ fn a_request_costs_three_calls_and_a_connection_one_watch() {
 }
 
 #[test]
-fn an_idle_connection_leaves_in_four_calls() {
+#[ignore = "needs strace"]
+fn strace_counts_four_calls_of_an_idle_connection_that_leaves() {
     let _alone = super::alone();
-    if let Err(reason) = strace_works() {
-        tell(&format!("skipped: {reason}"));
-        return;
-    }
     let left = difference(&count_calls(204, 1), &count_calls(4, 1));
     tell(&format!("200 connections of one request: {left:?}"));
     // The request is one read more, and the waits are few: many leave in one.
@@ -195,22 +188,6 @@ fn ask(client: &mut TcpStream) {
     let mut answer = [0; 1024];
     let n = client.read(&mut answer).unwrap();
     assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
-}
-
-/// Whether there is a strace here, and whether it may trace.
-fn strace_works() -> Result<(), String> {
-    let tried = Command::new("strace").args(["-f", "-c", "true"]).output();
-    match tried {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!(
-            "strace may not trace here: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err("strace is not installed".to_owned())
-        }
-        Err(error) => Err(format!("strace does not start: {error}")),
-    }
 }
 
 /// Prints past the test harness: what was skipped, and figures, are worth showing when the test

@@ -6,6 +6,7 @@ mod conformance;
 mod events;
 mod files;
 mod hostile;
+mod programs;
 mod signals;
 mod tls;
 mod websocket;

@@ -17,11 +17,8 @@ use super::{assert_nothing_lost, stop, stopped};
 const RESTARTS: usize = 4;
 
 #[test]
+#[ignore = "needs haproxy"]
 fn r32_servers_restarted_in_turn_behind_haproxy() {
-    if !is_installed() {
-        eprintln!("SKIPPED: there is no HAProxy here, and it cannot be installed");
-        return;
-    }
     let [front, one, two] = free_addresses();
     let start = |addr: SocketAddr| {
         let listen = addr.to_string();
@@ -58,12 +55,6 @@ fn r32_servers_restarted_in_turn_behind_haproxy() {
     answered += servers.iter().map(stop).sum::<i64>();
     // The health checks were answered too.
     assert!(answered >= seen.answered as i64, "{answered}, {seen:?}");
-}
-
-fn is_installed() -> bool {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rolling/install-haproxy.sh");
-    let status = Command::new(script).stdout(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
 }
 
 /// Ports that were free a moment ago.

@@ -1,23 +1,17 @@
 //! A real browser: Chromium, headless, driven by its DevTools protocol.
-//!
-//! Skipped, with a word, where there is no Chromium; `.ci/run` installs it where it can.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-use super::others::{Lines, skipped};
 use super::support::PATIENCE;
 use super::support::served::Served;
-
-/// The variable that names the browser, if it has another name.
-const OTHER_BROWSER: &str = "CHROMIUM";
+use crate::programs::{Lines, chromium};
 
 /// A browser with one page. Dropping it ends the browser by its id.
 struct Browser {
@@ -29,20 +23,19 @@ struct Browser {
 }
 
 impl Browser {
-    /// Starts the browser; `None` where there is none.
-    fn start() -> Option<Self> {
-        let name = env::var_os(OTHER_BROWSER).unwrap_or_else(|| OsString::from("chromium"));
+    /// Starts the browser.
+    fn start() -> Self {
         let number = std::process::id();
         let profile = env::temp_dir().join(format!("ebbtide-browser-{number}"));
         fs::create_dir_all(&profile).expect("a directory for the profile");
-        let mut process = Command::new(name)
+        let mut process = chromium()
             .args(FLAGS)
             .arg(format!("--user-data-dir={}", profile.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .ok()?;
+            .expect("chromium");
         let lines = Lines::of(process.stderr.take().expect("it is piped"));
         let url = loop {
             let line = lines
@@ -70,7 +63,7 @@ impl Browser {
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let session = browser.command("Target.attachToTarget", &attach);
         browser.session = session["sessionId"].as_str().expect("a session").to_owned();
-        Some(browser)
+        browser
     }
 
     /// Sends a command of the protocol, and returns the result.
@@ -126,10 +119,9 @@ impl Drop for Browser {
 }
 
 #[test]
-fn a_browser_talks_and_hears_1001() {
-    let Some(mut browser) = Browser::start() else {
-        return skipped("a browser", "there is no Chromium");
-    };
+#[ignore = "needs chromium"]
+fn chromium_talks_and_gets_1001() {
+    let mut browser = Browser::start();
     let served = Served::start(&["--report", "json"]);
     let addr = served.addr();
 

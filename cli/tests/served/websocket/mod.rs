@@ -2,5 +2,4 @@
 
 mod browser;
 mod clients;
-mod others;
 use ebbtide_lab::command as support;

@@ -1,15 +1,16 @@
-//! Programs of others that a test drives, and a word where there are none.
+//! Programs of others that a test drives.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use super::support::PATIENCE;
+use ebbtide_lab::command::PATIENCE;
 
-/// Says that a test was left out, and why, past the test harness.
-pub(crate) fn skipped(what: &str, why: &str) {
-    let line = format!("websocket: SKIPPED, the test with {what}: {why}\n");
-    io::stderr().write_all(line.as_bytes()).expect("stderr");
+/// Returns the command that starts Chromium; `CHROMIUM` names another build.
+pub(crate) fn chromium() -> Command {
+    Command::new(env::var_os("CHROMIUM").unwrap_or_else(|| "chromium".into()))
 }
 
 /// The lines of a program's output.
