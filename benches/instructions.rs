@@ -1,30 +1,30 @@
-//! User-space instructions a request through the whole server on real sockets, beside the least
-//! that a server on mio with httparse can do: `Floor` knows no limit, no time, no phase, no `Date`,
-//! and answers whatever parses with the same bytes.
+//! User-space instructions for a request through the whole server on real sockets, beside the least
+//! that a server on mio with httparse can do. `Floor` knows no limit, no time, no phase and no
+//! `Date`, and answers whatever parses with the same bytes.
 //!
-//! Counted by callgrind (valgrind), which sees no kernel; client and server take turns on one
-//! thread and 64 connections are ready in each, so every figure is the same in every run but for a
-//! few instructions, and bounds on them are asserted. Beside it the time of the same turns, system
-//! calls included, which is for comparison only: a second machine has other times.
+//! callgrind (valgrind) counts the instructions and sees no kernel. Client and server take turns on
+//! one thread, and 64 connections are ready in each turn. Every run gives the same figures within a
+//! few instructions, so the bench asserts bounds on them. The times beside them include system
+//! calls and are for comparison only: another machine has other times.
 //!
-//! `cargo bench --bench instructions`, and where they go:
-//! `cargo bench --bench instructions -- --keep`, then `callgrind_annotate` of a file it names.
+//! `cargo bench --bench instructions` prints the figures. `cargo bench --bench instructions --
+//! --keep` names files for `callgrind_annotate`, which shows where the instructions go.
 //!
-//! What helped, in instructions of a small request after each step: the usual head parsed by words
-//! and not by httparse, 3,133 to 2,607; answers used where they lie, and fewer copies, 2,523; cold
-//! paths out of line, 2,403; the last head kept, and a simpler handler here, 2,162; one scan a line,
-//! 1,869; inlining, 1,730; the head in its place, and a static body kept with it, 1,622. From 1,638,
-//! which that was by then: names told by their first eight bytes, and the target made text in whole
-//! sixteens, 1,579; the `Host` by words, and the rest of a head as one slice, 1,525; names returned
-//! in registers, eight fields for a short head, and no dropping of what owns nothing, 1,419. That what
-//! begins like a head and is none keeps its time, and that who asked before a signal is not late, cost
-//! 29, after the notes for it went where a request is rarely: 1,448. What the end of a request has
-//! cleared is not looked for again: 1,427.
+//! What helped, in instructions for a small request after each step: the common head parsed by
+//! words instead of by httparse, 3,133 to 2,607; responses used in place, with fewer copies, 2,523;
+//! cold paths out of line, 2,403; the last head cached, and a simpler handler here, 2,162; one scan
+//! for each line, 1,869; inlining, 1,730; the head in its place, and a static body cached with it,
+//! 1,622. Other work had made that 1,638. Then came: names told by their first eight bytes, and the
+//! target validated in blocks of sixteen, 1,579; `Host` by words, and the rest of a head as one
+//! slice, 1,525; names returned in registers, eight fields for a short head, and no drop of what
+//! owns nothing, 1,419. Two rules cost 29, after their notes went where a request rarely is: what
+//! begins like a head and is none keeps its time, and a request from before a signal is not late,
+//! 1,448. Skipping what the end of a request has cleared made it 1,427.
 //!
-//! What did not help: all of a pass inlined into the loop over events (+20, for want of registers);
-//! patterns of byte slices in place of comparisons of arrays, which are byte by byte (+500). What is
-//! left that has no safe way around: `str::from_utf8` of a target that is known to be ASCII (45),
-//! and room for fields that must be initialised (18).
+//! What did not help: all of a pass inlined into the loop over events (+20, because registers ran
+//! out); patterns of byte slices instead of comparisons of arrays, which compare byte by byte
+//! (+500). Safe Rust has no way around two costs: `str::from_utf8` of a target that is known to be
+//! ASCII (45), and room for fields that must be initialised (18).
 
 mod timer;
 
@@ -45,15 +45,15 @@ use httparse::Status;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-/// What the clients do, and how many instructions a request of it may cost.
+/// What the clients do, and the most instructions that a request of it may cost.
 struct Workload {
     name: &'static str,
     /// What a client sends at once.
     sends: fn() -> Vec<u8>,
     requests: usize,
-    /// A connection is for one request.
+    /// Whether a connection is for one request.
     anew: bool,
-    /// The handler asks for the path, and answers 404 where it knows none.
+    /// Whether the handler looks the path up, and answers 404 for an unknown one.
     routed: bool,
     most: u64,
 }
@@ -101,14 +101,14 @@ const WORKLOADS: &[Workload] = &[
     },
 ];
 
-/// What `curl` sends, with the host and the port of a test.
+/// A request of `curl`, with the host and the port of a test.
 const SMALL: &str = "GET /plaintext HTTP/1.1\r\n\
     Host: localhost:8080\r\n\
     User-Agent: curl/8.14.1\r\n\
     Accept: */*\r\n\
     \r\n";
 
-/// What a browser sends, 0.6 KiB.
+/// A request of a browser, 0.6 KiB.
 const BROWSER: &str = "GET /a/page/of/this/site HTTP/1.1\r\n\
     Host: www.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
@@ -169,12 +169,12 @@ fn main() {
 
 const SERVERS: &[&str] = &["ebbtide", "floor"];
 
-/// Says that this process is the one that is counted; then come the workload and the server.
+/// The argument of the process that callgrind counts. The workload and the server follow.
 const COUNTED: &str = "--counted";
 
 const COUNTED_ROUNDS: usize = 20;
 
-/// Runs this program under callgrind, and returns the instructions of `measured` a request.
+/// Runs this program under callgrind. Returns the instructions of `measured` for each request.
 fn count(server: &str, workload: &Workload, keep: Option<&str>) -> u64 {
     let out = keep.map_or_else(
         || PathBuf::from("/dev/null"),
@@ -211,7 +211,7 @@ fn valgrind_works() -> Result<(), String> {
     }
 }
 
-/// Lets clients and a server take turns; returns the nanoseconds of the server's a request.
+/// Lets clients and a server take turns. Returns the server's nanoseconds for each request.
 fn run(server: &str, workload: &Workload, rounds: usize) -> f64 {
     match server {
         "ebbtide" if workload.routed => rounds_of(&mut ebbtide(routed), workload, rounds),
@@ -252,7 +252,7 @@ fn rounds_of(server: &mut impl Server, workload: &Workload, rounds: usize) -> f6
     best.as_secs_f64() * 1e9 / (CONNECTIONS * workload.requests) as f64
 }
 
-/// What callgrind counts: named in its command line.
+/// The function that callgrind counts, by the name on its command line.
 #[inline(never)]
 fn measured(server: &mut impl Server, answered: u64) {
     while server.answered() < answered {
@@ -260,8 +260,8 @@ fn measured(server: &mut impl Server, answered: u64) {
     }
 }
 
-/// The same before that, to be told apart from it: hence the turns it returns, without which the
-/// compiler would make one function of the two.
+/// Does the same before the measurement, in a function of its own. It returns its turns, without
+/// which the compiler would merge the two functions.
 #[inline(never)]
 fn warm_up(server: &mut impl Server, answered: u64) -> u32 {
     let mut turns = 0;
@@ -290,7 +290,7 @@ fn read_answers(client: &mut TcpStream, requests: usize) {
         let n = client.read(&mut bytes).expect("the server answers");
         assert!(n > 0, "the server closed");
         let text = str::from_utf8(&bytes[..n]).expect("answers are text");
-        left -= text.matches(BODY).count(); // they come whole, as they were written
+        left -= text.matches(BODY).count(); // bodies arrive whole, as they were written
     }
 }
 
@@ -298,7 +298,7 @@ const CONNECTIONS: usize = 64;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is measured, a turn at a time.
+/// A server that is measured turn by turn.
 trait Server {
     fn addr(&self) -> SocketAddr;
     fn turn(&mut self);
@@ -306,12 +306,12 @@ trait Server {
     fn closed(&self) -> u64;
 }
 
-/// The least that a handler can do.
+/// The cheapest handler.
 fn unrouted(_: &Request<'_>) -> Response {
     Response::text(200, BODY)
 }
 
-/// What most do.
+/// A common handler.
 fn routed(request: &Request<'_>) -> Response {
     match request.path() {
         "/" => Response::text(200, "the root"),
@@ -320,11 +320,11 @@ fn routed(request: &Request<'_>) -> Response {
     }
 }
 
-/// The server as it is run: everything on that is on by default, and signals.
+/// The server as programs run it, with every default on, and signals.
 fn ebbtide(handler: impl Handler) -> impl Server {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(any, &ListenOptions::default()).expect("loopback has a port");
-    let addr = listener.local_addr();
+    let listener = Listener::bind(any, &ListenOptions::new()).expect("loopback has a port");
+    let addr = listener.local_addr().unwrap();
     let signals = Signals::install(&STOP_SIGNALS).expect("signals can be caught");
     let real = Real::new(vec![listener], Some(signals)).expect("there are descriptors");
     let inbox = Inbox::new(real.waker());
@@ -469,7 +469,7 @@ impl Server for Floor {
     }
 }
 
-/// What ebbtide answers, with the date of a moment.
+/// Returns ebbtide's response, with the date of a moment.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\

@@ -1,7 +1,7 @@
-//! What it costs to receive: heads of three sizes and a chunked body, through [`Codec`] and through
-//! bare httparse, which does not look at framing, at `Host`, nor for bare line feeds. A head goes
-//! the two ways of the server: plainly, as it tries first and nearly every head goes, and by
-//! httparse, as those go that are refused there.
+//! What it costs to receive heads of three sizes and a chunked body, through [`Codec`] and through
+//! bare httparse. httparse looks neither at framing nor at `Host`, nor for bare line feeds. A head
+//! takes both ways of the server: the fast path, which nearly every head takes, and httparse, which
+//! reads what the fast path refuses.
 //!
 //! `cargo bench --bench parse`
 
@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use ebbtide::internals::h1::{Codec, EMPTY_HEADER, Event, Limits};
 use httparse::Status;
 
-/// What a figure is an average of.
+/// The number of rounds in each figure.
 const REPEATS: usize = 1000;
 
 const SMALL: &str =
@@ -61,7 +61,7 @@ fn main() {
     let ours = per_run(|| receive_body(UPLOAD.as_bytes(), body.as_bytes()));
     let bare = per_run(|| bare_body(body.as_bytes()));
     let rate = body.len() as f64 / ours;
-    // By the chunk: the bytes in it are borrowed, and nobody looks at them.
+    // The bytes of a chunk are borrowed, and nothing reads them.
     let (ours, bare, ratio) = (ours / CHUNKS as f64, bare / CHUNKS as f64, ours / bare);
     println!(
         "chunk of 1024 bytes: {ours:.1} ns, {rate:.2} GB/s; httparse alone {bare:.1} ns, \
@@ -74,7 +74,7 @@ fn per_run(work: impl Fn()) -> f64 {
 }
 
 fn receive_fast_head(bytes: &[u8]) {
-    let mut fields = [EMPTY_HEADER; 16]; // as many as the server gives it at most
+    let mut fields = [EMPTY_HEADER; 16]; // the most that the server gives
     let mut codec = Codec::default();
     let received = codec.receive_fast(black_box(bytes), &mut fields, &Limits::default());
     assert!(matches!(received, Some((n, _)) if n == bytes.len()));
@@ -97,7 +97,7 @@ fn bare_head(bytes: &[u8]) {
     black_box(&request);
 }
 
-/// A body in one piece, behind a head that is part of the figure but not of the bytes.
+/// A body in one piece, behind a head that counts in the figure but not in the bytes.
 fn receive_body(head: &[u8], mut bytes: &[u8]) {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut codec = Codec::default();
@@ -137,5 +137,5 @@ fn bare_body(mut bytes: &[u8]) {
 /// Chunks of a body, each of 1 KiB.
 const CHUNKS: usize = 64;
 
-/// Room for fields, as the limit's default is.
+/// Room for as many fields as the default limit allows.
 const FIELDS: usize = 100;

@@ -1,14 +1,15 @@
-//! What the tracker costs a connection, among a thousand to a million: the figures differ by what
-//! the cache holds, not by the number.
+//! What the tracker costs for a connection, among a thousand to a million. The cache makes the
+//! difference between the figures, not the number.
 //!
 //! `cargo bench --bench tracker`
 
 mod timer;
 
+use ebbtide::internals::sys::sim::Dice;
 use ebbtide::internals::tick::Tick;
 use ebbtide::internals::tracker::{ConnId, Phase, Tracker};
 
-/// As large as what the engine keeps of a connection.
+/// A value as large as what the engine keeps of a connection.
 type Value = [u32; 10];
 
 fn main() {
@@ -33,10 +34,10 @@ fn main() {
     }
 }
 
-/// A tracker, and those who are in it in the order in which they will move.
+/// A tracker, and its connections in the order in which they will move.
 type Filled = (Tracker<Value>, Vec<ConnId>);
 
-/// All idle, since the beginning.
+/// Returns a tracker whose connections are all idle since the beginning.
 fn fill(count: usize) -> Filled {
     let mut tracker = Tracker::new();
     let insert = |_| tracker.insert(Phase::Idle, START, Value::default());
@@ -44,26 +45,23 @@ fn fill(count: usize) -> Filled {
     (tracker, ids)
 }
 
-/// Fisher–Yates, with the same outcome each time.
+/// Shuffles by Fisher–Yates, with the same outcome each time.
 fn shuffle((tracker, mut ids): Filled) -> Filled {
-    let mut random = 1_u64;
+    let mut dice = Dice::new(1);
     for n in (1..ids.len()).rev() {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        ids.swap(n, random as usize % (n + 1));
+        ids.swap(n, dice.index(n + 1));
     }
     (tracker, ids)
 }
 
-/// Each begins an answer.
+/// Lets each connection begin a response.
 fn enter((tracker, ids): &mut Filled) {
     for id in ids {
         assert!(tracker.enter(*id, Phase::Reply, START.after(1)));
     }
 }
 
-/// All of them are due.
+/// Takes every connection, all of which are due.
 fn expire((tracker, _): &mut Filled) {
     while let Some(id) = tracker.expired(Phase::Idle, 1000, START.after(1000)) {
         tracker.remove(id);
@@ -71,7 +69,7 @@ fn expire((tracker, _): &mut Filled) {
     assert!(tracker.is_empty());
 }
 
-/// Each is told FIN, then its peer's comes.
+/// Sends FIN on each connection, and then takes the peer's FIN.
 fn drain((tracker, ids): &mut Filled) {
     while let Some((id, _)) = tracker.oldest(Phase::Idle) {
         tracker.enter(id, Phase::Linger, START.after(1));

@@ -1,8 +1,8 @@
-//! How many requests the engine serves in a second, on the simulator: no kernel is in the figure,
-//! but the simulator is, and so are the peers, who are on the same thread.
+//! How many requests the engine serves in a second in the simulator. The figure has no kernel, but
+//! it has the simulator and the peers, which are on the same thread.
 //!
-//! `cargo bench --bench turn`, or, where valgrind is installed, for instructions a request too
-//! `cargo bench --bench turn -- --instructions`.
+//! `cargo bench --bench turn`, or `cargo bench --bench turn -- --instructions`, which also prints
+//! instructions for a request where valgrind is installed.
 
 mod timer;
 
@@ -15,11 +15,11 @@ use ebbtide::internals::sys::Sys;
 use ebbtide::internals::sys::sim::{PeerId, Setup, Sim};
 use ebbtide::{Handler, Request, Response};
 
-/// Connections, and rounds in which each sends something.
+/// The connections, and the rounds in which each sends something.
 const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 100;
 
-/// Requests that a pipelining peer sends at once.
+/// The requests that a pipelining peer sends at once.
 const DEEP: usize = 16;
 
 const GET: &str = "GET /plaintext HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: wrk/4.2\r\n\r\n";
@@ -82,8 +82,8 @@ fn serve((engine, peers): &mut World<impl Handler>, ask: &Ask, rounds: usize) {
     assert_eq!(engine.report().answered, count as u64);
 }
 
-/// Instructions a request: what this program takes for more rounds than for fewer, as valgrind
-/// counts it.
+/// Returns the instructions for a request: the difference between more rounds and fewer, counted by
+/// valgrind.
 fn instructions(nth: usize, ask: &Ask) -> Result<f64, String> {
     let less = counted(nth, ROUNDS)?;
     let more = counted(nth, 2 * ROUNDS)?;
@@ -102,7 +102,7 @@ fn counted(nth: usize, rounds: usize) -> Result<f64, String> {
         .status()
         .map_err(|error| format!("valgrind: {error}"))?;
     let profile = fs::read_to_string(&out).map_err(|error| format!("{status}, {error}"))?;
-    let _ = fs::remove_file(out); // in the directory for what may stay behind
+    let _ = fs::remove_file(out); // the folder is for files that may stay behind
     let total = profile
         .lines()
         .find_map(|line| line.strip_prefix("totals: "));

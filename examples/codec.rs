@@ -1,7 +1,8 @@
 //! The HTTP/1.1 machine alone: bytes in, events out, and back. No socket, no server, no clock.
 //!
-//! What a fuzzer or a benchmark of a parser drives. Reads a request from the standard input, in
-//! pieces of 16 bytes to show that it does not matter, and answers it on the standard output:
+//! This is what a fuzzer or a benchmark of the parser drives. The example reads requests from the
+//! standard input, in pieces of 16 bytes to show that the size does not matter, and answers on the
+//! standard output:
 //!
 //! `printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello' | cargo run --example codec`
 
@@ -20,11 +21,11 @@ fn main() -> std::io::Result<()> {
     std::io::stdout().write_all(&answer)
 }
 
-/// Feeds the pieces to a codec and answers every request. What happened, and what is to be sent.
+/// Feeds the pieces to a codec and answers every request. Returns what happened, and the answers.
 fn talk<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (String, Vec<u8>) {
     let (mut codec, limits) = (Codec::default(), Limits::default());
     let (mut log, mut answer) = (String::new(), Vec::new());
-    // What was not consumed comes again, with more behind it.
+    // Bytes that the codec did not consume are given to it again, with more behind them.
     let mut unread = Vec::new();
     for piece in pieces {
         unread.extend_from_slice(piece);
@@ -33,7 +34,7 @@ fn talk<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (String, Vec<u8>) {
             let (used, event) = match codec.receive(&unread, &mut fields, &limits) {
                 Ok(received) => received,
                 Err(bad) => {
-                    // The connection is of no more use but to say so.
+                    // Only the refusal can still be sent on this connection.
                     log += &format!("refused: {bad}\n");
                     respond(&mut codec, &mut answer, bad.status(), b"");
                     return (log, answer);
@@ -60,7 +61,7 @@ fn talk<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (String, Vec<u8>) {
     (log, answer)
 }
 
-/// Writes an answer of known length.
+/// Writes a response of known length.
 fn respond(codec: &mut Codec, out: &mut Vec<u8>, status: u16, body: &[u8]) {
     let head = ResponseHead {
         status,
@@ -80,7 +81,7 @@ mod tests {
     use super::talk;
 
     #[test]
-    fn the_cut_does_not_matter_but_for_the_pieces_of_a_body() {
+    fn cuts_change_only_the_pieces_of_a_body() {
         let bytes = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n\
             POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
         let (log, answer) = talk([&bytes[..]].into_iter());

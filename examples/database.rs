@@ -8,36 +8,36 @@
 //! buy milk
 //! ```
 //!
-//! A note is answered when it is committed, so whatever a client was told is there. How often each
-//! was read is only counted in memory, and written at the end: stop it with Ctrl-C and nothing is
-//! lost, also in the middle of a load. What the database must do for that is within the deadline of
-//! the drain; should it hang, the exit code is 4.
+//! A note is answered when it is committed, so every note that a client was told of is there. Reads
+//! are counted in memory, and written at the end: Ctrl-C loses nothing, also in the middle of a load.
+//! The drain's deadline covers what the database does at the end. If the database hangs, the exit
+//! code is 4.
 
 use std::collections::HashMap;
-use std::error::Error;
+use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, io, iter, thread};
 
-use ebbtide::{Handle, Handler, Outcome, Reply, Request, Response, Server, Ticket};
+use ebbtide::{Error, Handle, Handler, Outcome, Reply, Request, Response, Server, Ticket};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-fn main() -> Result<Outcome, Box<dyn Error>> {
+fn main() -> ExitCode {
     let mut args = env::args().skip(1);
     let path = args.next().unwrap_or_else(|| "notes.db".into());
     let addr = args.next().unwrap_or_else(|| "127.0.0.1:8080".into());
-    serve(&path, &addr)
+    ebbtide::main(|| serve(&path, &addr))
 }
 
-pub(crate) fn serve(path: &str, addr: &str) -> Result<Outcome, Box<dyn Error>> {
-    let database = open(path)?;
+pub(crate) fn serve(path: &str, addr: &str) -> Result<Outcome, Error> {
+    let database = open(path).map_err(io::Error::other)?;
     let (writes, queue) = sync_channel(WAITING);
     let last = writes.clone();
     let server = Server::bind(addr)?
         .on_trigger(|trigger| eprintln!("{trigger}: told to stop, every socket is untouched"))
         .on_listener_closed(|| eprintln!("no new connections"))
-        // Nobody asks any more, and no guard is held: every note is committed.
+        // No client is left, and no guard is held: every note is committed.
         .on_drained(move |report| {
             let (done, closed) = channel();
             let closed = last.send(Write::Close(done)).map(|()| closed.recv());
@@ -47,29 +47,30 @@ pub(crate) fn serve(path: &str, addr: &str) -> Result<Outcome, Box<dyn Error>> {
             }
         })
         .on_exit(|outcome| eprintln!("{outcome}"));
-    let addr = server.local_addr();
-    let outcome = server.run_with(|handle| {
+    let addrs = server.local_addrs();
+    server.run_with(|handle| {
         let handle = handle.clone();
         thread::spawn(move || write(database, &queue, &handle));
         let reads = readers(path, &writes).map_err(io::Error::other)?;
-        eprintln!("listening on http://{addr}"); // signals are caught by now
+        for addr in addrs {
+            eprintln!("listening on http://{addr}"); // signals are caught by now
+        }
         Ok(App { writes, reads })
-    })?;
-    Ok(outcome)
+    })
 }
 
-/// Gives the work to those who have a connection to the database; the loop never waits for it.
+/// Gives the work to the threads with a connection to the database. The loop never waits for them.
 struct App {
     writes: SyncSender<Write>,
     reads: SyncSender<Read>,
 }
 
 enum Write {
-    /// A note, and who waits for its number.
+    /// A note, and the ticket of the request that waits for its number.
     Note { text: String, ticket: Ticket },
     /// A note was read.
     Seen(i64),
-    /// The last: write what is in memory, close the database, and say how it went.
+    /// The last message: write what is in memory, close the database, and say how that went.
     Close(Sender<rusqlite::Result<()>>),
 }
 
@@ -114,11 +115,11 @@ fn open(path: &str) -> rusqlite::Result<Connection> {
     Ok(database)
 }
 
-/// Commits notes, as many at a time as are waiting: one wait for the disk for all of them.
+/// Commits all waiting notes at once: one wait for the disk for all of them.
 fn write(mut database: Connection, queue: &Receiver<Write>, handle: &Handle) {
     let mut seen = HashMap::new();
     while let Ok(first) = queue.recv() {
-        // Also for notes whose client has left, and for whom no connection waits.
+        // Notes whose client has left hold the drain, too.
         let guard = handle.guard("commit notes");
         let (mut notes, mut close) = (Vec::new(), None);
         for write in iter::once(first).chain(queue.try_iter()).take(BATCH) {
@@ -140,7 +141,7 @@ fn write(mut database: Connection, queue: &Receiver<Write>, handle: &Handle) {
         }
         drop(guard);
         if let Some(done) = close {
-            let _ = done.send(finish(database, &seen)); // given up at the deadline
+            let _ = done.send(finish(database, &seen)); // fails when the hook was given up
             return;
         }
     }
@@ -160,7 +161,7 @@ fn commit(database: &mut Connection, notes: &[(String, Ticket)]) -> rusqlite::Re
     Ok(ids)
 }
 
-/// Writes what was only in memory, moves the log into the database, and closes it.
+/// Writes the counts, moves the log into the database, and closes the database.
 fn finish(mut database: Connection, seen: &HashMap<i64, i64>) -> rusqlite::Result<()> {
     let transaction = database.transaction()?;
     for (id, times) in seen {
@@ -172,7 +173,7 @@ fn finish(mut database: Connection, seen: &HashMap<i64, i64>) -> rusqlite::Resul
     database.close().map_err(|(_, error)| error)
 }
 
-/// Two connections that only read, each with its thread.
+/// Starts two threads, each with a connection that only reads.
 fn readers(path: &str, writes: &SyncSender<Write>) -> rusqlite::Result<SyncSender<Read>> {
     let (sender, queue) = sync_channel::<Read>(WAITING);
     let queue = Arc::new(Mutex::new(queue));
@@ -191,7 +192,7 @@ fn readers(path: &str, writes: &SyncSender<Write>) -> rusqlite::Result<SyncSende
                 let text = database.query_row(select, [id], |row| row.get::<_, String>(0));
                 ticket.send(match text.optional() {
                     Ok(Some(text)) => {
-                        // Before the answer, which may be the last that the drain waits for.
+                        // Before the response, which may be the last that the drain waits for.
                         let _ = writes.send(Write::Seen(id));
                         Response::text(200, text + "\n")
                     }
@@ -211,10 +212,10 @@ fn busy() -> Response {
     Response::text(503, "the database is busy\n").field("Retry-After", "1")
 }
 
-/// How many may wait for the database. More are turned away, while they still can go elsewhere.
+/// How many requests may wait for the database. More are turned away, and can go elsewhere.
 const WAITING: usize = 1_000;
 
-/// How many notes a transaction takes at most: each waits for all of them.
+/// How many notes a transaction takes at most: each note waits for all of them.
 const BATCH: usize = 256;
 
 /// How long to wait for another process that has locked the database.

@@ -1,10 +1,10 @@
-//! A server inside a test of your own: a free port, real requests, and its outcome at the end.
+//! A server inside your own test: a free port, real requests, and the outcome at the end.
 //!
 //! Run it as a test with `cargo test --example embedded_test`.
 
 use ebbtide::{Request, Response};
 
-/// What is to be tested: your application's handler.
+/// Your application's handler, which is tested.
 fn answer(request: &Request<'_>) -> Response {
     match (request.method(), request.path()) {
         ("GET", "/greeting") => Response::text(200, "good morning\n"),
@@ -13,8 +13,8 @@ fn answer(request: &Request<'_>) -> Response {
     }
 }
 
-fn main() -> std::io::Result<ebbtide::Outcome> {
-    ebbtide::Server::bind("127.0.0.1:8080")?.serve(answer)
+fn main() -> std::process::ExitCode {
+    ebbtide::main(|| ebbtide::Server::bind("127.0.0.1:8080")?.serve(answer))
 }
 
 #[cfg(test)]
@@ -33,16 +33,16 @@ mod tests {
     }
 
     #[test]
-    fn it_greets_and_shouts() -> std::io::Result<()> {
+    fn it_greets_and_shouts() -> Result<(), Box<dyn std::error::Error>> {
         let running = ebbtide::Server::bind("127.0.0.1:0")?.spawn(answer)?;
-        let addr = running.local_addr();
+        let addr = running.local_addr().ok_or("no address")?;
 
         let greeting = "GET /greeting HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
         assert!(request(addr, greeting)?.ends_with("\r\n\r\ngood morning\n"));
         let shout = "POST /shout HTTP/1.0\r\nContent-Length: 4\r\n\r\nabcd";
         assert!(request(addr, shout)?.ends_with("\r\n\r\nABCD"));
 
-        // Drains as it would in production; a request that was lost would show here.
+        // Drains as in production: a lost request would show here.
         let outcome = running.shutdown()?;
         assert_eq!(outcome.code(), 0);
         assert_eq!(outcome.report.answered, 2);

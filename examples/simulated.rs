@@ -1,10 +1,10 @@
 //! A whole server without a socket: peers, faults, signals and time are a script, and the same
 //! script gives the same digest every time.
 //!
-//! What a fuzzer or a benchmark of the event loop drives: `cargo run --example simulated`. (A crate
-//! of your own asks for the feature `sim`.) Three peers ask, one of them slowly; then a signal
-//! comes; eleven minutes of waiting take no time. Another seed cuts every read and write elsewhere,
-//! and nothing else comes of it: the digest is the same.
+//! This is what a fuzzer or a benchmark of the event loop drives: `cargo run --example simulated`.
+//! (Your own crate needs the feature `sim`.) Three peers send requests, one of them slowly; then a
+//! signal comes. Eleven minutes of waiting take no time. Another seed cuts every read and write
+//! elsewhere, and the digest is the same.
 
 use ebbtide::internals::engine::{Config, Engine, Inbox, Turn};
 use ebbtide::internals::sys::Sys;
@@ -28,8 +28,8 @@ fn answer(request: &Request<'_>) -> Response {
     Response::text(200, format!("hello, {}\n", request.peer()))
 }
 
-/// Runs the script in a world whose faults come from that seed. How the drain went, how many bytes
-/// each peer was sent, and the digest of it all.
+/// Runs the script in a world whose faults come from this seed. Returns how the drain went, how many
+/// bytes each peer got, and the digest of it all.
 fn run(seed: u64) -> std::io::Result<(Outcome, [usize; 3], u64)> {
     let mut sim = Sim::new(Setup {
         faults: Faults {
@@ -41,8 +41,8 @@ fn run(seed: u64) -> std::io::Result<(Outcome, [usize; 3], u64)> {
         ..Setup::default()
     });
 
-    // The script, in milliseconds: one peer that asks at once, one that takes a second for its
-    // head, and one that asks after ten minutes on a connection that it opens then.
+    // The script, in milliseconds: one peer asks at once, one takes a second for its head, and one
+    // connects and asks after ten minutes.
     let peers = [sim.peer(0), sim.peer(0), sim.peer(0)];
     sim.at(0, Act::Connect(peers[0]));
     sim.at(0, Act::Send(peers[0], GET.into()));
@@ -57,7 +57,7 @@ fn run(seed: u64) -> std::io::Result<(Outcome, [usize; 3], u64)> {
 
     let inbox = Inbox::new(sim.waker());
     let mut engine = Engine::new(sim, answer, Config::default(), inbox);
-    // One turn after the other, so that what must hold can be checked between them.
+    // Single turns, so that the invariants can be checked between them.
     let outcome = loop {
         engine.check();
         if let Turn::Done(outcome) = engine.turn()? {
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!((outcome.report.opened, outcome.report.closed), (3, 3));
         assert!(answers.iter().all(|bytes| *bytes > 0));
         assert_eq!(run(1)?.2, digest);
-        // Neither does it depend on how bytes are cut.
+        // The digest does not depend on how bytes are cut.
         assert_eq!(run(2)?.2, digest);
         Ok(())
     }

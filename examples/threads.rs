@@ -1,15 +1,16 @@
-//! Answers from worker threads: the handler gives the ticket away and returns.
+//! Responses from worker threads: the handler gives the ticket away and returns.
 //!
-//! Try `curl localhost:8080/fib/35` and, at once in another terminal, anything else: the loop is
-//! not held by the work.
+//! Try `curl localhost:8080/fib/35`, and anything else in another terminal at the same time: the work
+//! does not hold the loop.
 
+use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use ebbtide::{Handler, Outcome, Reply, Request, Response, Server, Ticket};
+use ebbtide::{Handler, Reply, Request, Response, Server, Ticket};
 
-/// Owned by the loop's thread: it counts without a lock.
+/// The loop's thread owns this, so the count needs no lock.
 struct App {
     jobs: Sender<(u32, Ticket)>,
     requests: u64,
@@ -33,9 +34,8 @@ impl Handler for App {
     }
 }
 
-fn main() -> std::io::Result<Outcome> {
-    // An `Outcome` is an exit code: a `main` may return it.
-    Server::bind("127.0.0.1:8080")?.run(app())
+fn main() -> ExitCode {
+    ebbtide::main(|| Server::bind("127.0.0.1:8080")?.run(app()))
 }
 
 pub(crate) fn app() -> impl Handler + Send {

@@ -1,18 +1,23 @@
 //! HTTPS, with a certificate that is renewed while the server runs.
 //!
-//! Without a certificate at hand: `openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost
-//! -keyout key.pem -out cert.pem`, and then `curl --insecure https://127.0.0.1:8443/`.
+//! To try it, make a certificate with `openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost
+//! -keyout key.pem -out cert.pem`, start the server, and run `curl --insecure
+//! https://127.0.0.1:8443/`.
 
-use std::io;
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use ebbtide::{Pem, Response, Server, TlsConfig};
+use ebbtide::{Outcome, Pem, Response, Server, TlsConfig};
 
-fn main() -> io::Result<()> {
+fn main() -> ExitCode {
+    ebbtide::main(serve)
+}
+
+fn serve() -> Result<Outcome, ebbtide::Error> {
     let pairs = [Pem::new("cert.pem", "key.pem")];
     let tls = TlsConfig::from_pem(&pairs)?;
-    let renewed = tls.clone(); // the same one
+    let renewed = tls.clone(); // shares the certificates
     thread::spawn(move || {
         loop {
             thread::sleep(HOUR);
@@ -22,8 +27,7 @@ fn main() -> io::Result<()> {
         }
     });
     let server = Server::bind("127.0.0.1:8443")?.tls(tls);
-    let outcome = server.serve(|_| Response::text(200, "private\n"))?;
-    std::process::exit(outcome.code())
+    server.serve(|_| Response::text(200, "private\n"))
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,15 +1,16 @@
-//! A chat: whatever one says, everybody hears.
+//! A chat: everybody gets what anybody says.
 //!
-//! Open `http://localhost:8080/` in two windows, and then Ctrl-C the server: every client is told
+//! Open `http://localhost:8080/` in two windows, and then Ctrl-C the server: every client gets Close
 //! 1001, and the server is gone as soon as they have answered. A client that reads too slowly loses
-//! messages, not the others their server.
+//! messages, and holds nobody up.
 
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ebbtide::websocket::{Event, Message, SendError, Sender, WebSocket};
-use ebbtide::{Handler, Outcome, Request, Response, Server};
+use ebbtide::{Handler, Request, Response, Server};
 
-/// Everybody who listens.
+/// The senders of all clients.
 #[derive(Clone, Default)]
 struct Room(Arc<Mutex<Vec<Sender>>>);
 
@@ -18,7 +19,7 @@ impl Room {
         self.lock().push(sender);
     }
 
-    /// Encodes once, and sends to everybody; forgets those who have left.
+    /// Encodes a message once, sends it to everybody, and forgets those who have left.
     fn say(&self, text: &str) {
         let message = Message::text(text);
         self.lock()
@@ -49,13 +50,11 @@ pub(crate) fn app() -> impl Handler + Send {
     }
 }
 
-fn main() -> std::io::Result<Outcome> {
-    let server = Server::bind("127.0.0.1:8080")?;
-    println!("http://{}/", server.local_addrs()[0]);
-    server.run(app())
+fn main() -> ExitCode {
+    ebbtide::main(|| Server::bind("127.0.0.1:8080")?.run(app()))
 }
 
-/// What may wait for one listener, in bytes.
+/// How many bytes may wait for one client.
 const QUEUE: usize = 64 * 1024;
 
 const PAGE: &str = "<!doctype html><title>chat</title><form><input autofocus></form><pre></pre>

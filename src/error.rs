@@ -1,9 +1,7 @@
 //! What can go wrong before and around the loop: binding, installing signals, running.
 //!
-//! An [`io::Error`] alone says "Address already in use" and not which; this one says what was being
-//! done, and what would help. What goes wrong on one connection is never one of these.
-//!
-//! No sockets here: whoever fails says what it tried.
+//! An [`io::Error`] alone says "Address already in use", and not which. This error says what was
+//! tried, and what would help. A failure of one connection never becomes one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,17 +9,18 @@ use std::io;
 
 /// Why a server could not start or could not go on.
 ///
-/// Its `Display` is one whole line: what was tried, the system's word, and where it is known what
-/// would help. `Debug` is the same, for a `main` that returns it shows that.
-/// [`source`](std::error::Error::source) is the system's error.
+/// `Display` writes one whole line: what was tried, the system's word, and what would help, where
+/// that is known. `Debug` writes the same line, because a `main` that returns an error shows its
+/// `Debug`. [`source`](std::error::Error::source) is the system's error.
 pub struct Error {
+    /// Completes "cannot …"; empty where the source says it all.
     tried: Cow<'static, str>,
     hint: Option<&'static str>,
     source: io::Error,
 }
 
 impl Error {
-    /// An error in doing something; `tried` completes "cannot …".
+    /// Makes an error in doing something; `tried` completes "cannot …".
     pub(crate) fn new(tried: impl Into<Cow<'static, str>>, source: io::Error) -> Self {
         Self {
             tried: tried.into(),
@@ -37,7 +36,7 @@ impl Error {
         self
     }
 
-    /// The kind of the system's error.
+    /// Returns the kind of the system's error.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
@@ -45,7 +44,10 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.tried, self.source)?;
+        if !self.tried.is_empty() {
+            write!(f, "cannot {}: ", self.tried)?;
+        }
+        write!(f, "{}", self.source)?;
         match self.hint {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
@@ -72,6 +74,14 @@ impl From<Error> for io::Error {
     }
 }
 
+/// For what a program opens itself before the server runs. An error that came from an [`Error`] is
+/// shown once.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::new("", error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
@@ -84,14 +94,10 @@ mod tests {
 
     #[test]
     fn it_is_one_line_that_says_what_was_tried() {
-        assert_eq!(
-            in_use().to_string(),
-            "cannot listen on [::1]:80: address in use"
-        );
-        assert_eq!(
-            in_use().with_hint(Some("take another port")).to_string(),
-            "cannot listen on [::1]:80: address in use; take another port"
-        );
+        let line = "cannot listen on [::1]:80: address in use";
+        assert_eq!(in_use().to_string(), line);
+        let hinted = in_use().with_hint(Some("take another port"));
+        assert_eq!(hinted.to_string(), format!("{line}; take another port"));
     }
 
     #[test]
@@ -102,11 +108,16 @@ mod tests {
     }
 
     #[test]
-    fn as_an_io_error_it_keeps_its_kind_and_its_line() {
+    fn as_an_io_error_and_back_it_keeps_its_kind_and_its_line() {
         let line = in_use().to_string();
-        let error = io::Error::from(in_use());
+        let there = io::Error::from(in_use());
         assert_eq!(
-            (error.kind(), error.to_string()),
+            (there.kind(), there.to_string()),
+            (io::ErrorKind::AddrInUse, line.clone())
+        );
+        let back = Error::from(there);
+        assert_eq!(
+            (back.kind(), back.to_string()),
             (io::ErrorKind::AddrInUse, line)
         );
     }

@@ -116,6 +116,7 @@ mod server;
 pub mod sse;
 mod sys;
 mod tick;
+mod timeouts;
 mod tracker;
 #[cfg(feature = "websocket")]
 pub mod websocket;
@@ -124,9 +125,10 @@ pub mod websocket;
 ///
 /// A program needs none of them, and any release may change them.
 pub mod internals {
-    /// What stopping asks for at a moment, and when a connection's time is up.
+    /// The drain as a value, and the time that connections have in each phase.
     pub mod drain {
         pub use crate::drain::*;
+        pub use crate::timeouts::*;
     }
 
     /// The loop, its settings and its mailbox.
@@ -142,7 +144,6 @@ pub mod internals {
 
     /// The system below the loop; `sim`, with the feature of that name, is a simulated one.
     pub mod sys {
-        pub use crate::peer::Peer;
         pub use crate::sys::*;
     }
 
@@ -161,15 +162,17 @@ pub use app::{
     Admit, Body, BodyContext, BodyWaker, Connection, Drain, End, Fill, Flow, Guard, Handle,
     Handler, LateRequests, Limits, Mistake, Outcome, Pending, Phases, Pipe, PipeError, PipeWriter,
     Progress, Reply, Report, Request, Response, SharedBytes, Sink, Source, Status, StatusQuery,
-    Ticket, Timeouts, Trigger, Tunnel, TunnelAction, TunnelIo, Upgrade,
+    Ticket, Timeouts, Trigger, Tunnel, TunnelAction, TunnelIo, Upgrade, main,
 };
 pub use engine::PROGRESS_LINE;
 pub use error::Error;
 pub use h1::{Head, Header};
+pub use peer::Peer;
 #[cfg(feature = "rustls")]
 pub use rustls;
-pub use server::{Builder, Running, Server};
+pub use server::{Running, Server};
 pub use sys::listen::{ListenOptions, Listener};
+pub use sys::signals::Signals;
 #[cfg(feature = "rustls")]
 pub use sys::tls::{Pem, TlsConfig};
 

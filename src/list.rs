@@ -4,6 +4,8 @@
 //! Appending and unlinking touch the entry, its neighbours and the list, whatever the length.
 //! Several lists may run through one slab, as long as each entry is in one of them at a time.
 
+use std::mem;
+
 use slab::Slab;
 
 /// No entry. A slab never gives this key, so looking the key up finds nothing.
@@ -66,18 +68,23 @@ impl List {
     /// Appends an entry that is in no list.
     #[inline]
     pub(crate) fn append<T: Linked>(&mut self, slab: &mut Slab<T>, key: u32) {
-        let tail = self.tail;
-        *slab[key as usize].links_mut() = Links {
-            prev: tail,
-            next: NIL,
-        };
-        self.tail = key;
-        self.len += 1;
-        if tail == NIL {
-            self.head = key;
-        } else {
-            slab[tail as usize].links_mut().next = key;
+        let links = self.push(key);
+        *slab[key as usize].links_mut() = links;
+        if links.prev != NIL {
+            slab[links.prev as usize].links_mut().next = key;
         }
+    }
+
+    /// Makes an entry the last, and returns its links. The caller stores the links, and links the
+    /// former tail.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, key: u32) -> Links {
+        let prev = mem::replace(&mut self.tail, key);
+        self.len += 1;
+        if prev == NIL {
+            self.head = key;
+        }
+        Links { prev, next: NIL }
     }
 
     /// Unlinks an entry of this list. The entry's own links stay as they were.

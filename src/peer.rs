@@ -1,13 +1,17 @@
-//! Who is on the other side: an address in 18 bytes, kept with every connection.
+//! The other end of a connection: an address in 18 bytes, kept with every connection.
 //!
-//! A `SocketAddr` takes 32 bytes and `getpeername` fails once the peer has reset, just when a log
-//! line wants it; so the address is taken at accept and packed. IPv4 is kept as IPv4-mapped IPv6,
-//! the scope id of a link-local address is not kept.
+//! A `SocketAddr` takes 32 bytes, and `getpeername` fails once the peer has reset the connection,
+//! just when a log line wants the address. So the address is taken at accept and packed: IPv4 as
+//! IPv4-mapped IPv6, without the scope id of a link-local address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The address of a peer, packed.
+/// The other end of a connection: an address, or a Unix socket, which has none.
+///
+/// `Display` writes `127.0.0.1:4000`, `[::1]:4000` or `unix`.
+#[doc(alias = "remote address")]
+#[doc(alias = "client address")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer {
     ip: [u8; 16],
@@ -15,10 +19,17 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The peer's address. IPv4 comes back as IPv4, also where a dual-stack socket mapped it.
-    pub fn addr(self) -> SocketAddr {
+    /// The other end of a Unix socket.
+    pub const UNIX: Self = Self {
+        ip: [0; 16],
+        port: [0; 2],
+    };
+
+    /// Returns the address; `None` for a Unix socket. An IPv4 address is IPv4 also where a
+    /// dual-stack socket mapped it.
+    pub fn addr(self) -> Option<SocketAddr> {
         let ip = Ipv6Addr::from(self.ip).to_canonical();
-        SocketAddr::new(ip, u16::from_be_bytes(self.port))
+        (self != Self::UNIX).then(|| SocketAddr::new(ip, u16::from_be_bytes(self.port)))
     }
 }
 
@@ -37,13 +48,24 @@ impl From<SocketAddr> for Peer {
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.addr(), f)
+        fmt::Display::fmt(self, f)
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.addr(), f)
+        match self.addr() {
+            Some(addr) => fmt::Display::fmt(&addr, f),
+            None => f.write_str("unix"),
+        }
+    }
+}
+
+/// As text, as `Display` writes it.
+#[cfg(feature = "json")]
+impl serde::Serialize for Peer {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -62,7 +84,7 @@ mod tests {
             "0.0.0.0:0",
         ] {
             let addr: SocketAddr = text.parse().unwrap();
-            assert_eq!(Peer::from(addr).addr(), addr);
+            assert_eq!(Peer::from(addr).addr(), Some(addr));
             assert_eq!(Peer::from(addr).to_string(), text);
         }
     }
@@ -71,5 +93,11 @@ mod tests {
     fn a_mapped_address_is_shown_as_ipv4() {
         let addr: SocketAddr = "[::ffff:10.1.2.3]:9".parse().unwrap();
         assert_eq!(Peer::from(addr).to_string(), "10.1.2.3:9");
+    }
+
+    #[test]
+    fn a_unix_socket_has_no_address() {
+        assert_eq!(Peer::UNIX.addr(), None);
+        assert_eq!(Peer::UNIX.to_string(), "unix");
     }
 }

@@ -84,6 +84,12 @@ pub const fn millis(duration: Duration) -> u32 {
     }
 }
 
+/// Returns the ticks that last for `millis` in full. A moment is cut to its millisecond, so a span
+/// of that many ticks alone may be almost one millisecond shorter.
+pub const fn in_full(millis: u32) -> u32 {
+    if millis == 0 { 0 } else { millis + 1 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,7 @@
 //! No HTTP, no sockets, no clock.
 
 use std::fmt;
+use std::mem;
 
 use slab::Slab;
 
@@ -242,9 +243,14 @@ impl<T> Tracker<T> {
         if left == phase && entry.links.next == NIL {
             return true; // already at the tail
         }
+        // The target's tail is never this entry, so that one look at the entry is enough.
+        let links = self.lists[phase as usize].push(key);
+        let gap = mem::replace(&mut entry.links, links);
         entry.phase = phase;
-        self.lists[left as usize].unlink(&mut self.slab, key);
-        self.lists[phase as usize].append(&mut self.slab, key);
+        if links.prev != NIL {
+            self.slab[links.prev as usize].links.next = key;
+        }
+        self.lists[left as usize].close_gap(&mut self.slab, gap);
         true
     }
 

@@ -1,25 +1,26 @@
-//! Times a piece of work: the best of many batches, as whatever disturbs can only make it slower.
+//! Times a piece of work: the best of many batches, because a disturbance can only make a batch
+//! slower.
 //!
 //! `cargo bench` passes `--bench`. Without it, as under `cargo test --benches`, all work is done
-//! once, to see that it can be: the figures are then of no use.
+//! once to see that it runs, and the figures mean nothing.
 
 use std::env;
 use std::time::{Duration, Instant};
 
-/// Whether figures are wanted, or just a run.
+/// Whether figures are wanted, or only a run.
 pub(crate) fn measuring() -> bool {
     env::args().any(|arg| arg == "--bench")
 }
 
-/// Says so where what follows are no figures.
+/// Prints a line where the figures mean nothing.
 pub(crate) fn begin() {
     if !measuring() {
         println!("one run of each, to see that it runs: for figures use `cargo bench`");
     }
 }
 
-/// The nanoseconds that `work` takes on what `prepare` makes, which is not timed, over the number
-/// of things it does: `count`.
+/// Returns the nanoseconds that `work` takes on what `prepare` makes, divided by `count`. The time
+/// of `prepare` does not count.
 #[allow(dead_code, reason = "not every bench times this way")]
 pub(crate) fn nanos_each<T>(count: usize, prepare: impl Fn() -> T, work: impl Fn(&mut T)) -> f64 {
     let run = || {

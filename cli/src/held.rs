@@ -28,7 +28,7 @@ impl Held {
         };
         let served = Server::bind("127.0.0.1:0").unwrap().spawn(handler).unwrap();
         Self {
-            client: TcpStream::connect(served.local_addr()).unwrap(),
+            client: TcpStream::connect(served.local_addr().unwrap()).unwrap(),
             served,
             holding,
             release,
@@ -43,11 +43,7 @@ impl Held {
     pub(super) fn connection(&mut self) -> Connection {
         self.hold();
         self.release(); // so it is known
-        let query = StatusQuery {
-            all: true,
-            skip: 0,
-            take: 1,
-        };
+        let query = StatusQuery::new().all(true).take(1);
         let asked = self.served.handle().status(query, Duration::from_secs(10));
         asked.unwrap().connections.remove(0)
     }

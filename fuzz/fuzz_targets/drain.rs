@@ -1,5 +1,5 @@
-//! The laws of a drain: the stage, the doors and the answers only go one way, a plan holds until
-//! the moment that it names, an end comes whatever happens, and nobody is let stay longer for it.
+//! The laws of a drain: its stage, listeners and responses only go one way, an answer holds until
+//! the moment that it names, an end always comes, and no connection gets more time for it.
 
 #![no_main]
 
@@ -7,9 +7,9 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use ebbtide::internals::drain::{
-    FRESH_GRACE, NEVER, PhaseTimeouts, Plan, Policy, Stage, advance, due, plan, stop,
+    Baseline, Drain, End, FRESH_GRACE, ListenerState, PhaseTimeouts, Policy, Stage,
 };
-use ebbtide::internals::tick::{MAX_LIMIT, Tick};
+use ebbtide::internals::tick::{MAX_LIMIT, Tick, in_full};
 use ebbtide::internals::tracker::{Counts, Phase};
 
 #[derive(Arbitrary, Debug)]
@@ -23,41 +23,29 @@ struct Life {
 #[derive(Arbitrary, Debug)]
 enum Event {
     /// Time passes.
-    Pass {
-        millis: u32,
-    },
-    /// Time passes, up to the moment that the plan names, or to so much before it.
-    Follow {
-        short: u8,
-    },
+    Pass { millis: u32 },
+    /// Time passes up to the moment that the drain names, or to `short` before it.
+    Follow { short: u8 },
     /// One more reason to stop.
     Stop,
     /// A connection comes; one goes; one changes its phase.
     Come,
-    Go {
-        phase: u8,
-    },
-    Enter {
-        from: u8,
-        to: u8,
-    },
-    /// The hook that holds the notice begins or ends.
+    Go { phase: u8 },
+    Enter { from: u8, to: u8 },
+    /// The hook that holds the delay begins or ends.
     Hook,
     /// The due moments of two connections of a phase.
-    Due {
-        phase: u8,
-        ages: [u32; 2],
-    },
+    Due { phase: u8, ages: [u32; 2] },
 }
 
 fuzz_target!(|life: Life| {
     let mut world = World::new(&life);
     for event in &life.events {
-        let before = (world.stage, world.plan());
+        let before = world.answers();
         world.happen(event);
         world.turn();
-        let after = world.plan();
-        one_way(before, (world.stage, after));
+        let after = world.answers();
+        one_way(before, after);
         sane(&world, after);
         if world.age > LONGEST {
             break;
@@ -67,61 +55,77 @@ fuzz_target!(|life: Life| {
 });
 
 struct World {
-    stage: Stage,
+    drain: Drain,
+    /// The same that only serves, to compare due moments with.
+    serving: Drain,
     policy: Policy,
     timeouts: PhaseTimeouts,
     counts: Counts,
-    came: Tick,
     now: Tick,
-    holds: bool,
-    /// How long all this has been going on: below what ticks can compare.
+    hook_runs: bool,
+    /// How long the life has lasted: below what ticks can compare.
     age: u32,
+}
+
+/// What the drain answers at a moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Answers {
+    stage: Stage,
+    listeners: ListenerState,
+    keep_alive: bool,
+    cut: Option<End>,
+    next: Option<Tick>,
 }
 
 impl World {
     fn new(life: &Life) -> Self {
         // Settings are at most five days; two of them may be off.
-        let [notice, quiet, idle_grace, head, linger, spread, limit] =
+        let [delay, quiet, idle_grace, head_timeout, linger, close_spread, timeout] =
             life.policy.map(|millis| millis % (MAX_LIMIT + 1));
-        let off = |millis: u32| if millis > MAX_LIMIT { NEVER } else { millis };
-        let [fresh, idle, first, body, handler, reply, last] =
+        let [fresh, idle, head, body, handler, reply, last] =
             life.timeouts.map(|millis| millis % (MAX_LIMIT + 1));
-        let now = Tick::from_millis(life.start);
+        let policy = Policy {
+            delay,
+            quiet: (!life.policy[1].is_multiple_of(2)).then_some(quiet),
+            idle_grace,
+            head_timeout,
+            linger,
+            close_spread,
+            tunnel_grace: 10_000, // the engine keeps it
+            timeout,
+        };
         Self {
-            stage: Stage::Serving,
-            policy: Policy {
-                delay: notice,
-                quiet: if life.policy[1].is_multiple_of(2) {
-                    NEVER
-                } else {
-                    quiet
-                },
-                idle_grace,
-                head_timeout: head,
-                linger,
-                close_spread: spread,
-                tunnel_grace: 10_000, // no rule of the plan's: the engine keeps it for tunnels
-                timeout: limit,
-            },
+            drain: Drain::new(policy),
+            serving: Drain::new(policy),
+            policy,
             timeouts: PhaseTimeouts {
                 fresh,
                 idle,
-                head: first,
+                head,
                 body,
-                handler: off(life.timeouts[4] % (2 * MAX_LIMIT)).max(handler),
+                handler: (!life.timeouts[4].is_multiple_of(2)).then_some(handler),
                 reply,
                 linger: last,
             },
             counts: [0; Phase::COUNT],
-            came: now,
-            now,
-            holds: false,
+            now: Tick::from_millis(life.start),
+            hook_runs: false,
             age: 0,
         }
     }
 
-    fn plan(&self) -> Plan {
-        plan(self.stage, &self.policy, &self.counts, self.came, self.now)
+    fn answers(&self) -> Answers {
+        Answers {
+            stage: self.drain.stage(),
+            listeners: self.drain.listeners(self.now),
+            keep_alive: self.drain.keep_alive(),
+            cut: self.drain.must_cut(self.now),
+            next: self.drain.next_change(true, self.now),
+        }
+    }
+
+    fn idle(&self) -> u32 {
+        self.counts[Phase::Idle as usize]
     }
 
     fn pass(&mut self, millis: u32) {
@@ -130,25 +134,28 @@ impl World {
         self.now = self.now.after(millis);
     }
 
-    /// What the engine does at the end of a turn.
+    fn stop(&mut self) {
+        let idle = self.idle();
+        self.drain.stop(false, idle, Baseline::default(), self.now);
+    }
+
+    /// Does what the engine does at the end of a turn.
     fn turn(&mut self) {
-        self.stage = advance(
-            self.stage,
-            &self.policy,
-            &self.counts,
-            self.holds,
-            self.came,
-            self.now,
-        );
+        let idle = self.idle();
+        self.drain.advance(self.hook_runs, idle, self.now);
+        let last_call = self.drain.listeners(self.now) == ListenerState::LastCall;
+        if last_call && self.drain.lacks_last_call() {
+            self.drain.begin_last_call(self.now);
+        }
     }
 
     fn happen(&mut self, event: &Event) {
         match *event {
             Event::Pass { millis } => self.pass(millis),
             Event::Follow { short } => self.follow(short),
-            Event::Stop => self.stage = stop(self.stage, &self.counts, self.now),
+            Event::Stop => self.stop(),
             Event::Come => {
-                self.came = self.now;
+                self.drain.accepted(self.now);
                 self.counts[Phase::Fresh as usize] += 1;
             }
             Event::Go { phase } => {
@@ -162,25 +169,25 @@ impl World {
                     self.counts[to as usize % Phase::COUNT] += 1;
                 }
             }
-            Event::Hook => self.holds = !self.holds,
+            Event::Hook => self.hook_runs = !self.hook_runs,
             Event::Due { phase, ages } => self.due(Phase::ALL[phase as usize % Phase::COUNT], ages),
         }
     }
 
-    /// A plan holds until the moment that it names.
+    /// An answer holds until the moment that the drain names.
     fn follow(&mut self, short: u8) {
-        let then = self.plan();
-        let Some(wait) = then.again_in else {
+        let then = self.answers();
+        let Some(wait) = then.next.map(|next| next.since(self.now)) else {
             return;
         };
-        assert!(wait > 0, "a plan that changes now");
+        assert!(wait > 0, "an answer that changes now");
         let early = wait.saturating_sub(1 + u32::from(short));
         let from = self.now;
         self.pass(early);
         if self.now.since(from) == early {
             self.turn();
-            let now = self.plan();
-            let same = |plan: Plan| (plan.doors, plan.keep_alive, plan.cut);
+            let now = self.answers();
+            let same = |answers: Answers| (answers.listeners, answers.keep_alive, answers.cut);
             assert_eq!(same(now), same(then), "it changed too early");
             if short == 0 {
                 self.pass(1);
@@ -188,7 +195,7 @@ impl World {
         }
     }
 
-    /// Nobody is let stay longer for a drain, and in a phase it is first come, first go.
+    /// A drain gives no connection more time, and the order within a phase stays.
     fn due(&self, phase: Phase, ages: [u32; 2]) {
         let [one, two] =
             ages.map(|age| Tick::from_millis(self.now.as_millis().wrapping_sub(age % (4 * DAY))));
@@ -197,60 +204,61 @@ impl World {
         } else {
             (two, one)
         };
-        let idle = self.counts[Phase::Idle as usize];
-        let at = |stage, since| due(stage, &self.policy, &self.timeouts, phase, since, idle);
-        match (at(self.stage, older), at(self.stage, newer)) {
+        let at = |drain: &Drain, since| drain.due(&self.timeouts, phase, since, self.idle());
+        match (at(&self.drain, older), at(&self.drain, newer)) {
             (Some(first), Some(then)) => assert!(then.reached(first), "out of order"),
             (None, None) => {}
             (first, then) => panic!("{first:?} and {then:?} of one phase"),
         }
-        let draining = at(self.stage, older);
-        if let Some(serving) = at(Stage::Serving, older) {
+        let draining = at(&self.drain, older);
+        if let Some(serving) = at(&self.serving, older) {
             let now = draining.expect("a drain takes no limit away");
-            assert!(serving.reached(now), "a drain gives nobody more time");
+            assert!(serving.reached(now), "a drain gives more time");
         }
-        if let Stage::Draining { closing, .. } = self.stage {
+        if let Stage::Draining { began, .. } = self.drain.stage() {
+            let idle_grace = in_full(self.policy.idle_grace);
             let bound = match phase {
-                Phase::Fresh => FRESH_GRACE.min(self.policy.idle_grace),
-                Phase::Idle => self.policy.idle_grace.max(self.policy.close_spread),
+                Phase::Fresh => FRESH_GRACE.min(idle_grace),
+                Phase::Idle => idle_grace.max(self.policy.close_spread),
                 Phase::Head => self.policy.head_timeout,
                 Phase::Linger => self.policy.linger,
                 _ => return,
             };
-            let last = older.max(closing).after(bound);
+            let last = older.max(began).after(bound);
             assert!(draining.is_some_and(|due| last.reached(due)), "{phase:?}");
         }
     }
 
-    /// Told to stop, and obeyed, it ends: in a few steps, at the deadline at the latest.
+    /// A drain that is told to stop, and obeyed, ends in a few steps, at the deadline at the latest.
     fn ends(&mut self) {
-        self.holds = false;
-        if self.stage == Stage::Serving {
-            self.stage = stop(self.stage, &self.counts, self.now);
+        self.hook_runs = false;
+        if self.drain.stage() == Stage::Serving {
+            self.stop();
         }
         self.turn();
         let mut steps = 0;
-        while self.plan().cut.is_none() {
-            let wait = self.plan().again_in.expect("somebody must end it");
+        while self.answers().cut.is_none() {
+            let next = self.answers().next.expect("something must end it");
+            let wait = next.since(self.now);
             assert!(wait > 0 && wait <= self.policy.timeout.max(1));
-            let before = (self.stage, self.plan());
-            self.now = self.now.after(wait); // past the longest, but within the 24 days
+            let before = self.answers();
+            self.now = next; // past the longest, but within the 24 days
             self.turn();
-            one_way(before, (self.stage, self.plan()));
+            one_way(before, self.answers());
             steps += 1;
-            assert!(steps <= 4, "notice, last call, backlog, deadline");
+            assert!(steps <= 4, "delay, last call, backlog, deadline");
         }
-        assert_eq!(self.plan().again_in, None, "after a cut nothing changes");
+        assert_eq!(self.answers().next, None, "after a cut nothing changes");
     }
 }
 
-/// Nothing is opened again, and nothing taken back.
-fn one_way((stage, plan): (Stage, Plan), (stage_then, then): (Stage, Plan)) {
-    assert!(rank(stage) <= rank(stage_then), "{stage:?}, {stage_then:?}");
-    assert!(plan.doors <= then.doors, "{plan:?}, {then:?}");
-    assert!(plan.keep_alive || !then.keep_alive);
-    assert!(plan.cut.is_none() || then.cut.is_some());
-    if let (Some(since), Some(later)) = (stage.since(), stage_then.since()) {
+/// Nothing opens again, and nothing is taken back.
+fn one_way(before: Answers, then: Answers) {
+    assert!(rank(before.stage) <= rank(then.stage), "{before:?}, {then:?}");
+    assert!(before.listeners <= then.listeners, "{before:?}, {then:?}");
+    assert!(before.keep_alive || !then.keep_alive);
+    assert!(before.cut.is_none() || then.cut.is_some());
+    if let (Some(since), Some(later)) = (before.stage.since(), then.stage.since()) {
         assert_eq!(since, later, "the deadline moved");
     }
 }
@@ -264,21 +272,21 @@ fn rank(stage: Stage) -> u8 {
     }
 }
 
-/// What a plan says fits together.
-fn sane(world: &World, plan: Plan) {
-    let serving = world.stage == Stage::Serving;
-    assert_eq!(plan.keep_alive, serving);
-    let nobody = world.counts.iter().all(|count| *count == 0);
-    assert_eq!(plan.empty, nobody && !serving);
-    if let Some(since) = world.stage.since() {
+/// The answers fit together.
+fn sane(world: &World, answers: Answers) {
+    let serving = answers.stage == Stage::Serving;
+    assert_eq!(answers.keep_alive, serving);
+    if let Some(since) = answers.stage.since() {
         let over = world.now.since(since) >= world.policy.timeout;
-        assert_eq!(plan.cut.is_some(), over, "the deadline is the deadline");
+        assert_eq!(answers.cut.is_some(), over, "the deadline is the deadline");
+        let left = world.policy.timeout.saturating_sub(world.now.since(since));
+        assert_eq!(world.drain.time_left(world.now), Some(left));
     }
-    assert!(!(serving && (plan.cut.is_some() || plan.again_in.is_some())));
+    assert!(!(serving && (answers.cut.is_some() || answers.next.is_some())));
 }
 
-/// How long a life may be: with a limit of five days behind it, within the 24.8 that ticks compare
-/// over.
+/// How long a life may be: with a limit of five days behind it, within the 24.8 days that ticks
+/// compare.
 const LONGEST: u32 = 19 * DAY;
 
 const DAY: u32 = 24 * 60 * 60 * 1000;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::app::hooks::Hooks;
 use crate::app::response::Response;
-use crate::drain::{IDLE_GRACE, NEVER, PhaseTimeouts, Policy};
+use crate::drain::{IDLE_GRACE, Policy};
 use crate::h1;
 use crate::tick::{MAX_LIMIT, millis};
+use crate::timeouts::PhaseTimeouts;
 
 /// Limits on what peers may send and how many there may be.
 #[derive(Clone, Debug)]
@@ -143,8 +144,8 @@ impl Timeouts {
     #[must_use]
     pub const fn handler(mut self, limit: Option<Duration>) -> Self {
         self.0.handler = match limit {
-            Some(limit) => millis(limit),
-            None => NEVER,
+            Some(limit) => Some(millis(limit)),
+            None => None,
         };
         self
     }
@@ -164,7 +165,7 @@ impl Default for Timeouts {
             idle: 75_000,
             head: 10_000,
             body: 30_000,
-            handler: NEVER,
+            handler: None,
             reply: 30_000,
             linger: 2_000,
         })
@@ -216,7 +217,7 @@ impl Drain {
     /// noticed. Off unless set.
     #[must_use]
     pub const fn quiet(mut self, quiet: Duration) -> Self {
-        self.0.quiet = millis(quiet);
+        self.0.quiet = Some(millis(quiet));
         self
     }
 
@@ -224,7 +225,7 @@ impl Drain {
     /// moment ago is writing its next request; 0 closes under its pen.
     #[must_use]
     pub const fn idle_grace(mut self, grace: Duration) -> Self {
-        self.0.idle_grace = whole(grace);
+        self.0.idle_grace = millis(grace);
         self
     }
 
@@ -265,7 +266,7 @@ impl Default for Drain {
     fn default() -> Self {
         Self(Policy {
             delay: 0,
-            quiet: NEVER,
+            quiet: None,
             idle_grace: IDLE_GRACE,
             head_timeout: 2_000,
             linger: 250,
@@ -310,14 +311,4 @@ const SHORTEST_LINGER: u32 = 20;
 
 const fn at_least(millis: u32, least: u32) -> u32 {
     if millis < least { least } else { millis }
-}
-
-/// A time that is to be waited out in full: moments are cut to the millisecond, so that what began
-/// at the end of one seems to have lasted up to one longer than it did.
-const fn whole(grace: Duration) -> u32 {
-    if grace.is_zero() {
-        0
-    } else {
-        millis(grace.saturating_add(Duration::from_millis(1)))
-    }
 }

@@ -12,6 +12,7 @@ use crate::app::guard::Guards;
 use crate::app::response::Response;
 use crate::app::status::{Status, StatusQuery};
 use crate::app::trigger::Station;
+use crate::app::turning::is_turning_of;
 use crate::app::waker::BodyLoop;
 use crate::tracker::ConnId;
 
@@ -147,14 +148,22 @@ impl Handle {
     }
 
     /// Asks the loop for its status, and waits for the answer: one turn of the loop, mostly under a
-    /// millisecond. A handler must not call this, because the loop waits for the handler.
+    /// millisecond.
     ///
     /// Returns `None` when the loop has ended, or did not answer within `patience` because a handler
-    /// holds it.
+    /// holds it; and at once on the loop's own thread, where a handler would wait for itself.
     pub fn status(&self, query: StatusQuery, patience: Duration) -> Option<Status> {
+        if is_turning_of(self.number()) {
+            return None;
+        }
         let (answer, answered) = sync_channel(1);
         self.post(Message::Status { query, answer });
         answered.recv_timeout(patience).ok().map(|status| *status)
+    }
+
+    /// Returns a number that no other loop has, and that is not 0: where its mailbox is.
+    pub(crate) fn number(&self) -> usize {
+        Arc::as_ptr(&self.mailbox).addr()
     }
 
     pub(crate) fn guards(&self) -> &Guards {

@@ -4,6 +4,7 @@
 //! Nothing here knows a socket or reads a clock.
 
 mod config;
+mod exit;
 mod guard;
 mod handle;
 mod handler;
@@ -20,10 +21,12 @@ mod status;
 mod ticket;
 mod trigger;
 mod tunnel;
+mod turning;
 mod upgrade;
 mod waker;
 
 pub use self::config::{Config, Drain, LateRequests, Limits, Timeouts};
+pub use self::exit::main;
 pub(crate) use self::guard::held_by;
 pub(crate) use self::handle::Message;
 pub use self::handle::{Guard, Handle, Wake};
@@ -45,5 +48,6 @@ pub(crate) use self::trigger::Station;
 pub use self::trigger::Trigger;
 pub(crate) use self::tunnel::{Switch, Timer};
 pub use self::tunnel::{Tunnel, TunnelAction, TunnelIo};
+pub(crate) use self::turning::Turning;
 pub use self::upgrade::Upgrade;
 pub use self::waker::{BodyContext, BodyWaker};

@@ -1,7 +1,7 @@
-//! A bounded stream of bytes from a thread into an answer.
+//! A bounded stream of bytes from a thread into a response.
 //!
-//! One end is a [`Source`]; the other is held by any thread, and blocks, or says that it is full,
-//! while the peer is slower than the writer. Knows no sockets.
+//! One end is a [`Source`]. Any thread holds the other end, which blocks, or says that the pipe is
+//! full, while the peer is slower than the writer. Knows no sockets.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,9 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::app::source::{Fill, Source};
+use crate::app::turning::is_turning;
 use crate::app::waker::{BodyContext, BodyWaker};
 
-/// The reading end of a pipe: the body of an answer.
+/// The reading end of a pipe: the body of a response.
 ///
 /// ```
 /// use ebbtide::{Pipe, Response};
@@ -27,33 +28,41 @@ use crate::app::waker::{BodyContext, BodyWaker};
 /// });
 /// let response = Response::new(200).source(pipe);
 /// ```
+#[doc(alias = "channel")]
+#[doc(alias = "stream")]
 #[derive(Debug)]
 pub struct Pipe {
     shared: Arc<Shared>,
 }
 
-/// The writing end of a pipe. Dropping it ends the body; when its thread panics, the body fails as
-/// by [`PipeWriter::fail`].
+/// The writing end of a pipe. Dropping it ends the body. When its thread panics, the body fails as
+/// with [`PipeWriter::fail`].
 #[derive(Debug)]
 pub struct PipeWriter {
     shared: Arc<Shared>,
 }
 
-/// Why bytes were not taken.
+/// Why a pipe did not take bytes.
 #[derive(PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PipeError {
-    /// The answer is over: its client has left, or it was cut.
+    /// The response is over: its client has left, or a deadline cut it.
     Closed,
-    /// The pipe holds as much as it may; these are the bytes.
+    /// The pipe is full; these are the bytes.
     Full(Vec<u8>),
+    /// The pipe is full, and the caller is the loop, which alone empties it; these are the bytes.
+    /// [`PipeWriter::send`] would wait for ever.
+    OnLoop(Vec<u8>),
 }
 
 impl fmt::Display for PipeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Closed => "the answer is over",
+            Self::Closed => "the response is over",
             Self::Full(_) => "the pipe is full",
+            Self::OnLoop(_) => {
+                "the pipe is full, and only this thread empties it: send from another thread"
+            }
         })
     }
 }
@@ -63,6 +72,7 @@ impl fmt::Debug for PipeError {
         match self {
             Self::Closed => f.write_str("Closed"),
             Self::Full(piece) => write!(f, "Full({} bytes)", piece.len()),
+            Self::OnLoop(piece) => write!(f, "OnLoop({} bytes)", piece.len()),
         }
     }
 }
@@ -74,6 +84,7 @@ impl From<PipeError> for io::Error {
         let kind = match &error {
             PipeError::Closed => io::ErrorKind::BrokenPipe,
             PipeError::Full(_) => io::ErrorKind::WouldBlock,
+            PipeError::OnLoop(_) => io::ErrorKind::Deadlock,
         };
         Self::new(kind, error)
     }
@@ -98,15 +109,19 @@ struct State {
 }
 
 impl Shared {
-    /// A thread that panicked while it held the lock left whole pieces behind: go on.
+    /// Locks also after a panic: a thread that panicked with the lock left whole pieces behind.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    const fn is_full(&self, state: &State) -> bool {
+        !state.reader_gone && state.bytes > 0 && state.bytes >= self.capacity
     }
 }
 
 impl Pipe {
-    /// A pipe that takes a piece while it holds less than `capacity` bytes, and always when it is
-    /// empty. The piece may be of any size: what is held goes beyond the capacity by up to one.
+    /// Makes a pipe that takes a piece while it holds less than `capacity` bytes. A piece may be of
+    /// any size, so that the pipe holds up to one piece more than that.
     pub fn new(capacity: usize) -> (PipeWriter, Self) {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -151,15 +166,18 @@ impl Drop for Pipe {
 }
 
 impl PipeWriter {
-    /// Writes a piece; blocks while the pipe is full. Never from a handler, nor from anything else
-    /// on the loop: it is the loop that empties the pipe, so that both could wait for ever.
+    /// Writes a piece; blocks while the pipe is full.
     ///
     /// # Errors
     ///
-    /// [`PipeError::Closed`]: the answer is over.
+    /// [`PipeError::Closed`]: the response is over. [`PipeError::OnLoop`]: the pipe is full, and the
+    /// caller is a handler, or something else on the loop's thread, which alone empties the pipe.
     pub fn send(&self, piece: impl Into<Vec<u8>>) -> Result<(), PipeError> {
         let mut state = self.shared.lock();
-        while !state.reader_gone && state.bytes > 0 && state.bytes >= self.shared.capacity {
+        while self.shared.is_full(&state) {
+            if is_turning() {
+                return Err(PipeError::OnLoop(piece.into()));
+            }
             state = self
                 .shared
                 .room
@@ -173,23 +191,22 @@ impl PipeWriter {
     ///
     /// # Errors
     ///
-    /// [`PipeError::Closed`]: the answer is over. [`PipeError::Full`]: there is no room; it has the
-    /// piece.
+    /// [`PipeError::Closed`]: the response is over. [`PipeError::Full`]: there is no room.
     pub fn try_send(&self, piece: impl Into<Vec<u8>>) -> Result<(), PipeError> {
         let state = self.shared.lock();
-        if !state.reader_gone && state.bytes > 0 && state.bytes >= self.shared.capacity {
+        if self.shared.is_full(&state) {
             return Err(PipeError::Full(piece.into()));
         }
         Self::put(state, piece.into())
     }
 
-    /// Ends the body as one that could not be completed, as [`Fill::Failed`] does.
+    /// Ends the body as [`Fill::Failed`] does: the rest cannot be made.
     pub fn fail(self) {
         self.end(Fill::Failed);
     }
 
-    /// Whether the server has been told to stop, as far as the loop has told the pipe: a stream
-    /// without an end should end now.
+    /// Returns whether the server has been told to stop, as far as the loop has told the pipe. A
+    /// stream without an end should end now.
     pub fn draining(&self) -> bool {
         let state = self.shared.lock();
         state.draining || state.waiting.as_ref().is_some_and(BodyWaker::draining)
@@ -211,7 +228,7 @@ impl PipeWriter {
         Ok(())
     }
 
-    /// Ends the body behind what was written, as dropping the writer does.
+    /// Ends the body after what was written, as dropping the writer does.
     #[cfg(feature = "websocket")]
     pub(crate) fn finish(&self) {
         self.end(Fill::Done);
@@ -227,17 +244,18 @@ impl PipeWriter {
     }
 }
 
-/// For what writes to a writer: a serializer, a compressor, [`io::copy`]. It blocks as
-/// [`PipeWriter::send`] does, and an answer that is over is a [`BrokenPipe`](io::ErrorKind). Each
-/// call is a piece: many small ones are better gathered in a [`BufWriter`](io::BufWriter). When what
-/// you write cannot go on, call [`PipeWriter::fail`]: dropped, it ends the body as a whole one.
+/// For what writes to a writer: a serializer, a compressor, [`io::copy`]. A write blocks as
+/// [`PipeWriter::send`] does; after the response is over it fails with
+/// [`BrokenPipe`](io::ErrorKind::BrokenPipe). Each write is a piece, so a
+/// [`BufWriter`](io::BufWriter) should gather small ones. A writer that cannot go on calls
+/// [`PipeWriter::fail`]: dropping the writer ends the body as a complete one.
 impl io::Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.send(bytes)?;
         Ok(bytes.len())
     }
 
-    /// Does nothing: a piece is on its way once it is written.
+    /// Does nothing: a written piece is on its way.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -245,7 +263,7 @@ impl io::Write for PipeWriter {
 
 impl Drop for PipeWriter {
     fn drop(&mut self) {
-        // A writer that panicked has not written everything: that must not look complete.
+        // The body of a writer that panicked is not complete, and must not look so.
         self.end(if thread::panicking() {
             Fill::Failed
         } else {
@@ -254,13 +272,14 @@ impl Drop for PipeWriter {
     }
 }
 
-/// How much is taken from a pipe at a time, in bytes, so that one answer does not hold the loop.
+/// How many bytes one call takes from a pipe, so that one response does not hold the loop.
 const FILL: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::app::inbox::Inbox;
+    use crate::app::turning::Turning;
     use crate::tracker::ConnId;
 
     fn fill(pipe: &mut Pipe, inbox: &Inbox) -> (Vec<u8>, Fill) {
@@ -309,6 +328,18 @@ mod tests {
         }
         assert_eq!(thread.join().unwrap(), Ok(()));
         assert_eq!(all, b"123457");
+    }
+
+    #[test]
+    fn a_full_pipe_does_not_make_the_loop_wait_for_itself() {
+        let inbox = inbox();
+        let (writer, mut pipe) = Pipe::new(4);
+        let turning = Turning::begin(1);
+        writer.send("12345").unwrap();
+        assert_eq!(writer.send("6"), Err(PipeError::OnLoop(b"6".to_vec())));
+        drop(turning);
+        assert_eq!(fill(&mut pipe, &inbox).0, b"12345");
+        writer.send("6").unwrap();
     }
 
     #[test]

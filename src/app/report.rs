@@ -75,6 +75,7 @@ impl Report {
 
 /// How a server ended: what `run` returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "its exit code says whether anything was cut"]
 #[non_exhaustive]
 pub struct Outcome {
     /// Why it returned.

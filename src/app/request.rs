@@ -3,8 +3,6 @@
 //! Nothing is owned and nothing copied; what a handler wants to keep it copies itself. Knows no
 //! sockets.
 
-use std::net::SocketAddr;
-
 use crate::app::handle::Handle;
 use crate::app::ticket::{Pending, Ticket};
 use crate::h1::{Head, Header};
@@ -80,9 +78,10 @@ impl<'r> Request<'r> {
         self.body
     }
 
-    /// Who sent it; [`UNNAMED`](crate::sys::listen::UNNAMED) by a Unix socket.
-    pub fn peer(&self) -> SocketAddr {
-        self.peer.addr()
+    /// Returns the other end of the connection.
+    #[doc(alias = "remote address")]
+    pub const fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// Whether the server has been told to stop. A readiness check answers 503 then.

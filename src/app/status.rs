@@ -4,21 +4,51 @@
 //! a turn of its own, so that the numbers belong together. Knows no sockets.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use crate::app::guard::held_by;
 use crate::app::report::Report;
+use crate::peer::Peer;
 use crate::tracker::{Counts, Phase};
 
-/// Which connections to list, oldest in their phase first.
+/// Which connections [`Handle::status`](crate::Handle::status) lists: none unless
+/// [`take`](Self::take) is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatusQuery {
-    /// Also those that only wait for a request: the fresh and the idle.
-    pub all: bool,
-    /// How many to leave out at the beginning.
-    pub skip: usize,
-    /// How many to list at most.
-    pub take: usize,
+    pub(crate) all: bool,
+    pub(crate) skip: usize,
+    pub(crate) take: usize,
+}
+
+impl StatusQuery {
+    /// Returns a query that lists no connection.
+    pub const fn new() -> Self {
+        Self {
+            all: false,
+            skip: 0,
+            take: 0,
+        }
+    }
+
+    /// Lists at most this number of connections, those that have been longest in their phase first.
+    #[must_use]
+    pub const fn take(mut self, connections: usize) -> Self {
+        self.take = connections;
+        self
+    }
+
+    /// Leaves out this number of connections at the beginning.
+    #[must_use]
+    pub const fn skip(mut self, connections: usize) -> Self {
+        self.skip = connections;
+        self
+    }
+
+    /// Lists also connections that only wait for a request: the fresh and the idle.
+    #[must_use]
+    pub const fn all(mut self, all: bool) -> Self {
+        self.all = all;
+        self
+    }
 }
 
 /// Where a server stands.
@@ -131,8 +161,8 @@ impl fmt::Display for Phases {
 pub struct Connection {
     /// The number of its accept.
     pub number: u32,
-    /// Who is on the other side.
-    pub peer: SocketAddr,
+    /// The other end.
+    pub peer: Peer,
     /// What it waits for: the phase's name.
     pub phase: &'static str,
     /// For how long, in milliseconds.
@@ -195,7 +225,7 @@ mod tests {
     fn a_connection_is_shown_in_one_line() {
         let mut connection = Connection {
             number: 9,
-            peer: SocketAddr::from(([127, 0, 0, 1], 4000)),
+            peer: Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 4000))),
             phase: "handler",
             age_millis: 1_250,
             requests: 3,

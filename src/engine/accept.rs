@@ -1,88 +1,26 @@
-//! New connections: so many a turn, and none when there is no room for them.
+//! New connections: a bounded number a turn, and none while there is no room.
 //!
-//! Listeners are edge-triggered too. That there may be more in a backlog is therefore remembered
-//! here, and whatever stopped the accepting must start it again: the next turn, a connection that
-//! closes, or a moment's wait when the process is out of descriptors. Knows no requests.
+//! Listeners are edge-triggered too. This module therefore remembers that a backlog may hold more.
+//! Accepting that stopped starts again with the next turn, with a connection that closes, or after
+//! a moment's wait when the process is out of descriptors. Knows no requests.
 
 use super::Engine;
-use super::conn::Conn;
+use super::connection::{Connection, Step};
 use crate::app::Handler;
 use crate::sys::{AcceptError, Sys};
 use crate::tick::Tick;
 use crate::tracker::Phase;
 
-/// Where the accepting stands.
-#[derive(Debug)]
-pub(super) struct Accepting {
-    /// By listener: there may be connections in its backlog.
-    more: Vec<bool>,
-    /// Out of descriptors, or as many connections as there may be: since when.
-    pub(super) full: Option<Tick>,
-    /// The listener that has the first turn next.
-    first: usize,
-    /// When the last connection was accepted.
-    pub(super) came: Tick,
-    /// The listeners are still open.
-    pub(super) open: bool,
-    /// The log has been told that there are no descriptors, and no backlog was emptied since.
-    exhausted: bool,
-}
-
-impl Accepting {
-    pub(super) fn new(listeners: usize) -> Self {
-        Self {
-            more: vec![true; listeners],
-            full: None,
-            first: 0,
-            came: Tick::default(),
-            open: true,
-            exhausted: false,
-        }
-    }
-
-    /// An event: there may be connections in this backlog.
-    pub(super) fn arrived(&mut self, listener: usize) {
-        if let Some(more) = self.more.get_mut(listener) {
-            *more = true;
-        }
-    }
-
-    /// There may be connections in every backlog.
-    pub(super) fn look_again(&mut self) {
-        self.more.fill(true);
-    }
-
-    /// A connection was closed: there is room for another.
-    #[inline]
-    pub(super) const fn room(&mut self) {
-        self.full = None;
-    }
-
-    /// Whether there is something to accept and room for it.
-    pub(super) fn ready(&self) -> bool {
-        self.open && self.full.is_none() && self.more.contains(&true)
-    }
-
-    /// Whether every backlog was seen empty.
-    pub(super) fn emptied(&self) -> bool {
-        !self.more.contains(&true)
-    }
-}
-
 impl<S: Sys, H: Handler> Engine<S, H> {
-    /// Accepts what waits, up to the turn's share.
+    /// Accepts from the backlogs, up to the turn's share.
     pub(super) fn accept(&mut self, now: Tick) {
-        if let Some(since) = self.accepting.full
-            && now.since(since) >= RETRY
-        {
-            self.accepting.full = None;
-        }
+        self.accepting.retry(now);
         if !self.accepting.ready() {
             return;
         }
-        // In a drain who waits in a backlog is let in all the same: a listener that closes resets
-        // them, and it is open for a moment only.
-        let limit = match self.core.draining {
+        // A drain accepts beyond the limit: a listener that closes resets its backlog, and it is
+        // open for a moment only.
+        let limit = match self.core.drain.is_draining() {
             true => usize::MAX,
             false => self.core.config.limits.connections,
         };
@@ -122,22 +60,19 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     }
 
     fn open(&mut self, io: S::Io, peer: crate::peer::Peer, now: Tick) {
-        self.accepting.came = now;
+        self.core.drain.accepted(now);
         self.core.report.opened += 1;
-        let id = self.tracker.insert(Phase::Fresh, now, Conn::new(io, peer));
-        let Some(conn) = self.tracker.get_mut(id) else {
+        let connection = Connection::new(io, peer);
+        let id = self.tracker.insert(Phase::Fresh, now, connection);
+        let Some(connection) = self.tracker.get_mut(id) else {
             return;
         };
-        if let Err(error) = self.core.sys.register(&mut conn.io, id) {
+        if let Err(error) = connection.register(&mut self.core.sys, id) {
             log::warn!("{peer}: cannot be watched: {error}");
-            self.leave(id, super::hot::How::Gone, now);
+            self.remove(id, Step::UNREGISTERED);
         }
     }
 }
 
-/// Connections accepted in a turn: enough for a herd, few enough that the others are served.
+/// Connections accepted in a turn: enough for a herd, and few enough that the others are served.
 const ACCEPTS: u32 = 256;
-
-/// How long to wait for room when nothing closes, in milliseconds: descriptors can also come free
-/// elsewhere in the process.
-pub(super) const RETRY: u32 = 100;

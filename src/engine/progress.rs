@@ -1,26 +1,20 @@
-//! The lines a person at a terminal, or whoever reads the log later, wants to see.
+//! The lines of the log that tell how the server and its drain go on.
 //!
-//! By the `log` facade, at `info`, with the counts of every phase that has any. Knows no sockets.
+//! They go through the `log` facade, at `info`, with the counts of the phases. Knows no sockets.
 
 use super::Engine;
 use crate::app::{Handler, Phases, Trigger, held_by};
-use crate::drain::{Policy, Stage};
+use crate::drain::Stage;
 use crate::sys::Sys;
 use crate::tick::Tick;
 use crate::tracker::Phase;
 
-/// When the next line is due.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    next: Option<Tick>,
-}
-
 impl<S: Sys, H: Handler> Engine<S, H> {
-    /// Says that there is a reason to stop, and what it means.
+    /// Logs a reason to stop, and what follows from it.
     pub(super) fn log_trigger(&mut self, trigger: &Trigger, now: Tick) {
         let counts = Phases::from(self.tracker.counts());
-        let policy = &self.core.config.drain.0;
-        match self.stage {
+        let policy = *self.core.drain.policy();
+        match self.core.drain.stage() {
             Stage::Serving => return,
             Stage::Delaying { .. } if policy.delay > 0 => log::info!(
                 "{trigger}: draining in {} s, still accepting: {counts}; at most {} s in all{}",
@@ -28,10 +22,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 seconds(policy.timeout),
                 self.waiting()
             ),
-            // Until a hook returns, the first is the second.
-            Stage::Delaying { since } | Stage::Draining { since, .. } => log::info!(
+            // Without a delay, only a hook can hold the draining.
+            Stage::Delaying { .. } | Stage::Draining { .. } => log::info!(
                 "{trigger}: draining: {counts}; at most {} s{}",
-                seconds(time_left(policy, since, now)),
+                seconds(self.core.drain.time_left(now).unwrap_or_default()),
                 self.waiting()
             ),
             Stage::Cutting => {
@@ -39,21 +33,21 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.log_blockers(LISTED);
             }
         }
-        self.progress.next = Some(now.after(SECOND));
+        self.next_line = Some(now.after(SECOND));
     }
 
-    /// Writes the line that is due.
+    /// Logs the line that is due.
     pub(super) fn log_progress(&mut self, now: Tick) {
-        let Some(next) = self.progress.next else {
+        let Some(next) = self.next_line else {
             return;
         };
         if !now.reached(next) {
             return;
         }
         let counts = Phases::from(self.tracker.counts());
-        self.progress.next = match self.stage {
+        self.next_line = match self.core.drain.stage() {
             Stage::Delaying { since } | Stage::Draining { since, .. } => {
-                let left = seconds(time_left(&self.core.config.drain.0, since, now));
+                let left = seconds(self.core.drain.time_left(now).unwrap_or_default());
                 let waiting = self.waiting();
                 log::info!(target: PROGRESS_LINE, "draining: {counts}; {left} s left{waiting}");
                 // In step with the signal, however late a turn was.
@@ -63,7 +57,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         };
     }
 
-    /// What the drain waits for longest, and what holds it.
+    /// Returns the oldest blocker and the guards, as the end of a line.
     fn waiting(&self) -> String {
         let mut text = String::new();
         if let Some(oldest) = self.blockers(1).first() {
@@ -76,7 +70,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         held_by(&self.handle().guards().names())
     }
 
-    /// Says what the deadline found. Those who had nothing to lose are not worth a warning.
+    /// Logs what the deadline found. Connections that have nothing to lose are worth no warning.
     pub(super) fn log_deadline(&self) {
         let counts = self.tracker.counts();
         let harmless = [Phase::Fresh, Phase::Idle, Phase::Linger];
@@ -87,23 +81,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             self.log_blockers(LISTED);
         }
     }
-
-    /// When the next line is due.
-    pub(super) const fn next_line(&self) -> Option<Tick> {
-        self.progress.next
-    }
-}
-
-fn time_left(policy: &Policy, since: Tick, now: Tick) -> u32 {
-    policy.timeout.saturating_sub(now.since(since))
 }
 
 fn seconds(millis: u32) -> f32 {
     (millis as f32 / 100.0).round() / 10.0
 }
 
-/// The target of the lines that a drain logs each second: a program that shows its progress in
-/// another way, by [`Handle::status`](crate::Handle::status), leaves them out by it.
+/// The target of the lines that a drain logs each second. A program that shows its progress by
+/// [`Handle::status`](crate::Handle::status) filters the lines by this target.
 pub const PROGRESS_LINE: &str = "ebbtide::progress";
 
 const SECOND: u32 = 1_000;

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use slab::Slab;
 
-use super::hot::discard;
+use super::connection::discard;
 use crate::app::Tunnel;
 use crate::list::{Linked, Links, List};
 use crate::tick::Tick;
@@ -24,7 +24,7 @@ use crate::tracker::ConnId;
 pub(super) struct TunnelEntry {
     pub(super) tunnel: Box<dyn Tunnel>,
     id: ConnId,
-    /// Bytes since the upgrade; those of the pass under way are still in its `Hot`.
+    /// Bytes since the upgrade, without those of the pass under way.
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     links: Links,
@@ -53,11 +53,11 @@ impl Linked for TunnelEntry {
     }
 }
 
-/// Whether a tunnel is given what its peer sends.
+/// Whether a tunnel gets the bytes of its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inbound {
     Open,
-    /// Not until the tunnel is woken.
+    /// The tunnel gets none until it is woken.
     Paused,
     /// The peer has sent its last byte, and the tunnel knows.
     Ended,
@@ -103,16 +103,16 @@ pub(super) struct Tunnels {
     entries: Slab<TunnelEntry>,
     timer_lists: Vec<TimerList>,
     ordered_timers: BTreeSet<OrderedTimer>,
-    /// Tunnels that were open when the drain began and do not know of it yet.
+    /// Tunnels from before the drain that do not know of it yet.
     pub(super) to_notify: VecDeque<ConnId>,
     /// Tunnels that know of the drain, and until when each may stay.
     pub(super) notified: VecDeque<(Tick, ConnId)>,
-    /// How many tunnels were open when the drain began; none before.
+    /// The number of tunnels when the drain began; `None` before.
     pub(super) at_drain: Option<u32>,
 }
 
 impl Tunnels {
-    /// Takes a tunnel; returns the index under which the connection finds its entry.
+    /// Adds a tunnel. Returns the index of its entry.
     pub(super) fn attach(&mut self, id: ConnId, tunnel: Box<dyn Tunnel>) -> u32 {
         let entry = TunnelEntry {
             tunnel,
@@ -185,7 +185,7 @@ impl Tunnels {
         self.first_dues().map(|(due, _)| due).reduce(Tick::min)
     }
 
-    /// Stops a timer that is due; returns its tunnel's connection.
+    /// Stops a timer that is due. Returns the connection of its tunnel.
     pub(super) fn take_due(&mut self, now: Tick) -> Option<ConnId> {
         let (_, index) = self.first_dues().find(|(due, _)| now.reached(*due))?;
         self.stop_timer(index);
@@ -244,10 +244,10 @@ impl Tunnels {
     }
 }
 
-/// How many durations have a list at a time: each turn looks at every list's first timer.
+/// The most durations with a list: each turn looks at the first timer of every list.
 const LISTS: usize = 32;
 
-// What an idle tunnel costs beside the connection's entry and what the tunnel owns itself.
+// The memory of an idle tunnel, beside the connection's entry and the tunnel itself.
 const _: () = assert!(size_of::<TunnelEntry>() <= 56 && size_of::<Option<TunnelEntry>>() <= 56);
 
 #[cfg(test)]
@@ -331,7 +331,7 @@ mod tests {
         let count = 2 * LISTS as u32;
         let mut tunnels = tunnels(count.into());
         let after = |index| match index {
-            0 => 1, // the shortest and the longest come last, and find no list
+            0 => 1, // the shortest and the longest come last, without a list
             1 => MAX_LIMIT,
             _ => 100 * index,
         };
@@ -349,7 +349,7 @@ mod tests {
             .map(|(at, id)| (Tick::from_millis(at).since(now), id))
             .collect();
         assert_eq!(due, expected);
-        // Empty lists are there for other durations.
+        // Other durations reuse empty lists.
         tunnels.set_timer(0, 7, now);
         assert_eq!(tunnels.timer_lists.len(), LISTS);
         assert_eq!(tunnels.entries[0].timer, TimerPlace::List(0));

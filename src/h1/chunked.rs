@@ -63,8 +63,8 @@ enum State {
 }
 
 impl Chunked {
-    /// Reads on. Returns the number of bytes consumed, and the result. `max_extras` limits the bytes
-    /// of extensions, trailers and superfluous digits in the whole body.
+    /// Reads on. Returns the number of bytes consumed, and the result. `max_extras` limits the
+    /// bytes of extensions, trailers and superfluous digits in the whole body.
     pub(super) fn step<'b>(
         &mut self,
         bytes: &'b [u8],

@@ -1,7 +1,7 @@
 //! Errors of requests, and the status for each.
 //!
-//! No bytes cause a panic, and misuse of this crate never causes a 4xx: a [`RequestError`] is always
-//! the peer's.
+//! No bytes cause a panic, and misuse of this crate never causes a 4xx: a [`RequestError`] is
+//! always the peer's.
 
 use std::error::Error;
 use std::fmt;

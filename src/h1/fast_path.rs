@@ -194,7 +194,8 @@ fn other_name(line: &[u8]) -> Option<&str> {
     if len == 0 || line.get(len) != Some(&b':') {
         return None;
     }
-    text(line, 0, len).or_else(|| str::from_utf8(line.get(..len)?).ok()) // the input may end too soon for `text`
+    // The input may end too soon for `text`.
+    text(line, 0, len).or_else(|| str::from_utf8(line.get(..len)?).ok())
 }
 
 /// Takes a field whose name may have a meaning.

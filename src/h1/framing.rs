@@ -204,6 +204,7 @@ fn parse_length(value: &[u8]) -> Result<u64, RequestError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use RequestError::{BodyTooLarge, Coding, Expectation, Host, Length};
 
     fn conclude(minor: u8, fields: &[(&str, &str)]) -> Result<Conclusion, RequestError> {
         let mut gathered = Gathered::default();
@@ -223,21 +224,18 @@ mod tests {
             ("010", Ok(10)),
             ("18446744073709551615", Ok(u64::MAX)),
             ("0000000000000000000000000000001", Ok(1)),
-            ("18446744073709551616", Err(RequestError::BodyTooLarge)),
-            (
-                "999999999999999999999999999999",
-                Err(RequestError::BodyTooLarge),
-            ),
-            ("", Err(RequestError::Length)),
-            ("+5", Err(RequestError::Length)),
-            ("-5", Err(RequestError::Length)),
-            ("0x5", Err(RequestError::Length)),
-            ("5a", Err(RequestError::Length)),
-            ("5 5", Err(RequestError::Length)),
-            ("5, 5", Err(RequestError::Length)),
-            ("5,", Err(RequestError::Length)),
-            ("5.0", Err(RequestError::Length)),
-            ("999999999999999999999999999999x", Err(RequestError::Length)),
+            ("18446744073709551616", Err(BodyTooLarge)),
+            ("999999999999999999999999999999", Err(BodyTooLarge)),
+            ("", Err(Length)),
+            ("+5", Err(Length)),
+            ("-5", Err(Length)),
+            ("0x5", Err(Length)),
+            ("5a", Err(Length)),
+            ("5 5", Err(Length)),
+            ("5, 5", Err(Length)),
+            ("5,", Err(Length)),
+            ("5.0", Err(Length)),
+            ("999999999999999999999999999999x", Err(Length)),
         ];
         for (value, expected) in CASES {
             assert_eq!(parse_length(value.as_bytes()), *expected, "{value:?}");
@@ -260,51 +258,23 @@ mod tests {
             (1, &[CL], Ok(Framing::Length(5))),
             (1, &[("cONTENT-lENGTH", "5")], Ok(Framing::Length(5))),
             (0, &[CL], Ok(Framing::Length(5))),
-            (1, &[CL, CL], Err(RequestError::Length)),
-            (1, &[("Content-Length", ""), CL], Err(RequestError::Length)),
-            (1, &[("Content-Length", "0"), CL], Err(RequestError::Length)),
+            (1, &[CL, CL], Err(Length)),
+            (1, &[("Content-Length", ""), CL], Err(Length)),
+            (1, &[("Content-Length", "0"), CL], Err(Length)),
             (1, &[TE], Ok(Framing::Chunked)),
             (1, &[("transfer-encoding", "CHUNKED")], Ok(Framing::Chunked)),
-            (1, &[TE, TE], Err(RequestError::Coding)),
-            (1, &[TE, GZIP], Err(RequestError::Coding)),
-            (1, &[GZIP, TE], Err(RequestError::Coding)),
-            (1, &[GZIP], Err(RequestError::Coding)),
-            (1, &[("Transfer-Encoding", "")], Err(RequestError::Coding)),
-            (
-                1,
-                &[("Transfer-Encoding", "chunked, chunked")],
-                Err(RequestError::Coding),
-            ),
-            (
-                1,
-                &[("Transfer-Encoding", "gzip, chunked")],
-                Err(RequestError::Coding),
-            ),
-            (
-                1,
-                &[("Transfer-Encoding", "chunked,")],
-                Err(RequestError::Coding),
-            ),
-            (
-                1,
-                &[("Transfer-Encoding", ",chunked")],
-                Err(RequestError::Coding),
-            ),
-            (
-                1,
-                &[("Transfer-Encoding", "identity")],
-                Err(RequestError::Coding),
-            ),
-            (
-                1,
-                &[("Transfer-Encoding", "chunked;q=1")],
-                Err(RequestError::Coding),
-            ),
-            (
-                1,
-                &[("Transfer-Encoding", "xchunked")],
-                Err(RequestError::Coding),
-            ),
+            (1, &[TE, TE], Err(Coding)),
+            (1, &[TE, GZIP], Err(Coding)),
+            (1, &[GZIP, TE], Err(Coding)),
+            (1, &[GZIP], Err(Coding)),
+            (1, &[("Transfer-Encoding", "")], Err(Coding)),
+            (1, &[("Transfer-Encoding", "chunked, chunked")], Err(Coding)),
+            (1, &[("Transfer-Encoding", "gzip, chunked")], Err(Coding)),
+            (1, &[("Transfer-Encoding", "chunked,")], Err(Coding)),
+            (1, &[("Transfer-Encoding", ",chunked")], Err(Coding)),
+            (1, &[("Transfer-Encoding", "identity")], Err(Coding)),
+            (1, &[("Transfer-Encoding", "chunked;q=1")], Err(Coding)),
+            (1, &[("Transfer-Encoding", "xchunked")], Err(Coding)),
             (1, &[TE, CL], Err(RequestError::Framing)),
             (1, &[CL, TE], Err(RequestError::Framing)),
             (1, &[CL, GZIP], Err(RequestError::Framing)),
@@ -342,11 +312,7 @@ mod tests {
         ];
         for (minor, fields, good) in CASES {
             let outcome = conclude(*minor, fields).map(drop);
-            let expected = if *good {
-                Ok(())
-            } else {
-                Err(RequestError::Host)
-            };
+            let expected = if *good { Ok(()) } else { Err(Host) };
             assert_eq!(outcome, expected, "HTTP/1.{minor} {fields:?}");
         }
     }
@@ -396,9 +362,9 @@ mod tests {
             (1, &[EXPECT, ("Transfer-Encoding", "chunked")], Ok(true)),
             (1, &[EXPECT], Ok(false)),
             (1, &[EXPECT, ("Content-Length", "0")], Ok(false)),
-            (1, &[CL, OTHER], Err(RequestError::Expectation)),
-            (1, &[CL, EXPECT, OTHER], Err(RequestError::Expectation)),
-            (1, &[CL, OTHER, EXPECT], Err(RequestError::Expectation)),
+            (1, &[CL, OTHER], Err(Expectation)),
+            (1, &[CL, EXPECT, OTHER], Err(Expectation)),
+            (1, &[CL, OTHER, EXPECT], Err(Expectation)),
             (1, &[CL, EXPECT, EXPECT], Ok(true)),
             (1, &[CL, ("Expect", "100-continue, 100-Continue")], Ok(true)),
             (1, &[CL, ("Expect", "100-continue,")], Ok(true)),
@@ -407,36 +373,12 @@ mod tests {
             (1, &[CL, ("Expect", " , ")], Ok(false)),
             (1, &[CL, ("Expect", ""), EXPECT], Ok(true)),
             (1, &[CL, EXPECT, ("Expect", "")], Ok(true)),
-            (
-                1,
-                &[("Expect", "100-continue, x")],
-                Err(RequestError::Expectation),
-            ),
-            (
-                1,
-                &[("Expect", "x, 100-continue")],
-                Err(RequestError::Expectation),
-            ),
-            (
-                1,
-                &[CL, OTHER, ("Expect", "")],
-                Err(RequestError::Expectation),
-            ),
-            (
-                1,
-                &[("Expect", "100-continue=a")],
-                Err(RequestError::Expectation),
-            ),
-            (
-                1,
-                &[("Expect", "a=\"b,100-continue\"")],
-                Err(RequestError::Expectation),
-            ),
-            (
-                1,
-                &[("Expect", "100-continue x")],
-                Err(RequestError::Expectation),
-            ),
+            (1, &[("Expect", "100-continue, x")], Err(Expectation)),
+            (1, &[("Expect", "x, 100-continue")], Err(Expectation)),
+            (1, &[CL, OTHER, ("Expect", "")], Err(Expectation)),
+            (1, &[("Expect", "100-continue=a")], Err(Expectation)),
+            (1, &[("Expect", "a=\"b,100-continue\"")], Err(Expectation)),
+            (1, &[("Expect", "100-continue x")], Err(Expectation)),
             (0, &[CL, EXPECT], Ok(false)),
             (0, &[CL, OTHER], Ok(false)),
         ];

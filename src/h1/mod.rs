@@ -23,7 +23,8 @@
 //!     let (used, event) = codec.receive(&bytes[at..], &mut fields, &Limits::default())?;
 //!     at += used;
 //!     match event {
-//!         Event::Head(head) => assert_eq!((head.path(), head.framing), ("/a", Framing::Length(5))),
+//!         Event::Head(head) => assert_eq!((head.path(), head.framing), ("/a",
+//! Framing::Length(5))),
 //!         Event::Body(data) => body.extend_from_slice(data),
 //!         Event::End => {}
 //!         Event::NeedMore => unreachable!("all is there"),

@@ -111,6 +111,7 @@ pub(super) const MAX_EMPTY_LINES: u8 = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use RequestError::{BareLf, HeadTooLarge, TargetTooLong};
 
     #[test]
     fn the_end_is_found_wherever_the_head_is_cut() {
@@ -149,22 +150,10 @@ mod tests {
         const HEAD: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
         let len = HEAD.len() as u32;
         assert_eq!(Scan::default().step(HEAD, len), Ok(Some(HEAD.len())));
-        assert_eq!(
-            Scan::default().step(HEAD, len - 1),
-            Err(RequestError::HeadTooLarge)
-        );
-        assert_eq!(
-            Scan::default().step(HEAD, 16),
-            Err(RequestError::HeadTooLarge)
-        );
-        assert_eq!(
-            Scan::default().step(HEAD, 15),
-            Err(RequestError::TargetTooLong)
-        );
-        assert_eq!(
-            Scan::default().step(HEAD, 0),
-            Err(RequestError::TargetTooLong)
-        );
+        assert_eq!(Scan::default().step(HEAD, len - 1), Err(HeadTooLarge));
+        assert_eq!(Scan::default().step(HEAD, 16), Err(HeadTooLarge));
+        assert_eq!(Scan::default().step(HEAD, 15), Err(TargetTooLong));
+        assert_eq!(Scan::default().step(HEAD, 0), Err(TargetTooLong));
     }
 
     #[test]
@@ -175,7 +164,7 @@ mod tests {
             b"GET / HTTP/1.1\r\nHost: a\n",
             b"GET / HTTP/1.1\r\n\n",
         ] {
-            assert_eq!(Scan::default().step(bytes, 100), Err(RequestError::BareLf));
+            assert_eq!(Scan::default().step(bytes, 100), Err(BareLf));
         }
     }
 }

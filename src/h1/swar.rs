@@ -67,8 +67,8 @@ const ONES: u64 = u64::from_ne_bytes([1; 8]);
 mod tests {
     use super::*;
 
-    /// Tries every pair of bytes in every place among fillers: a borrow or a carry reaches the second
-    /// byte of the pair.
+    /// Tries every pair of bytes in every place among fillers: a borrow or a carry reaches the
+    /// second byte of the pair.
     fn words(fillers: &[u8], mut check: impl FnMut(&[u8; 8])) {
         for filler in fillers {
             for at in 0..8 {

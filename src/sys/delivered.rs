@@ -48,9 +48,9 @@ impl Delivered {
         delivered
     }
 
-    /// Returns the number of unacknowledged bytes, our FIN counted as one. `None` if the system does
-    /// not tell, or descriptors or memory are used up. A connection that is over has 0: its events
-    /// and the next read tell whether it was reset.
+    /// Returns the number of unacknowledged bytes, our FIN counted as one. `None` if the system
+    /// does not tell, or descriptors or memory are used up. A connection that is over has 0: its
+    /// events and the next read tell whether it was reset.
     pub(super) fn unacknowledged(&mut self, socket: &SockRef<'_>) -> Option<u32> {
         let (local, peer) = match ends(socket) {
             Ok(ends) => ends,

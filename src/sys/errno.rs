@@ -2,7 +2,8 @@
 
 use std::io;
 
-/// Whether a call failed for want of descriptors or memory: a later one may succeed.
+/// Returns whether a call failed because descriptors or memory are used up: a later one may
+/// succeed.
 pub(super) fn is_exhausted(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

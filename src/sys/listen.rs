@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -16,24 +16,51 @@ use crate::sys::unix;
 /// How to open a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenOptions {
-    /// The most connections that wait to be accepted; 4,096 by default. Linux caps it silently at
-    /// `net.core.somaxconn` (4,096 since 5.4, 128 before), other systems at their own limit.
-    pub backlog: u32,
-    /// `SO_REUSEPORT`: processes of one user share the port, if all of them set it. The kernel
-    /// spreads the connections over them. Off by default.
-    pub reuse_port: bool,
-    /// `IPV6_V6ONLY`: whether `[::]` takes IPv6 only, or IPv4 too. `None`, the default, leaves it to
-    /// the system (Linux: `net.ipv6.bindv6only`, off by default). No effect on IPv4 addresses.
-    pub only_v6: Option<bool>,
+    backlog: u32,
+    reuse_port: bool,
+    only_v6: Option<bool>,
 }
 
-impl Default for ListenOptions {
-    fn default() -> Self {
+impl ListenOptions {
+    /// Returns the defaults.
+    pub const fn new() -> Self {
         Self {
             backlog: BACKLOG,
             reuse_port: false,
             only_v6: None,
         }
+    }
+
+    /// Sets how many connections may wait to be accepted: 4,096, the most that Linux gives by default.
+    /// Linux caps the number silently at `net.core.somaxconn` (128 before 5.4), other systems at
+    /// their own limit.
+    #[must_use]
+    pub const fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = connections;
+        self
+    }
+
+    /// Sets `SO_REUSEPORT`: other processes of the same user may listen on the same port, if all of
+    /// them ask for it. The kernel spreads the connections over them. Off unless set, because a
+    /// second server on a port is mostly a mistake.
+    #[must_use]
+    pub const fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Sets `IPV6_V6ONLY`: whether `[::]` takes IPv6 only, or IPv4 too. Means nothing for an IPv4
+    /// address. Left to the system unless set (Linux: `net.ipv6.bindv6only`, off by default).
+    #[must_use]
+    pub const fn only_v6(mut self, only: bool) -> Self {
+        self.only_v6 = Some(only);
+        self
+    }
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -41,7 +68,7 @@ impl Default for ListenOptions {
 #[derive(Debug)]
 pub struct Listener {
     socket: Listens,
-    addr: SocketAddr,
+    addr: Option<SocketAddr>,
     inherited: bool,
 }
 
@@ -52,24 +79,36 @@ pub(super) enum Listens {
     Unix(unix::Bound),
 }
 
-/// The address in place of a Unix socket's and its clients': 0.0.0.0:0, which no TCP socket has.
-pub const UNNAMED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
 impl Listener {
-    /// Listens on an address. Port 0 takes a free port: [`Listener::local_addr`] returns it.
+    /// Listens on an address. Port 0 takes any free port: [`Listener::local_addr`] says which. A name
+    /// may stand for several addresses: the first usable one is taken.
     ///
-    /// Sets `SO_REUSEADDR`: connections of an earlier process in `TIME_WAIT` must not block the port.
+    /// Sets `SO_REUSEADDR`: connections of an earlier process in `TIME_WAIT` must not block the
+    /// port.
     ///
     /// # Errors
     ///
-    /// The system's, with the address and a remedy.
-    pub fn bind(addr: SocketAddr, options: &ListenOptions) -> Result<Self, Error> {
-        open(addr, options)
-            .and_then(|socket| Self::new(socket, false))
-            .map_err(|error| {
-                let hint = hint(addr, &error);
-                Error::new(format!("listen on {addr}"), error).with_hint(hint)
-            })
+    /// The name has no address, or the system refuses all of them. The error has the last address,
+    /// the system's word, and what would help.
+    pub fn bind(addr: impl ToSocketAddrs, options: &ListenOptions) -> Result<Self, Error> {
+        let addrs = addr
+            .to_socket_addrs()
+            .map_err(|error| Error::new("resolve the address to listen on", error))?;
+        let mut refused = None;
+        for addr in addrs {
+            match open(addr, options).and_then(|socket| Self::new(socket, false)) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => {
+                    let hint = hint(addr, &error);
+                    let error = Error::new(format!("listen on {addr}"), error);
+                    refused = Some(error.with_hint(hint));
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| {
+            let none = io::ErrorKind::AddrNotAvailable.into();
+            Error::new("listen: the name has no address", none)
+        }))
     }
 
     /// Takes a socket that another process opened: a supervisor or a predecessor. Makes it
@@ -89,23 +128,21 @@ impl Listener {
     /// beginning. Replaces the socket of a dead process. The file is removed when the server stops
     /// listening, except if another file has taken its place.
     ///
-    /// Its address, and that of every peer, is [`UNNAMED`].
-    ///
     /// # Errors
     ///
-    /// The system's, with the path and a remedy; also `AddrInUse` if the path has a socket in use or
-    /// another kind of file.
+    /// The system's, with the path and a remedy; also `AddrInUse` if the path has a socket in use
+    /// or another kind of file.
     pub fn unix(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self {
             socket: Listens::Unix(unix::bind(path.as_ref(), BACKLOG)?),
-            addr: UNNAMED,
+            addr: None,
             inherited: false,
         })
     }
 
     fn new(socket: TcpListener, inherited: bool) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let addr = socket.local_addr()?;
+        let addr = Some(socket.local_addr()?);
         Ok(Self {
             socket: Listens::Tcp(socket),
             addr,
@@ -113,8 +150,8 @@ impl Listener {
         })
     }
 
-    /// The address it listens on, with the port it got; [`UNNAMED`] for a Unix socket.
-    pub const fn local_addr(&self) -> SocketAddr {
+    /// Returns the address that it listens on, with the port it got; `None` for a Unix socket.
+    pub const fn local_addr(&self) -> Option<SocketAddr> {
         self.addr
     }
 
@@ -212,8 +249,8 @@ fn hint(addr: SocketAddr, error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// Linux's default cap. A full backlog drops the SYNs of a burst, and the clients try again a second
-/// later.
+/// Linux's default cap. A full backlog drops the SYNs of a burst, and the clients try again a
+/// second later.
 const BACKLOG: u32 = 4096;
 
 #[cfg(test)]
@@ -239,7 +276,7 @@ mod tests {
     fn port_0_says_which_port_it_got_and_does_not_block() {
         for ip in ["127.0.0.1", "[::1]"] {
             let listener = Listener::bind(any(ip), &ListenOptions::default()).unwrap();
-            let addr = listener.local_addr();
+            let addr = listener.local_addr().unwrap();
             assert_ne!(addr.port(), 0);
             let socket = tcp(listener);
             assert_eq!(
@@ -253,7 +290,7 @@ mod tests {
     #[test]
     fn a_port_in_use_is_named_and_explained() {
         let first = Listener::bind(any("127.0.0.1"), &ListenOptions::default()).unwrap();
-        let addr = first.local_addr();
+        let addr = first.local_addr().unwrap();
         let error = Listener::bind(addr, &ListenOptions::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let line = error.to_string();
@@ -299,8 +336,8 @@ mod tests {
             ..ListenOptions::default()
         };
         let first = Listener::bind(any("127.0.0.1"), &shared).unwrap();
-        let second = Listener::bind(first.local_addr(), &shared).unwrap();
-        assert_eq!(first.local_addr(), second.local_addr());
+        let second = Listener::bind(first.local_addr().unwrap(), &shared).unwrap();
+        assert_eq!(first.local_addr().unwrap(), second.local_addr().unwrap());
     }
 
     #[test]
@@ -322,7 +359,7 @@ mod tests {
             ..ListenOptions::default()
         };
         let listener = Listener::bind(any("[::]"), &both).unwrap();
-        let port = listener.local_addr().port();
+        let port = listener.local_addr().unwrap().port();
         for ip in ["127.0.0.1", "[::1]"] {
             TcpStream::connect(format!("{ip}:{port}")).unwrap();
         }
@@ -334,7 +371,7 @@ mod tests {
         let addr = outside.local_addr().unwrap();
         let listener = Listener::from_std(outside).unwrap();
         assert!(listener.is_inherited());
-        assert_eq!(listener.local_addr(), addr);
+        assert_eq!(listener.local_addr(), Some(addr));
         let socket = tcp(listener);
         assert_eq!(
             socket.accept().unwrap_err().kind(),
@@ -348,7 +385,7 @@ mod tests {
         let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         bound.bind(&any("127.0.0.1").into()).unwrap();
         let server = Listener::bind(any("127.0.0.1"), &ListenOptions::default()).unwrap();
-        let connected = TcpStream::connect(server.local_addr()).unwrap();
+        let connected = TcpStream::connect(server.local_addr().unwrap()).unwrap();
         let datagrams = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         for socket in [bound, connected.into(), datagrams] {
             let error = Listener::from_std(socket.into()).unwrap_err();
@@ -361,7 +398,7 @@ mod tests {
     #[test]
     fn the_backlog_is_ours_and_not_128() {
         let listener = Listener::bind(any("127.0.0.1"), &ListenOptions::default()).unwrap();
-        let addr = listener.local_addr();
+        let addr = listener.local_addr().unwrap();
         let clients: Vec<_> = (0..200)
             .map(|_| TcpStream::connect_timeout(&addr, Duration::from_secs(5)).unwrap())
             .collect();

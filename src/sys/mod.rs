@@ -55,6 +55,19 @@ pub struct Ready {
     pub gone: bool,
 }
 
+impl Ready {
+    /// Returns the event that says nothing new about `who`.
+    pub const fn nothing_new(who: Who) -> Self {
+        Self {
+            who,
+            readable: false,
+            writable: false,
+            read_closed: false,
+            gone: false,
+        }
+    }
+}
+
 /// What a peer has begun to send, without bytes for a read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Midway {
@@ -132,8 +145,8 @@ pub trait Sys {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, `Interrupted`, `InvalidData` for a peer of another protocol that can still get a
-    /// response, and those of a broken connection.
+    /// `WouldBlock`, `Interrupted`, `InvalidData` for a peer of another protocol that can still get
+    /// a response, and those of a broken connection.
     fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Writes the slices in order, as far as there is room. After `WouldBlock` or `Interrupted` the
@@ -144,8 +157,8 @@ pub trait Sys {
     /// `WouldBlock`, `Interrupted`, and those of a broken connection.
     fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Returns what the peer has begun to send, without bytes for a read yet. A connection midway in
-    /// something is not idle.
+    /// Returns what the peer has begun to send, without bytes for a read yet. A connection midway
+    /// in something is not idle.
     fn midway(&self, io: &Self::Io) -> Midway {
         let _ = io;
         Midway::Nothing
@@ -162,7 +175,7 @@ pub trait Sys {
     /// cannot tell. After [`Sys::finish`], `Some(0)` proves that everything arrived.
     fn unacknowledged(&mut self, io: &Self::Io) -> Option<u32>;
 
-    /// Closes. The kernel goes on delivering written bytes, except if unread ones are left.
+    /// Closes a connection. The kernel goes on delivering written bytes, unless some are unread.
     fn close(&mut self, io: Self::Io);
 
     /// Closes with a reset, so a truncated response cannot look complete.

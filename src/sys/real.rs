@@ -1,8 +1,8 @@
 //! The real system: events through mio, the kernel's sockets, signals, and the clock.
 //!
 //! Always edge-triggered. A connection is registered once, for reading and writing. Its mio token
-//! is its [`ConnId`], so an event needs no look-up. Listeners, waker and signals have tokens that no
-//! connection can have.
+//! is its [`ConnId`], so an event needs no look-up. Listeners, waker and signals have tokens that
+//! no connection can have.
 //!
 //! The only file that reads the monotonic clock.
 
@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::peer::Peer;
 use crate::sys::delivered::Delivered;
 use crate::sys::errno::{EBADF, EINVAL, ENOTSOCK, is_exhausted};
-use crate::sys::listen::{Listener, Listens, UNNAMED};
+use crate::sys::listen::{Listener, Listens};
 use crate::sys::signals::Signals;
 use crate::sys::unix::SocketFile;
 use crate::sys::{AcceptError, Ready, Sys, Who};
@@ -189,7 +189,7 @@ impl Sys for Real {
             Some(Listening::Tcp { socket, .. }) => socket,
             Some(Listening::Unix { socket, .. }) => {
                 let (io, _) = socket.accept().map_err(classify)?;
-                return Ok((as_stream(io.into()), UNNAMED.into()));
+                return Ok((as_stream(io.into()), Peer::UNIX));
             }
             None => return Err(AcceptError::Closed(ErrorKind::NotConnected.into())),
         };
@@ -239,9 +239,9 @@ impl Sys for Real {
     /// Attaches a filter to each listener that drops new SYNs. Clients send them again after a
     /// second; then they are refused, or a successor serves them. Linux only.
     ///
-    /// Inherited sockets get no filter: it would stay on the socket, which a supervisor hands to the
-    /// next process. While another process holds the socket, closing ours resets no connection. A
-    /// Unix socket has no handshakes. Without other listeners the result is false.
+    /// Inherited sockets get no filter: it would stay on the socket, which a supervisor hands to
+    /// the next process. While another process holds the socket, closing ours resets no connection.
+    /// A Unix socket has no handshakes. Without other listeners the result is false.
     fn stop_handshakes(&mut self) -> bool {
         let mut all = None;
         for listening in &self.listeners {

@@ -37,8 +37,8 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// A signal cannot be caught (KILL, STOP) or must not be (ILL, FPE, SEGV), a number is no signal,
-    /// or descriptors are used up.
+    /// A signal cannot be caught (KILL, STOP) or must not be (ILL, FPE, SEGV), a number is no
+    /// signal, or descriptors are used up.
     pub fn install(numbers: &[i32]) -> Result<Self, Error> {
         // signal-hook panics on these numbers.
         let out_of_range = |number: &&i32| !(1..SIGNALS).contains(*number);

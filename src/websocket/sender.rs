@@ -37,6 +37,9 @@ pub enum SendError {
     Closed,
     /// The queue is full.
     Full,
+    /// The queue is full, and the caller is the loop, which alone empties it: [`Sender::send`] would
+    /// wait for ever.
+    OnLoop,
 }
 
 impl Sender {
@@ -51,12 +54,11 @@ impl Sender {
         (sender, Queue { pipe, close })
     }
 
-    /// Sends a message; blocks while the queue is full. Never call this on the loop's thread, which
-    /// empties the queue.
+    /// Sends a message; blocks while the queue is full.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`].
+    /// [`SendError::Closed`], [`SendError::OnLoop`].
     pub fn send(&self, message: &Message) -> Result<(), SendError> {
         self.check()?;
         self.writer.send(message.bytes()).map_err(refusal)
@@ -104,6 +106,7 @@ fn refusal(error: PipeError) -> SendError {
     match error {
         PipeError::Closed => SendError::Closed,
         PipeError::Full(_) => SendError::Full,
+        PipeError::OnLoop(_) => SendError::OnLoop,
     }
 }
 
@@ -112,6 +115,7 @@ impl fmt::Display for SendError {
         f.write_str(match self {
             Self::Closed => "the WebSocket has ended",
             Self::Full => "the queue of the WebSocket is full",
+            Self::OnLoop => "the queue is full, and only this thread empties it: send from another",
         })
     }
 }

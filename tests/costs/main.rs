@@ -426,8 +426,8 @@ fn simulated(peers: usize) -> (Engine<Sim, impl Handler>, Vec<PeerId>) {
 /// Returns an engine on sockets that answers everything, and its address.
 fn listening() -> (Engine<Real, impl Handler>, SocketAddr) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(any, &ListenOptions::default()).unwrap();
-    let addr = listener.local_addr();
+    let listener = Listener::bind(any, &ListenOptions::new()).unwrap();
+    let addr = listener.local_addr().unwrap();
     let (alive, over) = channel::<()>();
     let handler = move |request: &Request<'_>| {
         let _ = &alive;

@@ -47,10 +47,7 @@ fn every_named_test_and_bench_exists() {
             let Some(at) = command.find("cargo ") else {
                 continue;
             };
-            let is_elsewhere = command.contains("--manifest-path");
-            if let Err(what) = check_cargo(&command[at..])
-                && !is_elsewhere
-            {
+            if let Err(what) = check_cargo(&command[at..]) {
                 missing.push(format!("{}: `{command}`: {what}", page.name()));
             }
         }
@@ -67,7 +64,12 @@ fn check_cargo(command: &str) -> Result<(), String> {
             "--test" => "tests",
             "--bench" => "benches",
             "--example" => "examples",
-            "--profile" | "--features" | "-p" | "--manifest-path" | "--path" => {
+            "--manifest-path" | "--path" => {
+                let path = words.next().ok_or("a path is missing")?;
+                is_there(&root().join(path), path)?;
+                continue;
+            }
+            "--profile" | "--features" | "-p" => {
                 words.next();
                 continue;
             }
@@ -92,14 +94,22 @@ fn check_cargo(command: &str) -> Result<(), String> {
     }
 }
 
-/// The files of a test, bench or example of the library or the command.
+fn is_there(path: &Path, name: &str) -> Result<(), String> {
+    path.exists()
+        .then_some(())
+        .ok_or_else(|| format!("no {name}"))
+}
+
+/// Returns the files of a test, bench or example of the library or the command.
 fn files_of(folder: &str, name: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for package in ["", "cli"] {
         let base = root().join(package).join(folder);
         let single = base.join(format!("{name}.rs"));
-        files.extend(single.is_file().then_some(single));
-        walk(&base.join(name), "rs", &mut files);
+        if single.is_file() || base.join(name).join("main.rs").is_file() {
+            files.extend(single.is_file().then_some(single));
+            walk(&base.join(name), "rs", &mut files);
+        }
     }
     files
 }
@@ -111,7 +121,7 @@ fn tests_in(file: &Path) -> Vec<String> {
         let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_')?;
         Some(rest[..end].to_owned())
     });
-    let modules = file.iter();
+    let modules = file.strip_prefix(root()).expect("below the root").iter();
     let modules = modules.map(|part| part.to_string_lossy().replace(".rs", ""));
     functions.chain(modules).collect()
 }
@@ -185,6 +195,59 @@ fn declared(code: &str) -> BTreeSet<&str> {
     let lines = code.lines().filter_map(|line| line.strip_prefix("    "));
     let variants = lines.filter_map(|line| line.split(is_other).next());
     after.map(|pair| pair[1]).chain(variants).collect()
+}
+
+#[test]
+fn every_path_in_the_documents_exists() {
+    let mut missing = Vec::new();
+    for page in pages() {
+        if page.name().contains('/') && !page.name().starts_with("docs/") {
+            continue;
+        }
+        for path in page.commands() {
+            let is_path = |letter: char| letter.is_alphanumeric() || "/._-".contains(letter);
+            let folders = [
+                "benches/",
+                "cli/",
+                "examples/",
+                "fuzz/",
+                "scripts/",
+                "src/",
+                "tests/",
+            ];
+            let begins = folders.iter().any(|folder| path.starts_with(folder));
+            if begins && path.chars().all(is_path) && !root().join(&path).exists() {
+                missing.push(format!("{}: {path}", page.name()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no such path:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn the_architecture_has_the_states_and_functions_of_the_code() {
+    let page = Page::read(&root().join("docs/architecture.md"));
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file");
+    let connection = read("src/engine/connection/mod.rs");
+    let rows = connection
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! "));
+    let rows: Vec<_> = rows.filter(|row| row.starts_with('|')).collect();
+    assert!(!rows.is_empty(), "the module of a connection has no table");
+    for row in rows {
+        assert!(page.text.contains(row), "docs/architecture.md has no {row}");
+    }
+    for row in page.text.lines().filter(|line| line.starts_with("| ")) {
+        let spans: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+        let is_file = |span: &&&str| span.ends_with(".rs");
+        let Some(file) = spans.iter().find(is_file) else {
+            continue;
+        };
+        for function in spans.iter().filter(|span| !span.contains('/')) {
+            let is_there = read(file).contains(&format!("fn {function}"));
+            assert!(is_there, "{file} has no {function}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,6 @@
 
 mod contract;
 mod documents;
-mod ignored;
 mod imports;
 mod prose;
 mod sizes;

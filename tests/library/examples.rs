@@ -38,8 +38,8 @@ fn stopped(running: Running, asked: Vec<TcpStream>) -> Vec<String> {
 #[test]
 fn worker_threads_answer_what_they_have_begun() {
     let running = start(threads::app());
-    let asked =
-        ["/fib/24", "/fib/24", "/fib/20", "/count"].map(|path| ask(running.local_addr(), path));
+    let asked = ["/fib/24", "/fib/24", "/fib/20", "/count"]
+        .map(|path| ask(running.local_addr().unwrap(), path));
     for (answer, expected) in stopped(running, asked.into())
         .iter()
         .zip(["46368", "46368", "6765"])
@@ -59,7 +59,12 @@ fn tasks_of_a_runtime_answer_what_they_have_begun() {
     let runtime = runtime.unwrap();
     let running = start(with_tokio::app(runtime.handle()));
     let asked = (0..50)
-        .map(|n| ask(running.local_addr(), &format!("/sleep/{}", 100 + n)))
+        .map(|n| {
+            ask(
+                running.local_addr().unwrap(),
+                &format!("/sleep/{}", 100 + n),
+            )
+        })
         .collect();
     for (n, answer) in stopped(running, asked).iter().enumerate() {
         assert!(
@@ -75,7 +80,9 @@ fn events_say_when_to_come_back_when_the_drain_begins() {
     let mut delays = Vec::new();
     for _ in 0..5 {
         let running = start(events::app());
-        let mut subscribers: Vec<_> = (0..3).map(|_| ask(running.local_addr(), "/")).collect();
+        let mut subscribers: Vec<_> = (0..3)
+            .map(|_| ask(running.local_addr().unwrap(), "/"))
+            .collect();
         for stream in &mut subscribers {
             read_to(stream, "\r\nretry: ");
         }
@@ -101,9 +108,9 @@ fn events_say_when_to_come_back_when_the_drain_begins() {
 fn a_chat_is_heard_by_all_and_says_goodbye() {
     use tungstenite::{Error, Message};
     let running = start(chat::app());
-    let url = format!("ws://{}/chat", running.local_addr());
+    let url = format!("ws://{}/chat", running.local_addr().unwrap());
     let mut clients = [(); 2].map(|()| {
-        let stream = connect(running.local_addr());
+        let stream = connect(running.local_addr().unwrap());
         tungstenite::client(&url, stream).unwrap().0
     });
     clients[0].send(Message::text("hello")).unwrap();

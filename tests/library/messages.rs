@@ -73,7 +73,7 @@ fn logged() -> Server {
 
 /// Asks for the path, and returns when the server has it.
 fn asked(running: &Running, tickets: &Receiver<Ticket>, path: &str) -> (TcpStream, Ticket) {
-    let stream = ask(running.local_addr(), path);
+    let stream = ask(running.local_addr().unwrap(), path);
     (stream, tickets.recv_timeout(PATIENCE).unwrap())
 }
 

@@ -147,7 +147,7 @@ fn hook(set: impl FnOnce(Box<dyn FnOnce() + Send>) -> Server) -> Hung {
 }
 
 fn send(running: &Running, request: &str) -> TcpStream {
-    let mut stream = connect(running.local_addr());
+    let mut stream = connect(running.local_addr().unwrap());
     stream.write_all(request.as_bytes()).unwrap();
     stream
 }

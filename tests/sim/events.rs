@@ -1,6 +1,6 @@
 //! Server-sent events in the simulated world: fan-out, slow subscribers, reconnects, the drain.
 
-use ebbtide::internals::drain::PARTING_GRACE;
+use ebbtide::internals::drain::SHORT_GRACE;
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, PeerId, Setup};
 use ebbtide::internals::tracker::Phase;
@@ -149,7 +149,7 @@ fn an_event_reaches_fifteen_thousand_subscribers_at_once() {
     assert!(buckets.iter().all(|count| *count < 600), "{buckets:?}");
 
     lab.signal();
-    lab.drains_at(1 + PARTING_GRACE);
+    lab.drains_at(1 + SHORT_GRACE);
     assert_eq!(topic.numbers().subscribers, 0);
 }
 
@@ -308,17 +308,17 @@ fn a_drain_sends_what_was_published_and_when_to_come_back() {
     assert_eq!((got, ended), (numbers(0..10), true));
     assert_eq!(hints.len(), 2);
     assert!(hints.iter().all(|hint| (500..=1_500).contains(hint)));
-    lab.until(500 + PARTING_GRACE);
-    lab.finished_at(quick, 500 + PARTING_GRACE);
+    lab.until(500 + SHORT_GRACE);
+    lab.finished_at(quick, 500 + SHORT_GRACE);
 
     // Events from now on are for the next server; the slow client gets those before.
     publish(&topic, 10..20);
     lab.until(900);
     lab.still_open(slow);
     take_all(&mut lab, slow);
-    lab.until(900 + PARTING_GRACE);
+    lab.until(900 + SHORT_GRACE);
     take_all(&mut lab, slow); // our FIN
-    let report = lab.drains_at(900 + PARTING_GRACE);
+    let report = lab.drains_at(900 + SHORT_GRACE);
     let (text, ended) = stream(&mut lab, slow);
     assert_eq!((read(&text).0, ended), (numbers(0..10), true));
     assert_eq!(

@@ -10,7 +10,6 @@ mod access;
 pub(crate) mod args;
 mod metrics;
 
-use std::io;
 use std::process;
 use std::time::Duration;
 
@@ -55,18 +54,20 @@ impl Admin {
         let (listener, open) = match &place {
             Place::Unix(path) => (Listener::unix(path)?, Access::Unix),
             Place::Tcp(addr) => (
-                Listener::bind(*addr, &ListenOptions::default())?,
+                Listener::bind(addr, &ListenOptions::new())?,
                 Access::Loopback,
             ),
         };
-        let server = Server::builder().listen(listener).bind(&[])?;
         let limits = Limits::new().connections(CONNECTIONS).body(0);
         let times = Timeouts::new().head(ASK).idle(IDLE).linger(PART);
         // Nothing here is worth holding up the exit of the process.
         let drain = Drain::new().idle_grace(Duration::ZERO).timeout(FAREWELL);
         Ok(Self {
             place,
-            server: server.limits(limits).timeouts(times).drain(drain),
+            server: Server::from(listener)
+                .limits(limits)
+                .timeouts(times)
+                .drain(drain),
             access: token.map_or(open, Access::Token),
         })
     }
@@ -75,7 +76,7 @@ impl Admin {
     pub(super) fn place(&self) -> Place {
         match self.place {
             Place::Unix(_) => self.place.clone(),
-            Place::Tcp(_) => Place::Tcp(self.server.local_addr()),
+            Place::Tcp(addr) => Place::Tcp(self.server.local_addr().unwrap_or(addr)),
         }
     }
 
@@ -84,7 +85,7 @@ impl Admin {
     /// # Errors
     ///
     /// The event loop could not be set up, or the thread not started.
-    pub(super) fn start(self, served: &Handle) -> io::Result<Running> {
+    pub(super) fn start(self, served: &Handle) -> Result<Running, ebbtide::Error> {
         self.server.spawn(Desk {
             served: served.clone(),
             access: self.access,
@@ -199,10 +200,7 @@ impl Desk {
         let body = Body {
             pid: process::id(),
             version: env!("CARGO_PKG_VERSION"),
-            status: self.ask(StatusQuery {
-                take: OLDEST,
-                ..StatusQuery::default()
-            })?,
+            status: self.ask(StatusQuery::new().take(OLDEST))?,
         };
         Ok(json(200, &body))
     }
@@ -236,16 +234,13 @@ impl Desk {
 
 /// The page of connections that a query asks for.
 fn page(text: &str) -> Result<StatusQuery, String> {
-    let mut query = StatusQuery {
-        take: PAGE,
-        ..StatusQuery::default()
-    };
+    let mut query = StatusQuery::new().take(PAGE);
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match name {
-            "skip" => query.skip = number(name, value, u32::MAX as usize)?,
-            "take" => query.take = number(name, value, MOST)?,
-            "all" => query.all = number(name, value, 1)? == 1,
+            "skip" => query = query.skip(number(name, value, u32::MAX as usize)?),
+            "take" => query = query.take(number(name, value, MOST)?),
+            "all" => query = query.all(number(name, value, 1)? == 1),
             _ => {
                 return Err(format!(
                     "{name:?} is not known; there are skip, take and all"
@@ -323,11 +318,11 @@ mod tests {
 
     #[test]
     fn a_page_has_bounds_and_names() {
-        let query = page("skip=7&take=1000&all=1").unwrap();
-        assert_eq!((query.skip, query.take, query.all), (7, 1_000, true));
-        let query = page("").unwrap();
-        assert_eq!((query.skip, query.take, query.all), (0, PAGE, false));
-        assert!(!page("all=0").unwrap().all);
+        let all = StatusQuery::new().skip(7).take(1_000).all(true);
+        assert_eq!(page("skip=7&take=1000&all=1"), Ok(all));
+        for text in ["", "all=0"] {
+            assert_eq!(page(text), Ok(StatusQuery::new().take(PAGE)));
+        }
         for (text, why) in [
             ("take=1001", "take: \"1001\" is not a number from 0 to 1000"),
             ("take=-1", "take: \"-1\" is not"),
@@ -362,7 +357,7 @@ mod tests {
         let admin = Server::bind("127.0.0.1:0").unwrap().spawn(desk).unwrap();
         held.hold();
         for path in ["/status", "/connections", "/metrics"] {
-            let text = ask(admin.local_addr(), path);
+            let text = ask(admin.local_addr().unwrap(), path);
             assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
             assert!(
                 text.ends_with("\r\n\r\nthe loop does not answer\n"),

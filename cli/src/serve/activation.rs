@@ -47,7 +47,9 @@ pub(super) fn take() -> io::Result<Vec<Listener>> {
             );
             let listener = listener(&mut passed, index)
                 .map_err(|why| io::Error::other(format!("LISTEN_FDS: {what} {why}")))?;
-            log::info!("{what} listens on {}", listener.local_addr());
+            if let Some(addr) = listener.local_addr() {
+                log::info!("{what} listens on {addr}");
+            }
             Ok(listener)
         })
         .collect()

@@ -66,7 +66,7 @@ fn log_counts(handle: &Handle, every: Duration) {
 
 /// Logs where the server stands and the connections that are busy for longest.
 fn log_table(handle: &Handle) {
-    match handle.status(LISTED, PATIENCE) {
+    match handle.status(StatusQuery::new().take(LISTED), PATIENCE) {
         Some(status) => table(&status).iter().for_each(|line| log::info!("{line}")),
         None => log::warn!("SIGUSR1: the loop does not answer"),
     }
@@ -92,18 +92,14 @@ fn table(status: &Status) -> Vec<String> {
         phases.tunnel,
     ];
     let busy: u32 = busy.iter().sum();
-    if let more @ 1.. = (busy as usize).saturating_sub(LISTED.take) {
+    if let more @ 1.. = (busy as usize).saturating_sub(LISTED) {
         lines.push(format!("  and {more} more"));
     }
     lines
 }
 
-/// The connections of a table: those in the middle of something, oldest first.
-const LISTED: StatusQuery = StatusQuery {
-    all: false,
-    skip: 0,
-    take: 20,
-};
+/// How many connections a table lists: those in the middle of something, oldest first.
+const LISTED: usize = 20;
 
 /// How long the loop may take to answer. A turn takes milliseconds; only a handler that holds the
 /// loop takes longer.

@@ -156,11 +156,7 @@ fn fit(text: &str, width: usize) -> String {
 /// How often the line is drawn: often enough to look alive, and nothing to the loop.
 const EVERY: Duration = Duration::from_millis(125);
 
-const OLDEST: StatusQuery = StatusQuery {
-    all: false,
-    skip: 0,
-    take: 1,
-};
+const OLDEST: StatusQuery = StatusQuery::new().take(1);
 
 /// Said instead of silence.
 const SILENT: &str = "the loop does not answer: a handler holds it";

@@ -27,7 +27,7 @@ use crate::screen::say;
 use crate::values::{LatePolicy, signal_names};
 use crate::{logger, screen};
 use ebbtide::{
-    Builder, Drain, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server,
+    Drain, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server, Signals,
     Timeouts,
 };
 
@@ -69,21 +69,20 @@ fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
 }
 
 fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, ebbtide::Error> {
-    let options = ListenOptions {
-        reuse_port: args.listening.reuse_port,
-        ..ListenOptions::default()
-    };
+    let signals = Signals::install(&args.stopping.signals)?; // before a client can connect
+    let options = ListenOptions::new().reuse_port(args.listening.reuse_port);
     let listen = match &args.listening.listen[..] {
         [] if inherited.is_empty() => &[DEFAULT_LISTEN],
         listen => listen,
     };
-    let builder = Server::builder()
-        .signals(args.stopping.signals.iter().copied())
-        .options(options);
-    let server = inherited
-        .into_iter()
-        .fold(builder, Builder::listen)
-        .bind(listen)?
+    let opened = listen.iter().map(|addr| Listener::bind(addr, &options));
+    let mut listeners = inherited.into_iter().map(Ok).chain(opened);
+    let first = listeners.next().expect("there is a default address")?;
+    let server = listeners
+        .try_fold(Server::from(first), |server, listener| {
+            Ok::<_, ebbtide::Error>(server.listen(listener?))
+        })?
+        .signals(signals)
         .health(&args.stopping.health_path)
         .limits(limits(args))
         .timeouts(timeouts(args))

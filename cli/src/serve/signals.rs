@@ -235,7 +235,7 @@ mod tests {
         let served = Server::bind("127.0.0.1:0").unwrap();
         let served = served.spawn(|_: &Request<'_>| Response::new(204)).unwrap();
         let life = Arc::new(Mutex::new(Life::Running(served.handle().clone())));
-        served.shutdown().unwrap();
+        assert_eq!(served.shutdown().unwrap().code(), 0);
         let asking = thread::spawn({
             let life = Arc::clone(&life);
             move || stuck(&life)

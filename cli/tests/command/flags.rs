@@ -3,6 +3,7 @@
 //! Knows the contract of `ebbtide serve` and nothing of how it is kept.
 
 use ebbtide_lab::command as support;
+use ebbtide_needs::needs;
 
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{TcpListener, TcpStream};
@@ -216,8 +217,8 @@ fn several_listeners_serve_and_drain_together() {
     }
 }
 
+#[needs("an IPv6 loopback", "grep -q '^0*1 ' /proc/net/if_inet6")]
 #[test]
-#[ignore = "needs ipv6"]
 fn ipv6_is_served() {
     let served = Served::start(&["--listen", "[::1]:0"]);
     assert!(served.addr().is_ipv6(), "{:?}", served.log());

@@ -157,7 +157,7 @@ fn a_third_signal_cuts_where_the_second_ended_the_notice() {
     let mut unread = Unread::start(&["--drain-delay", "20s"]);
     let client = unread.waiting();
     unread.signal(Signal::SIGTERM);
-    // An answer that says close shows that the first was heard.
+    // A response that says close shows that the delay has begun.
     until("a response that says close", || {
         let response = Client::connect(unread.addr).exchange(0, GET);
         response.says_close().then_some(())

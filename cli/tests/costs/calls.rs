@@ -13,15 +13,16 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ebbtide_needs::needs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Calls by name, and how often each was made.
 type Calls = BTreeMap<String, i64>;
 
+#[needs("strace, and the right to trace", "strace -f -c true")]
 #[test]
-#[ignore = "needs strace"]
-fn strace_counts_three_calls_a_request_and_one_watch_a_connection() {
+fn a_request_costs_three_calls_and_a_connection_one_watch() {
     let _alone = super::alone();
     let few = count_calls(4, 100);
     let more_requests = count_calls(4, 600);
@@ -40,9 +41,9 @@ fn strace_counts_three_calls_a_request_and_one_watch_a_connection() {
     assert_eq!(connections.get("epoll_ctl"), Some(&20), "{connections:?}");
 }
 
+#[needs("strace, and the right to trace", "strace -f -c true")]
 #[test]
-#[ignore = "needs strace"]
-fn strace_counts_four_calls_of_an_idle_connection_that_leaves() {
+fn an_idle_connection_leaves_in_four_calls() {
     let _alone = super::alone();
     let left = difference(&count_calls(204, 1), &count_calls(4, 1));
     tell(&format!("200 connections of one request: {left:?}"));
@@ -190,8 +191,8 @@ fn ask(client: &mut TcpStream) {
     assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
 }
 
-/// Prints past the test harness: what was skipped, and figures, are worth showing when the test
-/// passes.
+/// Whether there is a strace here, and whether it may trace.
+/// Prints figures past the test harness, which hides the output of tests that pass.
 fn tell(line: &str) {
     let line = format!("calls: {line}\n");
     io::stderr().write_all(line.as_bytes()).unwrap();

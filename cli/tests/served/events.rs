@@ -3,20 +3,20 @@
 //! Knows the contract of the command and the public library.
 
 use ebbtide_lab::command as support;
+use ebbtide_needs::needs;
 
 use std::env::temp_dir;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{self, Child, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use ebbtide::sse::{Event, Options, Topic};
 use ebbtide::{Outcome, Request, Response, Running, Server};
 
-use crate::programs::chromium;
 use support::served::Served;
 use support::{PATIENCE, get};
 
@@ -124,10 +124,20 @@ fn site(addr: &str, topic: &Topic, reports: &Sender<String>) -> Running {
 struct Browser(Child, PathBuf);
 
 impl Browser {
-    /// Opens a page.
+    /// Opens a page; returns `None` without a browser.
     fn open(url: &str) -> Self {
+        let names = ["chromium", "chromium-browser", "google-chrome"];
+        let is_there = |name: &&str| {
+            let mut command = Command::new(name);
+            command
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        let name = names.into_iter().find(is_there).expect("a browser");
         let profile = temp_dir().join(format!("ebbtide-browser-{}", process::id()));
-        let child = chromium()
+        let child = Command::new(name)
             .args([
                 "--headless",
                 "--no-sandbox", // the sandbox fails for root
@@ -145,7 +155,7 @@ impl Browser {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("chromium");
+            .expect("it was there");
         Self(child, profile)
     }
 }
@@ -165,14 +175,17 @@ fn hear(reports: &Receiver<String>) -> String {
         .expect("the page reports nothing")
 }
 
+#[needs(
+    "Chromium",
+    "chromium --version || chromium-browser --version || google-chrome --version"
+)]
 #[test]
-#[ignore = "needs chromium"]
-fn chromium_follows_from_one_server_to_the_next() {
+fn a_browser_follows_from_one_server_to_the_next() {
     let options = Options::new().retry(Duration::from_millis(50), Duration::from_millis(100));
     let topic = Topic::with(options);
     let (sender, reports) = channel();
     let first = site("127.0.0.1:0", &topic, &sender);
-    let addr = first.local_addr().to_string();
+    let addr = first.local_addr().unwrap().to_string();
     let _browser = Browser::open(&format!("http://{addr}/"));
     assert_eq!(hear(&reports), "open");
     topic.publish(&Event::new("two\nlines").kind("news").id("n-1"));

@@ -4,6 +4,7 @@
 //! Knows the contract of `ebbtide serve --root` and nothing of how it is kept.
 
 use ebbtide_lab::command as support;
+use ebbtide_needs::needs;
 
 use std::env::temp_dir;
 use std::fs::{self, File};
@@ -21,7 +22,7 @@ use nix::unistd::mkfifo;
 use ebbtide_lab::Dice;
 use ebbtide_lab::response::Response;
 use support::client::Client;
-use support::served::{Served, output};
+use support::served::Served;
 use support::{HELLO, PATIENCE, get, post};
 
 /// A directory with `root` in it, which is served; removed at the end.
@@ -514,8 +515,8 @@ fn a_file_that_becomes_shorter_breaks_its_download_off() {
         .wait_line("the file has become shorter", PATIENCE);
 }
 
+#[needs("curl", "curl --version")]
 #[test]
-#[ignore = "needs curl"]
 fn curl_goes_on_where_it_stopped() {
     let tree = Tree::new();
     let content: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -525,7 +526,7 @@ fn curl_goes_on_where_it_stopped() {
     let out = tree.0.join("out");
     let to = out.to_str().unwrap();
     let well = |args: &[&str]| {
-        let output = output(Command::new("curl").args(args));
+        let output = Command::new("curl").args(args).output().expect("curl");
         assert!(output.status.success(), "{args:?}: {output:?}");
         output.stdout
     };

@@ -6,7 +6,6 @@ mod conformance;
 mod events;
 mod files;
 mod hostile;
-mod programs;
 mod signals;
 mod tls;
 mod websocket;

@@ -1,5 +1,8 @@
 use super::*;
 use crate::h1::{EMPTY_HEADER, reason};
+use RequestError::{
+    BareLf, Coding, Connect, Expectation, Host, Length, Syntax, Target, TooManyFields, Version,
+};
 
 const DATE: &[u8; 37] = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
@@ -47,8 +50,8 @@ fn log<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     for piece in pieces {
         rd.extend_from_slice(piece);
         loop {
-            let mut plain = [EMPTY_HEADER; 16];
-            { codec }.receive_fast(&rd, &mut plain, &LIMITS); // compares
+            let mut room = [EMPTY_HEADER; 16];
+            { codec }.receive_fast(&rd, &mut room, &LIMITS); // compares itself with httparse
             let mut fields = [const { MaybeUninit::uninit() }; 8];
             let (n, event) = match codec.receive(&rd, &mut fields, &LIMITS) {
                 Ok(received) => received,
@@ -216,7 +219,7 @@ fn good_requests_are_the_same_however_they_are_cut() {
                 "last",
             ],
         ),
-        // Requests that are not all there.
+        // Incomplete requests.
         (b"\r", &["1 of a head"]),
         (b"\r\n\r", &["1 of a head"]),
         (b"G", &["1 of a head"]),
@@ -251,145 +254,85 @@ fn good_requests_are_the_same_however_they_are_cut() {
 fn bad_heads_are_refused_the_same_however_they_are_cut() {
     const CASES: &[(&[u8], RequestError)] = &[
         // Line ends.
-        (b"\n", RequestError::BareLf),
-        (b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::BareLf),
-        (
-            b"\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            RequestError::BareLf,
-        ),
-        (b"GET / HTTP/1.1\nHost: a\n\n", RequestError::BareLf),
-        (b"GET / HTTP/1.1\nHost: a\r\n\r\n", RequestError::BareLf),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
-            RequestError::BareLf,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nX: y\n\r\n",
-            RequestError::BareLf,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\n",
-            RequestError::BareLf,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nX:\n\r\n",
-            RequestError::BareLf,
-        ),
-        (b"GET / HTTP/1.1\r\n\n", RequestError::BareLf),
-        (b"GET / HTTP/1.1\n\r\n", RequestError::BareLf),
-        // A bare LF counts before what is wrong with the head it is in.
-        (
-            b"GET / HTTP/1.1\r\nContent-Length: x\r\nX: y\n\r\n",
-            RequestError::BareLf,
-        ),
-        (b"GET\0/ HTTP/1.1\r\nX: y\n\r\n", RequestError::BareLf),
+        (b"\n", BareLf),
+        (b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", BareLf),
+        (b"\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", BareLf),
+        (b"GET / HTTP/1.1\nHost: a\n\n", BareLf),
+        (b"GET / HTTP/1.1\nHost: a\r\n\r\n", BareLf),
+        (b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", BareLf),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\n\r\n", BareLf),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\n", BareLf),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX:\n\r\n", BareLf),
+        (b"GET / HTTP/1.1\r\n\n", BareLf),
+        (b"GET / HTTP/1.1\n\r\n", BareLf),
+        // A bare LF takes precedence over other errors of the head.
+        (b"GET / HTTP/1.1\r\nContent-Length: x\r\nX: y\n\r\n", BareLf),
+        (b"GET\0/ HTTP/1.1\r\nX: y\n\r\n", BareLf),
         (
             b"GET / HTTP/1.1\r\n1: \r\n2: \r\n3: \r\n4: \r\n5: \n\r\n",
-            RequestError::BareLf,
+            BareLf,
         ),
-        (b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"\r\n\r\n\r\n", RequestError::Syntax),
-        (
-            b"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            RequestError::Syntax,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\r\n\r\n",
-            RequestError::Syntax,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nX: y\rz\r\n\r\n",
-            RequestError::Syntax,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
-            RequestError::Syntax,
-        ),
-        (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", RequestError::Syntax),
+        (b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"\r\n\r\n\r\n", Syntax),
+        (b"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\rz\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", Syntax),
         // The request line.
-        (b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"\x16\x03\x01\x02", RequestError::Syntax),
-        (b"GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET / HTTP/1.1 x\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (
-            b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
-            RequestError::Syntax,
-        ),
-        (b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET /\r\n\r\n", RequestError::Syntax),
-        (b"GET / \r\n\r\n", RequestError::Syntax),
-        (b"GET\r\n\r\n", RequestError::Syntax),
-        (b"GET / HTT\r\n\r\n", RequestError::Syntax),
-        (b"GET / HTTP/1.\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET / HTTP/11.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET / HTTP/a.b\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET / http/1.1\r\nHost: a\r\n\r\n", RequestError::Syntax),
-        (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", RequestError::Version),
-        (b"GET / HTTP/0.9\r\n\r\n", RequestError::Version),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", RequestError::Version),
+        (b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"\x16\x03\x01\x02", Syntax),
+        (b"GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET HTTP/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1 x\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET /\r\n\r\n", Syntax),
+        (b"GET / \r\n\r\n", Syntax),
+        (b"GET\r\n\r\n", Syntax),
+        (b"GET / HTT\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET / HTTP/11.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET / HTTP/a.b\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET / http/1.1\r\nHost: a\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", Version),
+        (b"GET / HTTP/0.9\r\n\r\n", Version),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Version),
         // Targets.
-        (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Target),
-        (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", RequestError::Target),
-        (
-            b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
-            RequestError::Target,
-        ),
-        (
-            b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
-            RequestError::Syntax,
-        ), // not UTF-8 either
-        (
-            b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
-            RequestError::Connect,
-        ),
+        (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", Target),
+        (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", Target),
+        (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n", Target),
+        (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", Syntax), // not UTF-8 either
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", Connect),
         // Fields.
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n",
-            RequestError::Syntax,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n",
-            RequestError::Syntax,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
-            RequestError::Syntax,
-        ),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
-            RequestError::Syntax,
-        ),
-        (b"GET / HTTP/1.1\r\n\r\n", RequestError::Host),
-        (b"GET http://a/ HTTP/1.1\r\n\r\n", RequestError::Host),
-        (
-            b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-            RequestError::Host,
-        ),
-        (
-            b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
-            RequestError::Host,
-        ),
-        (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", RequestError::Host),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", Syntax),
+        (b"GET / HTTP/1.1\r\n\r\n", Host),
+        (b"GET http://a/ HTTP/1.1\r\n\r\n", Host),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Host),
+        (b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", Host),
+        (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Host),
         (
             b"GET / HTTP/1.1\r\nHost: a\r\n1:\r\n2:\r\n3:\r\n4:\r\n\r\n",
-            RequestError::TooManyFields,
+            TooManyFields,
         ),
         (
             b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-            RequestError::Length,
+            Length,
         ),
         (
             b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n",
-            RequestError::Coding,
+            Coding,
         ),
         (
             b"GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
-            RequestError::Expectation,
+            Expectation,
         ),
     ];
     for (bytes, bad) in CASES {
@@ -429,10 +372,10 @@ fn the_limits_of_a_head_hold_however_it_is_cut() {
     check(&largest, &[&format!("GET / 1.1 Host={}", "b".repeat(most))]);
     check(&head(0, most + 1), &["HeadTooLarge"]);
     check(&head(300, 1), &["TargetTooLong"]);
-    // Empty lines are no part of it.
+    // Empty lines do not count towards the limit.
     let later = [b"\r\n\r\n", &largest[..]].concat();
     check(&later, &[&format!("GET / 1.1 Host={}", "b".repeat(most))]);
-    // The request line is over when its LF is within the limit.
+    // The LF of the request line must be within the limit.
     let line = head(0, 0).len() - "Host: \r\n\r\n".len();
     check(&head(200 - line, 1), &["HeadTooLarge"]);
     check(&head(201 - line, 1), &["TargetTooLong"]);
@@ -480,12 +423,12 @@ fn room_for_fields_is_a_limit_too() {
         let event = Codec::default().receive(bytes, &mut fields[..room], &LIMITS);
         assert_eq!(event.is_ok(), good, "{room}");
         if !good {
-            assert_eq!(event, Err(RequestError::TooManyFields));
+            assert_eq!(event, Err(TooManyFields));
         }
     }
 }
 
-/// A codec that has received this.
+/// Returns a codec that has received these bytes.
 fn received(bytes: &[u8]) -> Codec {
     let mut codec = Codec::default();
     let mut fields = [const { MaybeUninit::uninit() }; 8];
@@ -505,7 +448,7 @@ const BAD: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 #[test]
 fn a_response_is_framed_by_request_status_and_length() {
-    // The lines are those behind the date.
+    // Each case has the lines behind the date.
     type Case = (&'static [u8], u16, Option<u64>, &'static str, Framed);
     const LENGTH_0: &str = "Content-Length: 0\r\n";
     const LENGTH_5: &str = "Content-Length: 5\r\n";
@@ -614,7 +557,7 @@ fn chunks_are_what_our_own_decoder_reads() {
     codec.chunk(&mut out, b"hello");
     codec.chunk(&mut out, b"");
     codec.chunk(&mut out, &[b'x'; 300]);
-    codec.sent(305); // counts for nothing here
+    codec.sent(305); // no effect on a chunked body
     assert!(!codec.response_done());
     assert!(codec.end(&mut out) && codec.next());
     assert!(out.starts_with(b"5\r\nhello\r\n12c\r\nx") && out.ends_with(b"x\r\n0\r\n\r\n"));

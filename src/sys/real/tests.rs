@@ -25,10 +25,10 @@ impl World {
     }
 
     fn at(ip: &str, signals: Option<Signals>) -> Self {
-        let any = format!("{ip}:0").parse().unwrap();
+        let any = format!("{ip}:0");
         let listener = Listener::bind(any, &ListenOptions::default()).unwrap();
         Self {
-            addr: listener.local_addr(),
+            addr: listener.local_addr().unwrap(),
             real: Real::new(vec![listener], signals).unwrap(),
             names: Tracker::new(),
         }
@@ -225,7 +225,7 @@ fn several_listeners_are_told_apart() {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let bind = || Listener::bind(any, &ListenOptions::default()).unwrap();
     let (first, second) = (bind(), bind());
-    let addr = second.local_addr();
+    let addr = second.local_addr().unwrap();
     let mut world = World {
         addr,
         real: Real::new(vec![first, second], None).unwrap(),
@@ -403,7 +403,7 @@ fn an_inherited_socket_is_left_open_to_its_other_holders() {
     let outside = net::TcpListener::bind("127.0.0.1:0").unwrap();
     let held = outside.try_clone().unwrap();
     let listener = Listener::from_std(outside).unwrap();
-    let addr = listener.local_addr();
+    let addr = listener.local_addr().unwrap();
     let mut real = Real::new(vec![listener], None).unwrap();
     assert!(!real.stop_handshakes());
     real.stop_listening();
@@ -417,7 +417,7 @@ fn an_inherited_socket_is_left_open_to_its_other_holders() {
 fn beside_an_inherited_socket_our_own_has_its_last_call() {
     let outside = net::TcpListener::bind("127.0.0.1:0").unwrap();
     let inherited = Listener::from_std(outside.try_clone().unwrap()).unwrap();
-    let any = "127.0.0.1:0".parse().unwrap();
+    let any = "127.0.0.1:0";
     let own = Listener::bind(any, &ListenOptions::default()).unwrap();
     let mut real = Real::new(vec![inherited, own], None).unwrap();
     assert!(real.stop_handshakes());

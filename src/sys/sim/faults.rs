@@ -12,8 +12,8 @@ pub struct Faults {
     pub seed: u64,
     /// The chance of a short read. An event follows for the rest, as if it came a moment later.
     pub short_reads: u32,
-    /// The chance of a write that takes less than there is room for, or nothing. An event follows for
-    /// the room.
+    /// The chance of a write that takes less than there is room for, or nothing. An event follows
+    /// for the room.
     pub short_writes: u32,
     /// Whether every read and write moves one byte, as a short one.
     pub one_byte: bool,

@@ -1,8 +1,8 @@
 //! A simulated world in a table: peers, backlogs, signals, and a clock that jumps.
 //!
-//! [`Sim`] is a [`Sys`] without a kernel. A connection is a row, and a handle the row's number. Time
-//! stands still while the engine works. [`Sys::wait`] plays what is due, then jumps to the next
-//! entry of the script, the timeout, or the horizon. No threads, no files, no sleeps: the same
+//! [`Sim`] is a [`Sys`] without a kernel. A connection is a row, and a handle the row's number.
+//! Time stands still while the engine works. [`Sys::wait`] plays what is due, then jumps to the
+//! next entry of the script, the timeout, or the horizon. No threads, no files, no sleeps: the same
 //! script gives the same [`digest`](Sim::digest) each time.
 //!
 //! A test acts between the engine's turns ([`connect`](Sim::connect), [`send`](Sim::send),
@@ -76,7 +76,8 @@ use row::{Ours, Row, Theirs};
 /// The size of an argument to [`Sim::take`] that takes everything, our FIN included.
 pub const ALL: u64 = u64::MAX;
 
-/// The [`Sys::unix_time`] at the beginning: RFC 9110 §5.6.7's example, Sun, 06 Nov 1994 08:49:37 GMT.
+/// The [`Sys::unix_time`] at the beginning: RFC 9110 §5.6.7's example, Sun, 06 Nov 1994 08:49:37
+/// GMT.
 pub const UNIX_START: u64 = 784_111_777;
 
 /// An act in the world.
@@ -277,8 +278,8 @@ impl Sim {
         }
     }
 
-    /// Adds an act to the script, `millis` milliseconds after the world began. Acts of the same time
-    /// keep their order. The next wait plays an act whose time is past.
+    /// Adds an act to the script, `millis` milliseconds after the world began. Acts of the same
+    /// time keep their order. The next wait plays an act whose time is past.
     pub fn at(&mut self, millis: u32, act: Act) {
         self.plan(millis, Step::Act(act));
         self.resting = false;
@@ -344,8 +345,8 @@ impl Sim {
     }
 
     /// Returns the FNV-1a of every written byte with its peer, in order, and of every finish, close
-    /// and abort with its time, whatever the cuts between writes. A changed digest of a script shows
-    /// a changed behaviour of the engine.
+    /// and abort with its time, whatever the cuts between writes. A changed digest of a script
+    /// shows a changed behaviour of the engine.
     pub const fn digest(&self) -> u64 {
         self.digest.value()
     }

@@ -20,7 +20,8 @@ pub struct TlsConfig {
 
 impl TlsConfig {
     /// Takes a configuration of rustls with its provider, resolver of certificates, verifier of
-    /// clients, versions and store of sessions. Adds `http/1.1` to an empty list of protocols (ALPN).
+    /// clients, versions and store of sessions. Adds `http/1.1` to an empty list of protocols
+    /// (ALPN).
     ///
     /// # Errors
     ///

@@ -87,7 +87,7 @@ impl<S: Sys> Sys for Tls<S> {
         self.inner.unix_time()
     }
 
-    /// Also makes a socket with room readable: a read advances a handshake or a close.
+    /// Marks a socket with room as readable too: a read advances a handshake or a close.
     fn wait(&mut self, timeout: Option<u32>, events: &mut Vec<Ready>) -> Result<bool> {
         let begun = events.len();
         events.extend(self.more.drain(..).map(readable));
@@ -124,9 +124,9 @@ impl<S: Sys> Sys for Tls<S> {
 
     /// # Errors
     ///
-    /// Those of the system underneath. `InvalidData` for a peer that speaks HTTP without TLS, and can
-    /// get a response. `ConnectionAborted` for a peer that violated the protocol, and was sent an
-    /// alert. `InvalidInput` for a buffer of less than 64 KiB.
+    /// Those of the system underneath. `InvalidData` for a peer that speaks HTTP without TLS, and
+    /// can get a response. `ConnectionAborted` for a peer that violated the protocol, and was sent
+    /// an alert. `InvalidInput` for a buffer of less than 64 KiB.
     fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> Result<usize> {
         match &mut io.state {
             State::NotTls => return self.inner.read(&mut io.inner, buf),
@@ -169,7 +169,8 @@ impl<S: Sys> Sys for Tls<S> {
         Err(ErrorKind::WouldBlock.into())
     }
 
-    /// Until a call returns a number, further calls must pass the same bytes, or more behind them.
+    /// Encrypts and writes. Until a call returns a number, further calls must pass the same bytes,
+    /// or more behind them.
     fn write(&mut self, io: &mut Self::Io, bufs: &[IoSlice<'_>]) -> Result<usize> {
         // Taken out: the call below borrows all of `self`.
         let mut session = match mem::replace(&mut io.state, State::New) {

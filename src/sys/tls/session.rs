@@ -117,8 +117,8 @@ impl Session {
         Ok(given)
     }
 
-    /// Adds what rustls has to send after an error: records of its last flight, and an alert. A call
-    /// behind the alert would find the same error in the same bytes.
+    /// Adds what rustls has to send after an error: records of its last flight, and an alert. A
+    /// call behind the alert would find the same error in the same bytes.
     fn last_words(&mut self, records: &mut [u8], out: &mut Vec<u8>) {
         let mut used = 0;
         loop {

@@ -1,6 +1,6 @@
 //! The end of a drain: not before the last byte is delivered, and not a moment after.
 
-use ebbtide::internals::drain::PARTING_GRACE;
+use ebbtide::internals::drain::SHORT_GRACE;
 use ebbtide::internals::sys::sim::{Act, Manner, Pace};
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{Drain, Fill, Limits, Response};
@@ -85,7 +85,7 @@ fn r11_a_slow_reader_gets_every_byte_before_it_ends() {
     let windows = total.div_ceil(256 << 10) as u32;
     // The head left before the signal without `close`, so the connection has a grace. The kernel
     // has the response one window before the peer has it.
-    let last = (windows - 1) * 100 + PARTING_GRACE;
+    let last = (windows - 1) * 100 + SHORT_GRACE;
     let report = lab.drains_at(last + 100);
     assert!(lab.got(peer) == ok(&pattern(LENGTH)), "every byte");
     lab.finished_at(peer, last + 100);

@@ -1,6 +1,6 @@
 //! Responses that are made as their peers take them, at the signal.
 
-use ebbtide::internals::drain::PARTING_GRACE;
+use ebbtide::internals::drain::SHORT_GRACE;
 use ebbtide::internals::sys::sim::Act;
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{Drain, Fill, Response};
@@ -24,15 +24,15 @@ fn r09_a_stream_goes_on_and_its_connection_ends_with_it() {
     lab.still_open(peer);
     feed.push("three");
     feed.end(Fill::Done);
-    lab.drains_at(1_000 + PARTING_GRACE);
+    lab.drains_at(1_000 + SHORT_GRACE);
     let body = [chunk("one "), chunk("two "), chunk("three")].concat();
     assert_eq!(lab.got(peer), format!("{CHUNKED}{body}{LAST_CHUNK}"));
-    lab.finished_at(peer, 1_000 + PARTING_GRACE);
+    lab.finished_at(peer, 1_000 + SHORT_GRACE);
 }
 
 #[test]
 fn r09_a_request_right_behind_a_stream_that_did_not_say_close_is_answered() {
-    for after in 0..=PARTING_GRACE {
+    for after in 0..=SHORT_GRACE {
         let mut lab = Lab::new();
         let feed = lab.app().feed("/feed/x");
         let peer = lab.ask(get("/feed/x"));
@@ -90,8 +90,8 @@ fn a_stream_that_is_told_of_the_drain_ends_in_that_turn() {
     lab.turn();
     let body = chunk("bye");
     assert_eq!(lab.got(peer), format!("{CHUNKED}{body}{LAST_CHUNK}"));
-    lab.drains_at(500 + PARTING_GRACE);
-    lab.finished_at(peer, 500 + PARTING_GRACE);
+    lab.drains_at(500 + SHORT_GRACE);
+    lab.finished_at(peer, 500 + SHORT_GRACE);
     assert_eq!(feed.fills(), 2);
 }
 
@@ -134,9 +134,9 @@ fn many_streams_are_told_in_one_turn() {
     for peer in &peers {
         assert!(lab.got(*peer).ends_with(LAST_CHUNK));
     }
-    lab.drains_at(500 + PARTING_GRACE);
+    lab.drains_at(500 + SHORT_GRACE);
     for peer in peers {
-        lab.finished_at(peer, 500 + PARTING_GRACE);
+        lab.finished_at(peer, 500 + SHORT_GRACE);
     }
 }
 
@@ -187,7 +187,7 @@ fn r23_it_does_not_end_before_the_last_byte_in_flight() {
     lab.until(21_000);
     assert!(!lab.is_over());
     feed.end(Fill::Done);
-    lab.drains_at(21_000 + PARTING_GRACE);
+    lab.drains_at(21_000 + SHORT_GRACE);
     assert_eq!(lab.got(later), ok_close("x\n"));
     assert_eq!(
         lab.got(streaming),

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio, id};
 use std::thread;
 use std::time::Instant;
 
+use ebbtide_needs::needs;
+
 use super::load::{Connections, Load};
 use super::support::PATIENCE;
 use super::support::served::Served;
@@ -16,8 +18,8 @@ use super::{assert_nothing_lost, stop, stopped};
 
 const RESTARTS: usize = 4;
 
+#[needs("HAProxy", "haproxy -v")]
 #[test]
-#[ignore = "needs haproxy"]
 fn r32_servers_restarted_in_turn_behind_haproxy() {
     let [front, one, two] = free_addresses();
     let start = |addr: SocketAddr| {

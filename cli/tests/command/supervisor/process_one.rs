@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use ebbtide_needs::needs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -10,11 +11,14 @@ use super::support::client::Client;
 use super::support::served::{Served, command};
 use super::support::{GET, HELLO, PATIENCE};
 
+#[needs(
+    "the right to a process namespace",
+    "unshare -pf --mount-proc true || unshare -Urpf --mount-proc true"
+)]
 #[test]
-#[ignore = "needs unshare"]
-fn process_1_of_unshare_drains_at_the_first_signal() {
+fn process_1_drains_at_the_first_signal() {
     let flags = ["-pf", "-Urpf"].into_iter().find(|flags| may(flags));
-    let flags = flags.expect("unshare may make a process namespace");
+    let flags = flags.expect("a process namespace");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut unshare = unshare(flags);
         unshare

@@ -4,14 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use ebbtide_needs::needs;
+
 use super::Scratch;
 use super::support::served::command;
 
 const UNITS: [&str; 2] = ["ebbtide.service", "ebbtide.socket"];
 
+#[needs("systemd-analyze", "systemd-analyze --version")]
 #[test]
-#[ignore = "needs systemd-analyze"]
-fn systemd_analyze_finds_no_fault_in_the_units() {
+fn systemd_finds_no_fault_in_the_units() {
     // The command is not installed here: a copy of the unit names the one just built.
     let scratch = Scratch::new();
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/deploy");

@@ -1,4 +1,6 @@
 //! slowhttptest, the tool that others try servers with, in its four modes.
+//!
+//! Where it is missing the test says so and is over: `.ci/run` installs it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use std::thread;
 use super::support::client::Client;
 use super::support::served::Served;
 use super::{counted, serve, stop};
+use ebbtide_needs::needs;
 
 /// Connections of a mode, and for how many seconds at most.
 const CONNECTIONS: i64 = 400;
@@ -90,8 +93,8 @@ const MODES: &[Mode] = &[
 /// The directory with the file.
 const ROOT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/slowhttptest-root");
 
+#[needs("slowhttptest", "command -v slowhttptest")]
 #[test]
-#[ignore = "needs slowhttptest"]
 fn it_never_finds_the_service_unavailable() {
     let file: Vec<u8> = (0..FILE).map(byte).collect();
     fs::create_dir_all(ROOT).expect("a directory");

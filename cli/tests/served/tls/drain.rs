@@ -141,22 +141,6 @@ fn an_upload_in_progress_completes() {
     }
 }
 
-/// Begins the drain while another client uploads, and lets that connection end and linger. The
-/// server must live on.
-#[track_caller]
-fn outlast_a_linger(served: &super::Served) {
-    let mut other = Client::connect(served.addr(), &Arc::new(IDENTITY.client(&TLS13)));
-    other.send(&post_head("/echo", 2));
-    other.send(b"a");
-    served.terminate();
-    served.wait_refused();
-    other.send(b"b");
-    assert_last(&other.response(), b"ab");
-    other.assert_ends();
-    other.outlast_linger();
-    assert!(served.is_running(), "{:?}", served.log());
-}
-
 /// Much more than the sockets hold, read by a client that pauses for longer than the linger.
 #[test]
 fn a_slow_reader_gets_everything() {
@@ -165,7 +149,8 @@ fn a_slow_reader_gets_everything() {
     let mut client = Client::connect(served.addr(), &Arc::new(IDENTITY.client(&TLS13)));
     client.send(&get("/bytes/30000000"));
     client.socket().peek(&mut [0; 1]).expect("it has begun");
-    outlast_a_linger(&served);
+    served.terminate();
+    served.wait_progress();
     let answer = client.response();
     assert_eq!((answer.status, answer.body.len()), (200, 30_000_000));
     client.assert_ends();
@@ -182,7 +167,8 @@ fn the_exit_waits_until_what_was_written_is_delivered() {
     client.exchange(GET);
     client.send(&get("/bytes/4000000"));
     client.socket().peek(&mut [0; 1]).expect("it has begun");
-    outlast_a_linger(&served);
+    served.terminate();
+    served.wait_progress();
     assert_eq!(client.response().body.len(), 4_000_000);
     client.assert_ends();
     drop(client);

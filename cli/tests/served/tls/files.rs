@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use ebbtide_needs::needs;
 use nix::sys::signal::Signal;
 use rustls::HandshakeKind;
 
@@ -207,10 +208,24 @@ fn what_is_wrong_at_a_reload_is_logged_and_the_old_stays() {
     assert_eq!(before.exchange(GET).body, HELLO);
 }
 
+#[needs("openssl", "openssl version")]
 #[test]
 fn of_several_certificates_the_one_that_was_asked_for_is_shown() {
     let folder = Folder::new("tls-names");
-    let ([one, two], served) = two_certificates(&folder);
+    let names = [&["one.example"][..], &["two.example", "*.two.example"]];
+    let [one, two] = names.map(Identity::new);
+    let [(cert1, key1), (cert2, key2)] =
+        [("one", &one), ("two", &two)].map(|(name, identity)| folder.identity(name, identity));
+    let served = Served::start(&[
+        "--tls-cert",
+        flag(&cert1),
+        "--tls-key",
+        flag(&key1),
+        "--tls-cert",
+        flag(&cert2),
+        "--tls-key",
+        flag(&key2),
+    ]);
     for (identity, name) in [
         (&one, "one.example"),
         (&two, "two.example"),
@@ -220,29 +235,13 @@ fn of_several_certificates_the_one_that_was_asked_for_is_shown() {
         let mut client = Client::asking_for(served.addr(), &config, name);
         assert_eq!(client.exchange(GET).body, HELLO, "{name}");
     }
-}
-
-#[test]
-#[ignore = "needs openssl"]
-fn openssl_is_shown_the_first_certificate_for_another_name_and_for_none() {
-    let folder = Folder::new("tls-no-name");
-    let ([one, two], served) = two_certificates(&folder);
-    let shown = |args: &[&str]| super::others::subject(served.addr(), args);
-    assert_eq!(shown(&["-servername", "six.example"]), one.cert_pem());
-    assert_eq!(shown(&["-noservername"]), one.cert_pem());
-    assert_eq!(shown(&["-servername", "a.two.example"]), two.cert_pem());
-}
-
-fn two_certificates(folder: &Folder) -> ([Identity; 2], Served) {
-    let names = [&["one.example"][..], &["two.example", "*.two.example"]];
-    let [one, two] = names.map(Identity::new);
-    let files =
-        [("one", &one), ("two", &two)].map(|(name, identity)| folder.identity(name, identity));
-    let flags = files
-        .each_ref()
-        .map(|(cert, key)| ["--tls-cert", flag(cert), "--tls-key", flag(key)]);
-    let served = Served::start(flags.as_flattened());
-    ([one, two], served)
+    // For any other name, and for none, it is the first: see `others`.
+    let shown = super::others::subject(served.addr(), &["-servername", "six.example"]);
+    assert_eq!(shown, one.cert_pem());
+    let shown = super::others::subject(served.addr(), &["-noservername"]);
+    assert_eq!(shown, one.cert_pem());
+    let shown = super::others::subject(served.addr(), &["-servername", "a.two.example"]);
+    assert_eq!(shown, two.cert_pem());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::serve;
 use super::support::HELLO;
 use super::support::folder::{Folder, flag};
 use super::support::served::finish;
+use ebbtide_needs::needs;
 
 /// Runs a program with this on its standard input.
 #[track_caller]
@@ -61,8 +62,8 @@ pub(crate) fn subject(addr: SocketAddr, args: &[&str]) -> String {
         .replace("\r\n", "\n")
 }
 
+#[needs("curl", "curl --version")]
 #[test]
-#[ignore = "needs curl"]
 fn curl_of_either_version() {
     let folder = Folder::new("tls-curl");
     let served = serve(&folder, &[]);
@@ -89,8 +90,8 @@ fn curl_of_either_version() {
     }
 }
 
+#[needs("curl", "curl --version")]
 #[test]
-#[ignore = "needs curl"]
 fn curl_negotiates_http_1_1() {
     let folder = Folder::new("tls-alpn");
     let served = serve(&folder, &[]);
@@ -107,13 +108,6 @@ fn curl_negotiates_http_1_1() {
         ],
     );
     assert_eq!(version, b"1.1");
-}
-
-#[test]
-#[ignore = "needs openssl"]
-fn openssl_negotiates_http_1_1() {
-    let folder = Folder::new("tls-alpn-openssl");
-    let served = serve(&folder, &[]);
     let output = run(
         "openssl",
         &[
@@ -129,8 +123,8 @@ fn openssl_negotiates_http_1_1() {
     assert!(text.contains("ALPN protocol: http/1.1"), "{text}");
 }
 
+#[needs("curl", "curl --version")]
 #[test]
-#[ignore = "needs curl"]
 fn curl_uploads_and_downloads() {
     let folder = Folder::new("tls-large");
     let served = serve(&folder, &[]);
@@ -154,8 +148,8 @@ fn curl_uploads_and_downloads() {
     }
 }
 
+#[needs("curl", "curl --version")]
 #[test]
-#[ignore = "needs curl"]
 fn curl_without_tls_is_told_so() {
     let folder = Folder::new("tls-plain");
     let served = serve(&folder, &[]);
@@ -175,8 +169,8 @@ fn curl_without_tls_is_told_so() {
     assert_eq!(output.stdout, b"this port speaks TLS: use https\n");
 }
 
+#[needs("openssl", "openssl version")]
 #[test]
-#[ignore = "needs openssl"]
 fn openssl_resumes_its_session() {
     let folder = Folder::new("tls-session");
     let served = serve(&folder, &[]);
@@ -199,8 +193,8 @@ fn openssl_resumes_its_session() {
 }
 
 /// openssl complains of an end without a close_notify.
+#[needs("openssl", "openssl version")]
 #[test]
-#[ignore = "needs openssl"]
 fn openssl_sees_a_whole_end() {
     let folder = Folder::new("tls-end");
     let served = serve(&folder, &[]);

@@ -6,13 +6,14 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ebbtide_needs::needs;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Bytes, Error, Message, WebSocket};
 
+use super::others::Lines;
 use super::support::PATIENCE;
 use super::support::served::Served;
-use crate::programs::Lines;
 
 /// Returns a client of tungstenite.
 fn connect(served: &Served) -> WebSocket<TcpStream> {
@@ -160,9 +161,12 @@ fn at_a_drain_a_client_that_says_nothing_is_not_waited_for_for_long() {
 }
 
 /// Node has a WebSocket since version 22, and behind a flag since 20.
+#[needs(
+    "Node with a WebSocket",
+    "node --experimental-websocket -e 'process.exit(typeof WebSocket == typeof Map ? 0 : 1)'"
+)]
 #[test]
-#[ignore = "needs node"]
-fn node_talks_and_gets_1001() {
+fn node_talks_and_hears_1001() {
     let served = Served::start(&["--report", "json"]);
     let script = format!(
         "const s = new WebSocket('ws://{}/ws', ['other', 'echo']);\n\
@@ -182,7 +186,7 @@ fn node_talks_and_gets_1001() {
     let mut node = Command::new("node");
     node.args(["--experimental-websocket", "-e", &script]);
     let node = node.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut node = node.expect("node");
+    let mut node = node.unwrap();
     let output = Lines::of(node.stdout.take().unwrap());
     assert_eq!(output.next().as_deref(), Some("echo héllo"));
     assert_eq!(output.next().as_deref(), Some("70000"));

@@ -2,4 +2,5 @@
 
 mod browser;
 mod clients;
+mod others;
 use ebbtide_lab::command as support;

@@ -177,6 +177,12 @@ impl Served {
         exit
     }
 
+    /// Waits for the first line of progress, a second after the signal: the server has outlived the
+    /// idle grace and the linger.
+    pub fn wait_progress(&self) {
+        self.log.wait_line(" s left", PATIENCE);
+    }
+
     /// Waits until connections are refused.
     #[track_caller]
     pub fn wait_refused(&self) {

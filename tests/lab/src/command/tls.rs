@@ -8,7 +8,7 @@ use crate::response::{Response, receive};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use super::{PATIENCE, until};
+use super::PATIENCE;
 
 /// A connection.
 pub struct Client {
@@ -77,15 +77,6 @@ impl Client {
 
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.socket().write_all(bytes).expect("write");
-    }
-
-    /// Writes until the server resets the connection, which ends the linger that follows its FIN.
-    #[track_caller]
-    pub fn outlast_linger(&mut self) {
-        let record = self.records(b"x");
-        until("the linger's end", || {
-            self.socket().write_all(&record).is_err().then_some(())
-        });
     }
 
     /// Reads one final response.

@@ -1,18 +1,17 @@
-//! The head of the last answer, kept: the next one that is like it is one copy.
+//! The head of the last response, kept so that a response like it is one copy.
 //!
-//! Like it: of the same status, type and length, within the second that its `Date` is good for, to
-//! a request that leaves no question. Whatever else a head says, it is written anew. Knows no
-//! connection.
+//! CacheKey it: of the same status, type and length, within the second that its `Date` is good for, to
+//! a request of the plain form. A head that says more is written anew. Knows no connection.
 
 use super::output::small;
 use crate::app::Content;
 use crate::date::Date;
 use crate::tick::Tick;
 
-/// A head as it was written, and behind it the body, if that is one of the program's.
+/// A head as it was written, and behind it the body, if the body is a constant of the program.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
-    like: Like,
+pub(in crate::engine) struct HeadCache {
+    key: CacheKey,
     since: Tick,
     bytes: Vec<u8>,
     head: usize,
@@ -21,27 +20,27 @@ pub(super) struct Kept {
 
 /// What makes two heads the same.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Like {
+pub(super) struct CacheKey {
     pub(super) status: u16,
     pub(super) length: usize,
-    /// Compared by its place: there is one copy of it in the program.
+    /// Compared by its address: the program has one copy.
     pub(super) content_type: Option<&'static str>,
 }
 
-impl Kept {
-    /// The head of an answer like that, if it is this one and its date is good at `now`; with its
-    /// body, if that is `body`. What is left of the body comes second.
+impl HeadCache {
+    /// Returns the kept head, if `key` is its key and its date is good at `now`. The kept body
+    /// follows the head, if it is `body`; otherwise `body` comes second.
     #[inline(always)]
     pub(super) fn get<'b>(
         &self,
-        like: Like,
+        key: CacheKey,
         body: &'b Content,
         now: Tick,
     ) -> Option<(&[u8], &'b [u8])> {
         let place = |text: Option<&'static str>| text.map(|text| (text.as_ptr(), text.len()));
-        let same = self.like.status == like.status
-            && self.like.length == like.length
-            && place(self.like.content_type) == place(like.content_type)
+        let same = self.key.status == key.status
+            && self.key.length == key.length
+            && place(self.key.content_type) == place(key.content_type)
             && Date::is_good(self.since, now);
         if !same {
             return None;
@@ -49,13 +48,13 @@ impl Kept {
         if let (Content::Static(bytes), Some(kept)) = (body, self.body)
             && bytes.as_ptr() == kept.as_ptr()
         {
-            return Some((&self.bytes, &[])); // as long as it is, as `like` says
+            return Some((&self.bytes, &[])); // of the same length, as `key` says
         }
         Some((self.bytes.get(..self.head)?, small(body)?))
     }
 
-    /// Keeps the head of an answer, whose date is of `since`.
-    pub(super) fn keep(&mut self, like: Like, since: Tick, head: &[u8], body: &Content) {
+    /// Keeps the head of a response, whose date is of `since`.
+    pub(super) fn keep(&mut self, key: CacheKey, since: Tick, head: &[u8], body: &Content) {
         self.bytes.clear();
         self.bytes.extend_from_slice(head);
         self.head = head.len();
@@ -64,7 +63,7 @@ impl Kept {
             _ => None,
         };
         self.bytes.extend_from_slice(self.body.unwrap_or_default());
-        (self.like, self.since) = (like, since);
+        (self.key, self.since) = (key, since);
     }
 }
 
@@ -77,58 +76,55 @@ mod tests {
     #[test]
     fn only_the_same_head_is_given_back_and_only_for_its_second() {
         let at = Tick::from_millis;
-        let like = Like {
+        let key = CacheKey {
             status: 200,
             length: OURS.len(),
             content_type: Some("text/plain"),
         };
         let body = Content::Static(OURS);
-        let mut kept = Kept::default();
-        assert_eq!(kept.get(like, &body, at(0)), None);
-        kept.keep(like, at(100), b"head", &body);
+        let mut kept = HeadCache::default();
+        assert_eq!(kept.get(key, &body, at(0)), None);
+        kept.keep(key, at(100), b"head", &body);
         let whole: (&[u8], &[u8]) = (b"headhello", b"");
-        assert_eq!(kept.get(like, &body, at(1099)), Some(whole));
-        assert_eq!(kept.get(like, &body, at(1100)), None);
+        assert_eq!(kept.get(key, &body, at(1099)), Some(whole));
+        assert_eq!(kept.get(key, &body, at(1100)), None);
         let other = Content::Bytes(b"HELLO".to_vec());
         let parts: (&[u8], &[u8]) = (b"head", b"HELLO");
-        assert_eq!(kept.get(like, &other, at(100)), Some(parts));
-        let text = like.content_type.map(|text| &text[..4]);
-        for unlike in [
-            Like {
-                status: 404,
-                ..like
-            },
-            Like { length: 6, ..like },
-            Like {
+        assert_eq!(kept.get(key, &other, at(100)), Some(parts));
+        let text = key.content_type.map(|text| &text[..4]);
+        for other in [
+            CacheKey { status: 404, ..key },
+            CacheKey { length: 6, ..key },
+            CacheKey {
                 content_type: None,
-                ..like
+                ..key
             },
-            Like {
+            CacheKey {
                 content_type: text,
-                ..like
+                ..key
             },
-            Like {
+            CacheKey {
                 content_type: Some("text/html"),
-                ..like
+                ..key
             },
         ] {
-            assert_eq!(kept.get(unlike, &body, at(100)), None, "{unlike:?}");
+            assert_eq!(kept.get(other, &body, at(100)), None, "{other:?}");
         }
     }
 
     #[test]
     fn a_body_that_was_made_for_one_answer_is_not_kept() {
-        let mut kept = Kept::default();
-        let (like, at) = (
-            Like {
+        let mut kept = HeadCache::default();
+        let (key, at) = (
+            CacheKey {
                 length: 5,
-                ..Like::default()
+                ..CacheKey::default()
             },
             Tick::from_millis(0),
         );
-        kept.keep(like, at, b"head", &Content::Bytes(b"first".to_vec()));
+        kept.keep(key, at, b"head", &Content::Bytes(b"first".to_vec()));
         let second = Content::Bytes(b"after".to_vec());
         let parts: (&[u8], &[u8]) = (b"head", b"after");
-        assert_eq!(kept.get(like, &second, at), Some(parts));
+        assert_eq!(kept.get(key, &second, at), Some(parts));
     }
 }

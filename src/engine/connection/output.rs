@@ -1,25 +1,25 @@
 //! Bytes on their way to the socket.
 //!
 //! Heads and small bodies are gathered in one buffer, so that a pass writes once for all its
-//! answers. A large body is not copied: it is the tail, and nothing is added behind it until it is
-//! gone. Knows no HTTP.
+//! responses. A large body is not copied: it is the tail, and nothing is added behind it until it
+//! is written. Knows no HTTP.
 
 use std::io::{self, IoSlice};
 use std::mem;
 use std::sync::Arc;
 
-use super::hot::{KEEP_BYTES, trim};
+use super::buffer::{KEEP_BYTES, trim};
 use crate::app::{Content, SharedBytes};
-use crate::sys::Sys;
+use crate::sys::{Sys, retry};
 
-/// What a connection owes.
+/// What a connection has still to write.
 #[derive(Default)]
 pub(super) struct Output {
     pub(super) buffer: Vec<u8>,
     tail: Tail,
-    /// Bytes written so far, of the buffer and then of the tail.
+    /// Bytes written so far, first of the buffer and then of the tail.
     sent: usize,
-    /// The socket is full; an event will say when it is not.
+    /// The socket is full. An event will say when it has room.
     pub(super) blocked: bool,
 }
 
@@ -48,7 +48,7 @@ impl Tail {
     }
 }
 
-/// The bytes of a body that is copied behind its head, being small.
+/// Returns the bytes of a body that is small enough to be copied behind its head.
 #[inline]
 pub(super) fn small(body: &Content) -> Option<&[u8]> {
     let bytes: &[u8] = match body {
@@ -61,13 +61,13 @@ pub(super) fn small(body: &Content) -> Option<&[u8]> {
     (bytes.len() <= COPIED).then_some(bytes)
 }
 
-/// How a flush ended.
+/// Close a flush ended.
 pub(super) enum Flushed {
-    /// Everything is with the kernel.
+    /// The kernel has everything.
     All,
     /// The socket is full.
     Blocked,
-    /// It had its share of writes, and there is more.
+    /// The share of writes is used up, and bytes are left.
     Share,
     /// The connection is broken.
     Broken,
@@ -79,14 +79,14 @@ impl Output {
         self.buffer.is_empty() && matches!(self.tail, Tail::None)
     }
 
-    /// Whether it should be written before more is added.
+    /// Returns whether to write before more is added.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.buffer.len() >= FULL && self.buffer.len() - self.sent.min(self.buffer.len()) >= FULL
             || !matches!(self.tail, Tail::None)
     }
 
-    /// How many bytes may be added before it is full.
+    /// Close many bytes may be added before it is full.
     pub(super) const fn room(&self) -> usize {
         FULL.saturating_sub(self.buffer.len().saturating_sub(self.sent))
     }
@@ -95,19 +95,18 @@ impl Output {
         self.buffer.capacity() > KEEP_BYTES
     }
 
-    /// How many of the buffer's bytes up to there are still to be written.
-    pub(super) const fn owed_of(&self, end: usize) -> usize {
+    /// Close many of the buffer's bytes up to there are still to be written.
+    pub(super) const fn pending_of(&self, end: usize) -> usize {
         end.saturating_sub(self.sent)
     }
 
-    /// Forgets all but the first `owed` bytes of those that are still to be written, which are in
-    /// the buffer.
-    pub(super) fn take_back(&mut self, owed: usize) {
-        self.buffer.truncate(self.sent + owed);
+    /// Keeps the first `pending` of the bytes still to be written, and forgets the others.
+    pub(super) fn take_back(&mut self, pending: usize) {
+        self.buffer.truncate(self.sent + pending);
         self.tail = Tail::None;
     }
 
-    /// Adds a whole body: copies a small one, takes a large one as it is.
+    /// Adds a whole body: copies a small one, takes a large one uncopied.
     #[inline]
     pub(super) fn body(&mut self, body: &mut Content) {
         if let Some(bytes) = small(body) {
@@ -122,7 +121,7 @@ impl Output {
         };
     }
 
-    /// Adds a piece of a stream, as a chunk or as it is.
+    /// Adds a piece of a stream, as a chunk or bare.
     pub(super) fn share(&mut self, bytes: SharedBytes, chunked: bool) {
         debug_assert!(matches!(self.tail, Tail::None), "a piece behind a tail");
         self.tail = if chunked {
@@ -132,15 +131,15 @@ impl Output {
         };
     }
 
-    /// Writes until all is written, the socket is full, or it was asked often enough: a peer on a
-    /// fast line takes as quickly as we write. Returns how many bytes were written, too.
+    /// Writes until all is written, the socket is full, or the share of writes is used up: a peer
+    /// on a fast line takes bytes as quickly as we write. Also returns how many were written.
     #[inline(always)]
     pub(super) fn flush<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> (Flushed, u64) {
-        // As a rule it is one buffer, and goes out at once.
+        // Usually there is one buffer, and the socket takes all of it.
         if self.sent > 0 || !matches!(self.tail, Tail::None) {
             return self.flush_rest(sys, io, None);
         }
-        match sys.write(io, &[IoSlice::new(&self.buffer)]) {
+        match retry(|| sys.write(io, &[IoSlice::new(&self.buffer)])) {
             Ok(n) if n > 0 && n == self.buffer.len() => {
                 self.reset();
                 (Flushed::All, n as u64)
@@ -149,7 +148,7 @@ impl Output {
         }
     }
 
-    /// What is left after a first try, if there was one.
+    /// Writes what is left after a first try, if there was one.
     #[inline(never)]
     fn flush_rest<S: Sys>(
         &mut self,
@@ -157,7 +156,7 @@ impl Output {
         io: &mut S::Io,
         mut tried: Option<io::Result<usize>>,
     ) -> (Flushed, u64) {
-        let (mut interrupted, mut writes, mut count) = (0, WRITES, 0);
+        let (mut writes, mut count) = (WRITES, 0);
         loop {
             if writes == 0 {
                 return (Flushed::Share, count);
@@ -165,46 +164,39 @@ impl Output {
             let head = self.buffer.get(self.sent..).unwrap_or_default();
             let tail = self.tail.bytes();
             let tail = &tail[self.sent.saturating_sub(self.buffer.len())..];
-            let written = match tried.take() {
-                Some(written) => written,
-                None if tail.is_empty() && head.is_empty() => {
-                    self.reset();
-                    return (Flushed::All, count);
-                }
-                None if tail.is_empty() => sys.write(io, &[IoSlice::new(head)]),
-                None if head.is_empty() => sys.write(io, &[IoSlice::new(tail)]),
-                None => sys.write(io, &[IoSlice::new(head), IoSlice::new(tail)]),
-            };
-            let owed = head.len() + tail.len();
+            let pending = head.len() + tail.len();
+            if pending == 0 {
+                self.reset();
+                return (Flushed::All, count);
+            }
+            let both = [IoSlice::new(head), IoSlice::new(tail)];
+            let slices = &both[usize::from(head.is_empty())..2 - usize::from(tail.is_empty())];
+            let written = tried
+                .take()
+                .unwrap_or_else(|| retry(|| sys.write(io, slices)));
             match written {
                 Ok(0) => return (Flushed::Broken, count),
                 Ok(n) => {
                     count += n as u64;
-                    if n >= owed {
+                    if n >= pending {
                         self.reset();
                         return (Flushed::All, count);
                     }
-                    // Not all was taken: ask again, for the socket's own word that it is full.
+                    // The socket took a part. Only its own word says that it is full.
                     self.sent += n;
-                    interrupted = 0;
                     writes -= 1;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked = true;
                     return (Flushed::Blocked, count);
                 }
-                Err(error)
-                    if error.kind() == io::ErrorKind::Interrupted && interrupted < RETRIES =>
-                {
-                    interrupted += 1;
-                }
                 Err(_) => return (Flushed::Broken, count),
             }
         }
     }
 
-    /// Forgets what is owed.
-    #[inline]
+    /// Forgets everything.
+    #[inline(always)]
     pub(super) fn reset(&mut self) {
         if self.is_large() {
             trim(&mut self.buffer);
@@ -219,15 +211,12 @@ impl Output {
     }
 }
 
-/// From this many unwritten bytes on, no further answer is begun and no source asked: one or two
-/// round trips of a fast connection, and little enough for very many slow ones.
+/// From this many unwritten bytes on, no further response begins and no source is asked. It is one
+/// or two round trips of a fast connection, and affordable for very many slow ones.
 const FULL: usize = 64 * 1024;
 
-/// Bodies up to this many bytes are copied behind their head: cheaper than a second slice.
+/// Bodies up to this many bytes are copied behind their head, which is cheaper than a second slice.
 const COPIED: usize = 4 * 1024;
 
-/// Writes of one flush: each takes what the socket has room for, which is megabytes.
+/// Writes of one flush. Each takes what the socket has room for, which may be megabytes.
 const WRITES: u32 = 16;
-
-/// How often in a row a write may be interrupted.
-pub(super) const RETRIES: u32 = 16;

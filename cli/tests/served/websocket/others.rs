@@ -1,17 +1,10 @@
-//! Programs of others that a test drives.
+//! The output of programs that a test drives.
 
-use std::env;
 use std::io::{BufRead, BufReader, Read};
-use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use ebbtide_lab::command::PATIENCE;
-
-/// Returns the command that starts Chromium; `CHROMIUM` names another build.
-pub(crate) fn chromium() -> Command {
-    Command::new(env::var_os("CHROMIUM").unwrap_or_else(|| "chromium".into()))
-}
+use super::support::PATIENCE;
 
 /// The lines of a program's output.
 pub(crate) struct Lines(Receiver<String>);
