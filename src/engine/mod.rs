@@ -7,7 +7,7 @@
 //! the turn's end, so that it acts in the turn that changed it. The engine is generic over [`Sys`]:
 //! a turn is a function of what the system answers.
 //!
-//! A small GET takes some 1,430 instructions (`benches/instructions.rs`, 64 ready connections a
+//! A small GET takes some 1,440 instructions (`benches/instructions.rs`, 64 ready connections a
 //! turn): 610 for its head, 110 for its event, 70 for the tracker's lists, and 550 for
 //! [`Engine::handle`], which is one inlined function on the usual request's way. Rare ways are out
 //! of line, and marked so.
