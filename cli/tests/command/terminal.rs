@@ -174,6 +174,8 @@ impl Watched {
     }
 
     fn end(mut self) -> Ended {
+        let end = self.wait_until(|_| false).closed;
+        assert!(end, "the terminal is still held");
         let code = self.child.wait().expect("it ends").code();
         if let Some(reader) = self.reader.take() {
             reader.join().expect("no panic");

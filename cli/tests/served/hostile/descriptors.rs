@@ -100,12 +100,7 @@ fn without_descriptors_a_reader_that_goes_on_is_not_reset() {
         thread::yield_now();
     }
     let silent: Vec<_> = (0..SILENT).map(|_| connect(served.addr())).collect();
-    let exhausted = |line: &String| line.contains("waits for room");
-    let begun = Instant::now();
-    while !served.log().lines().iter().any(exhausted) {
-        assert!(begun.elapsed() < PATIENCE, "there were descriptors enough");
-        thread::park_timeout(BEAT);
-    }
+    served.log().wait_line("waits for room", PATIENCE);
     // Eighty kilobytes a second, ten times the least rate, for three times the limit.
     write_some(&mut reader, &get("/bytes/50000000"));
     got.clear();
