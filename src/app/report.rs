@@ -53,7 +53,8 @@ pub struct Report {
     /// Connections that were cut from the first reason to stop on: by the deadline, a second
     /// signal, a timeout, or a source that failed. The sum of [`forced_503`](Self::forced_503),
     /// [`undelivered`](Self::undelivered), [`dismissed`](Self::dismissed) and what
-    /// [`aborted`](Self::aborted) has grown by since. What the exit code is about.
+    /// [`aborted`](Self::aborted) has grown by since. A request that a timeout answers with 408 or
+    /// 503 is not cut. The exit code tells whether this number is 0.
     pub cut: u64,
     /// How long the drain took, in milliseconds: from the first reason to stop until every
     /// connection was closed and every guard released. The last hooks are not counted.
