@@ -4,7 +4,6 @@
 //! pool, buffers and all, for the next connection. Knows no sockets.
 
 use std::mem;
-use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use slab::Slab;
@@ -233,30 +232,21 @@ const SHOWN: usize = 100;
 
 /// Names an exchange in the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct Slot(NonZeroU32);
+pub(in crate::engine) struct Slot(u32);
 
 impl Slot {
     #[inline(always)]
     const fn key(self) -> usize {
-        self.0.get() as usize
+        self.0 as usize
     }
 }
 
-/// The exchanges in use, and some blank spares. Key 0 names none, so that an `Option<Slot>` takes
-/// four bytes.
+/// The exchanges in use, and some blank spares.
+#[derive(Default)]
 pub(in crate::engine) struct Pool {
     /// In boxes: an exchange is too large to move as the slab grows.
     exchanges: Slab<Box<Exchange>>,
     spares: Vec<Slot>,
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        let mut exchanges = Slab::new();
-        exchanges.insert(Box::default());
-        let spares = Vec::new();
-        Self { exchanges, spares }
-    }
 }
 
 impl Pool {
@@ -272,8 +262,7 @@ impl Pool {
     #[inline(never)]
     fn grow(&mut self) -> Slot {
         let key = self.exchanges.insert(Box::default());
-        // No more exchanges exist than connections, whose keys are u32.
-        Slot(NonZeroU32::new(key as u32).unwrap_or(NonZeroU32::MAX))
+        Slot(key as u32) // no more exchanges exist than connections, whose keys are u32
     }
 
     /// Takes an exchange back, and resets it unless it is `clean`.
@@ -297,7 +286,7 @@ impl Pool {
 
     /// Returns how many exchanges connections have.
     pub(in crate::engine) fn used(&self) -> usize {
-        self.exchanges.len() - 1 - self.spares.len()
+        self.exchanges.len() - self.spares.len()
     }
 
     #[inline(always)]
