@@ -1,8 +1,8 @@
 //! Reasons not to exit yet, held by any thread.
 //!
-//! A drain waits for what is in flight on connections; a [`Guard`](crate::Guard) makes it wait for
-//! something else, a queue to be flushed, say, until it is dropped. The deadline holds all the
-//! same, and the report names the guards that were still held. Knows no connections.
+//! A drain waits for what is in flight on connections. A [`Guard`](crate::Guard) makes the drain
+//! wait for something else, such as a queue to be flushed, up to the deadline. The report names the
+//! guards that were still held then. Knows no connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub(crate) struct Guards {
     held: Mutex<Held>,
-    /// As many as `held` has, for a look without the lock.
+    /// The length of `held`, for a look without the lock.
     count: AtomicUsize,
 }
 
@@ -31,7 +31,7 @@ impl Guards {
         number
     }
 
-    /// Lets one go; true if it was the last.
+    /// Releases one guard, and returns whether it was the last.
     pub(crate) fn release(&self, number: u64) -> bool {
         let mut held = self.lock();
         held.names.retain(|(other, _)| *other != number);
@@ -43,20 +43,20 @@ impl Guards {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// What they are held for, in the order they were taken.
+    /// Returns the names of the held guards, in the order they were taken.
     pub(crate) fn names(&self) -> Vec<String> {
         let held = self.lock();
         held.names.iter().map(|(_, name)| name.clone()).collect()
     }
 
-    /// Nothing panics while it holds the lock; were it so, the list would still be whole.
+    /// Locks also after a panic: none happens with the lock, and the list would be whole.
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is held for what, for a line that people read: each name once, and not too many of them.
-/// Empty if nothing is held.
+/// Returns the names for a line that people read: each name once, at most five names. Empty if no
+/// guard is held.
 pub(crate) fn held_by(names: &[String]) -> String {
     let mut groups: Vec<(&str, usize)> = Vec::new();
     for name in names {

@@ -1,9 +1,8 @@
-//! What the application wants done at the stations of a drain.
+//! What the application runs at the stations of a drain.
 //!
-//! Hooks run in order, one after the other, on a thread of their own that is only started when
-//! there is one to run: one that hangs holds nothing but itself. They are waited for as long as the
-//! drain's deadline allows. One that panics or does not return makes the exit code 4. Knows no
-//! connections.
+//! Hooks run one after the other on a thread of their own, which starts with the first hook: a hook
+//! that hangs holds nothing else. The server waits for them until the drain's deadline. A hook that
+//! panics or does not return makes the exit code 4. Knows no connections.
 
 use std::fmt;
 use std::io;
@@ -24,7 +23,7 @@ pub struct Hooks {
     pub(crate) exit: Option<Told<Outcome>>,
 }
 
-/// A hook that is told something.
+/// A hook that gets a value.
 type Told<T> = Box<dyn FnOnce(&T) + Send>;
 
 impl fmt::Debug for Hooks {
@@ -49,7 +48,7 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Runs a hook behind those that are running.
+    /// Runs a hook after those that are running.
     pub(crate) fn run(&mut self, station: Station, handle: &Handle, job: Job) {
         let started = match self.sender.take() {
             Some(sender) => Ok(sender),
@@ -69,7 +68,7 @@ impl Runner {
         }
     }
 
-    /// A hook has returned, or panicked.
+    /// Notes that a hook has returned, or panicked.
     pub(crate) fn returned(&mut self, station: Station, well: bool) {
         self.running.retain(|other| *other != station);
         if !well {
@@ -78,17 +77,17 @@ impl Runner {
         }
     }
 
-    /// Whether a hook has not returned.
+    /// Returns whether a hook has not returned.
     pub(crate) fn is_busy(&self) -> bool {
         !self.running.is_empty()
     }
 
-    /// Whether that hook has not returned.
+    /// Returns whether the hook of this station has not returned.
     pub(crate) fn is_running(&self, station: Station) -> bool {
         self.running.contains(&station)
     }
 
-    /// Time is up: those that have not returned have failed.
+    /// Counts the hooks that have not returned as failed.
     pub(crate) fn give_up(&mut self) {
         for station in self.running.drain(..) {
             log::error!("{} did not return in time", station.hook());
@@ -96,14 +95,14 @@ impl Runner {
         }
     }
 
-    /// The hooks that failed.
+    /// Returns the hooks that failed.
     pub(crate) fn failed(&self) -> Vec<String> {
         let hooks = self.failed.iter().map(|station| station.hook().into());
         hooks.collect()
     }
 }
 
-/// Starts the thread. It is not joined: one that hangs must not hold the exit.
+/// Starts the thread. Nobody joins it, because a hook that hangs must not hold the exit.
 fn start(handle: Handle) -> io::Result<Sender<(Station, Job)>> {
     let (sender, receiver) = channel::<(Station, Job)>();
     thread::Builder::new().name("hooks".into()).spawn(move || {

@@ -1,7 +1,7 @@
 //! What a server did and how it ended, as text and as JSON.
 //!
-//! The accounting is part of the contract: `opened == closed` when `run` returns, and whatever the
-//! deadline destroyed has a number here and an exit code. Knows no connections.
+//! The numbers are part of the contract: `opened == closed` when `run` returns, and whatever the
+//! deadline destroyed has a number here, and an exit code. Knows no connections.
 
 use std::fmt;
 use std::process::{ExitCode, Termination};
@@ -15,50 +15,51 @@ pub use crate::drain::End;
 pub struct Report {
     /// Connections accepted.
     pub opened: u64,
-    /// Connections closed, for whatever reason.
+    /// Connections closed, for any reason.
     pub closed: u64,
     /// Requests whose head was received.
     pub requests: u64,
-    /// Answers that were handed to the kernel to their last byte, refusals included.
+    /// Responses that were handed to the kernel to their last byte, refusals included.
     pub answered: u64,
-    /// Of these, those that upgraded their connection to another protocol.
+    /// Responses among these that upgraded their connection to another protocol.
     pub upgraded: u64,
-    /// Messages that were no valid request, or over a limit: answered 4xx or 5xx and closed.
+    /// Messages that were no valid request, or over a limit: answered 4xx or 5xx, and closed.
     pub refused: u64,
-    /// Requests that began once the draining had, after the notice where there is one, and were
-    /// rejected or dropped, as configured.
+    /// Requests that began once the draining had, and were rejected or dropped as
+    /// [`LateRequests`](crate::LateRequests) says.
     pub late: u64,
     /// Connections that a timeout ended, outside the deadline of a drain.
     pub timed_out: u64,
-    /// Connections that the peer broke, or left in the middle of a request or an answer.
+    /// Connections that the peer broke, or left in the middle of a request or a response.
     pub left: u64,
-    /// Panics of the handler, each answered 500 where nothing had been sent.
+    /// Panics of the handler, each answered 500 where no byte was sent.
     pub panics: u64,
-    /// Idle connections closed by the drain, those that had sent nothing included.
+    /// Connections that the drain closed idle, or before their first byte.
     pub closed_idle: u64,
-    /// Requests that were cut before their answer had begun: answered 503.
+    /// Requests that were cut before their response had begun: answered 503.
     pub forced_503: u64,
-    /// Answers that were broken off by a reset: at the deadline, by a timeout, or because their
-    /// source failed; and connections that were cut and could not be told.
+    /// Responses that a reset broke off: at the deadline, by a timeout, or because their source
+    /// failed; and connections that were cut and got no response.
     pub aborted: u64,
-    /// Answers handed to the kernel in full, but not acknowledged by the peer at the deadline.
+    /// Responses that were handed to the kernel in full, and not acknowledged at the deadline.
     pub undelivered: u64,
-    /// Upgraded connections that were told of the drain and had not ended by themselves when their
-    /// time for a goodbye was over: ended with a FIN.
+    /// Upgraded connections that were still open at the end of
+    /// [`Drain::tunnel_grace`](crate::Drain::tunnel_grace), and got a FIN.
     pub dismissed: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
     /// Connections that were cut from the first reason to stop on: by the deadline, a second
-    /// signal, a timeout, or a source that failed. The sum of [`forced_503`](Self::forced_503),
-    /// [`undelivered`](Self::undelivered), [`dismissed`](Self::dismissed) and what
-    /// [`aborted`](Self::aborted) has grown by since. What the exit code is about.
+    /// signal, a timeout, or a source that failed. The exit code depends on this: the sum of
+    /// [`forced_503`](Self::forced_503), [`undelivered`](Self::undelivered),
+    /// [`dismissed`](Self::dismissed) and the growth of [`aborted`](Self::aborted) since. A request
+    /// that a timeout answers with 408 or 503 is not cut.
     pub cut: u64,
-    /// How long the drain took, in milliseconds: from the first reason to stop until every
-    /// connection was closed and every guard released. The last hooks are not counted.
+    /// Milliseconds from the first reason to stop until every connection was closed and every guard
+    /// released. The last hooks are not counted.
     pub drain_millis: u32,
-    /// What told the server to stop.
+    /// The reason to stop.
     pub trigger: String,
     /// Guards that were still held at the deadline.
     pub held: Vec<String>,
@@ -67,34 +68,33 @@ pub struct Report {
 }
 
 impl Report {
-    /// Grows with whatever a peer does that is not silence.
+    /// Returns a number that grows with everything a peer does except silence.
     pub(crate) const fn heard(&self) -> u64 {
         self.requests + self.refused + self.left
     }
 }
 
-/// How a server ended: what `run` returns.
+/// How a server ended: what `run` returns. [`main`](crate::main) makes it the exit code.
+#[doc(alias = "exit code")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "its exit code says whether anything was cut"]
 #[non_exhaustive]
 pub struct Outcome {
-    /// Why it returned.
+    /// Why the server ended.
     pub end: End,
-    /// What it did.
+    /// What the server did.
     pub report: Report,
 }
 
 impl Outcome {
-    /// The exit code that tells the truth: 0 drained; 1 the deadline, or another limit
-    /// during the drain, cut at least one connection, or the deadline
-    /// found a guard held; 3 a second signal cut what was left; 4 a hook failed. (2 is for a server
-    /// that could not start.)
+    /// Returns the exit code: 0 drained; 1 the deadline, or another limit during the drain, cut at
+    /// least one connection, or the deadline found a guard held; 3 a second signal cut the rest; 4
+    /// a hook failed. ([`main`](crate::main) returns 2 when the server cannot start.)
     pub const fn code(&self) -> i32 {
         self.end.code()
     }
 
-    /// The outcome as one line of JSON: `end`, `exit_code`, and every number of the report by its
-    /// name.
+    /// Returns one line of JSON: `end`, `exit_code`, and every number of the report under its name.
     #[cfg(feature = "json")]
     pub fn to_json(&self) -> String {
         #[derive(serde::Serialize)]

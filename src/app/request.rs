@@ -1,7 +1,6 @@
-//! A request as a handler sees it: borrowed from the bytes it came in.
+//! A request as a handler sees it: borrowed from the bytes that it came in.
 //!
-//! Nothing is owned and nothing copied; what a handler wants to keep it copies itself. Knows no
-//! sockets.
+//! A handler copies what it keeps. Knows no sockets.
 
 use crate::app::handle::Handle;
 use crate::app::ticket::{Pending, Ticket};
@@ -21,59 +20,67 @@ pub struct Request<'r> {
 }
 
 impl<'r> Request<'r> {
-    /// The method, as sent: methods are case-sensitive (RFC 9110 §9.1).
+    /// Returns the method, as sent: methods are case-sensitive (RFC 9110 §9.1).
     pub const fn method(&self) -> &'r str {
         self.head.method
     }
 
-    /// The request target as sent: origin-form, absolute-form, or `*` with OPTIONS.
+    /// Returns the request target as sent: origin-form, absolute-form, or `*` with OPTIONS (RFC
+    /// 9112 §3.2).
+    #[doc(alias = "uri")]
+    #[doc(alias = "url")]
     pub const fn target(&self) -> &'r str {
         self.head.target
     }
 
-    /// The path of the target, as sent: percent codes are not decoded.
+    /// Returns the path of the target, as sent: percent codes are not decoded.
     pub fn path(&self) -> &'r str {
         self.head.path()
     }
 
-    /// The query of the target, without its `?`.
+    /// Returns the query of the target, without its `?`.
+    #[doc(alias = "parameters")]
     pub fn query(&self) -> Option<&'r str> {
         self.head.query()
     }
 
-    /// The minor version: 1 for HTTP/1.1, 0 for HTTP/1.0.
+    /// Returns the minor version: 1 for HTTP/1.1, 0 for HTTP/1.0.
     pub const fn minor_version(&self) -> u8 {
         self.head.minor
     }
 
-    /// The header fields, in the order they came.
+    /// Returns the header fields, in the order they came.
+    #[doc(alias = "headers")]
     pub const fn fields(&self) -> &'r [Header<'r>] {
         self.head.fields
     }
 
-    /// The value of the first field of that name, in any case.
+    /// Returns the value of the first field of this name, in any case.
+    #[doc(alias = "header")]
     pub fn field(&self, name: &str) -> Option<&'r [u8]> {
         self.head.field(name)
     }
 
-    /// The values of the fields of that name, in any case and in order: of several `Cookie` or
-    /// `X-Forwarded-For`, say.
+    /// Returns the values of all fields of this name, in any case and in order: several `Cookie` or
+    /// `X-Forwarded-For`.
+    #[doc(alias = "headers")]
     pub fn fields_named(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
         self.head.fields_named(name)
     }
 
-    /// The host that is asked for, with its port if it was given: of the target if that is a URI,
-    /// else of `Host` (RFC 9112 §3.2.2). `None` only in HTTP/1.0.
+    /// Returns the host that the request names, with its port if there is one: of the target if
+    /// that is a URI, else of `Host` (RFC 9112 §3.2.2). `None` only in HTTP/1.0.
+    #[doc(alias = "host")]
     pub fn authority(&self) -> Option<&'r str> {
         self.head.authority()
     }
 
-    /// The head, as [`Handler::admit`](crate::Handler::admit) has it.
+    /// Returns the head, as [`Handler::admit`](crate::Handler::admit) gets it.
     pub const fn head(&self) -> &'r Head<'r, 'r> {
         self.head
     }
 
-    /// The body, where it was buffered: empty when there was none or a sink took it.
+    /// Returns the buffered body: empty when there was none, or a sink took it.
     pub const fn body(&self) -> &'r [u8] {
         self.body
     }
@@ -84,18 +91,21 @@ impl<'r> Request<'r> {
         self.peer
     }
 
-    /// Whether the server has been told to stop. A readiness check answers 503 then.
+    /// Returns whether the server has been told to stop.
+    #[doc(alias = "graceful")]
     pub fn draining(&self) -> bool {
         self.handle.draining()
     }
 
-    /// Answers later, from any thread: return the [`Pending`], and send the answer by the
-    /// [`Ticket`].
+    /// Starts a response that comes later: the handler returns the [`Pending`], and any thread
+    /// sends the response with the [`Ticket`].
+    #[doc(alias = "defer")]
+    #[doc(alias = "async")]
     pub fn later(&self) -> (Pending, Ticket) {
         Ticket::pair(self.id, self.nth, self.handle)
     }
 
-    /// The loop's handle, to stop the server or to ask whether it is stopping.
+    /// Returns what reaches the loop, to stop the server or to ask for its status.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }

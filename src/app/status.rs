@@ -1,7 +1,7 @@
-//! Where a running server stands: its stage, how many connections wait for what, and which.
+//! Where a running server stands: its stage, its connections by phase, and some of them.
 //!
-//! Asked for from any thread by [`Handle::status`](crate::Handle::status), answered by the loop in
-//! a turn of its own, so that the numbers belong together. Knows no sockets.
+//! [`Handle::status`](crate::Handle::status) asks from any thread, and the loop answers in one
+//! turn, so that the numbers belong together. Knows no sockets.
 
 use std::fmt;
 
@@ -56,26 +56,26 @@ impl StatusQuery {
 #[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
-    /// `serving`; `delaying`: told to stop, but still accepting; `draining`; `cutting`; or `ending`:
-    /// every connection is closed, and a guard or a hook is waited for.
+    /// `serving`; `delaying`: told to stop, and still accepting; `draining`; `cutting`; or
+    /// `ending`: every connection is closed, and a guard or a hook is not done.
     pub stage: &'static str,
-    /// Milliseconds until the deadline of the drain; none while serving.
+    /// Milliseconds until the deadline of the drain; `None` while serving.
     pub left_millis: Option<u32>,
-    /// How far the drain is; none while serving.
+    /// How far the drain is; `None` while serving.
     pub progress: Option<Progress>,
-    /// How many connections are in each phase.
+    /// What the connection waits for: the phase's name.
     pub phases: Phases,
-    /// What the guards that are held are held for.
+    /// The names of the guards that are held.
     pub guards: Vec<String>,
-    /// What was done so far.
+    /// What the server has done so far.
     pub report: Report,
-    /// The connections that were asked for.
+    /// The connections that the query asked for.
     pub connections: Vec<Connection>,
 }
 
 impl Status {
-    /// Returns what the guards are held for, for a line that people read: `; held by "flush" (2
-    /// times)`; each name once, and not too many of them. Empty if none is held.
+    /// Returns the names of the guards for a line that people read: `; held by "flush" (2 times)`,
+    /// each name once, at most five names. Empty if none is held.
     #[must_use]
     pub fn held_by(&self) -> String {
         held_by(&self.guards)
@@ -89,11 +89,11 @@ impl Status {
 pub struct Progress {
     /// Connections that were open when the server was told to stop, and those accepted since.
     pub connections: u64,
-    /// How many of them have been closed.
+    /// How many of these connections have closed.
     pub gone: u64,
     /// Milliseconds since the server was told to stop.
     pub elapsed_millis: u32,
-    /// Milliseconds that it has in all: the one deadline, from that moment.
+    /// Milliseconds from that moment to the deadline.
     pub limit_millis: u32,
 }
 
@@ -129,7 +129,7 @@ impl From<Counts> for Phases {
     }
 }
 
-/// Only the phases that somebody is in: `5000 idle, 50 handler`, or `no connections`.
+/// Writes the phases with connections: `5000 idle, 50 handler`, or `no connections`.
 impl fmt::Display for Phases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
@@ -159,23 +159,22 @@ impl fmt::Display for Phases {
 #[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Connection {
-    /// The number of its accept.
+    /// The connection's number, in the order of accepting.
     pub number: u32,
     /// The other end.
     pub peer: Peer,
     /// What it waits for: the phase's name.
     pub phase: &'static str,
-    /// For how long, in milliseconds.
+    /// Milliseconds in this phase.
     pub age_millis: u32,
     /// Requests so far.
     pub requests: u32,
-    /// Method and target of the current request, as far as they are known; of a tunnel, what it
-    /// calls itself.
+    /// Method and target of the current request, as far as they are known; the name of a tunnel.
     pub request: String,
-    /// Bytes of the current request's body received so far; those thrown away, of one that lingers;
-    /// all since the upgrade, of a tunnel.
+    /// Bytes received: of the current request's body; thrown away in a linger; since the upgrade of
+    /// a tunnel.
     pub bytes_in: u64,
-    /// Bytes of the current answer sent so far; all since the upgrade and with it, of a tunnel.
+    /// Bytes sent: of the current response; since the upgrade of a tunnel, and with it.
     pub bytes_out: u64,
 }
 

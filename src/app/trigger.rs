@@ -1,10 +1,8 @@
 //! Why a server stops, and the stations on the way.
-//!
-//! Knows nothing of what happens there.
 
 use std::fmt;
 
-/// What told the server to stop.
+/// The reason to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trigger {
@@ -12,7 +10,7 @@ pub enum Trigger {
     Signal {
         /// Its number.
         number: i32,
-        /// What people call it: `SIGTERM`.
+        /// Its usual name: `SIGTERM`.
         name: String,
     },
     /// [`Handle::shutdown`](crate::Handle::shutdown).
@@ -34,18 +32,18 @@ impl fmt::Display for Trigger {
 /// A station of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Station {
-    /// The server was told to stop; every socket is still as it was, and the listener accepts.
+    /// The server was told to stop. Every socket is as it was, and the listener accepts.
     Trigger,
     /// The listener is closed.
     ListenerClosed,
     /// Every connection is closed.
     Drained,
-    /// The very last.
+    /// The last station.
     Exit,
 }
 
 impl Station {
-    /// The name of its hook.
+    /// Returns the name of its hook.
     pub(crate) const fn hook(self) -> &'static str {
         match self {
             Self::Trigger => "on_trigger",

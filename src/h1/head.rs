@@ -14,6 +14,7 @@ use super::{RequestError, target};
 
 /// The head of a request, borrowed from its bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Head<'h, 'b> {
     /// The method, as sent and case-sensitive. Any token except `CONNECT`.
     pub method: &'b str,

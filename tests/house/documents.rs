@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::pages::{Page, pages, root, walk};
+use ebbtide_lab::pages::{Page, pages, root, walk};
 
 #[test]
 fn every_relative_link_and_anchor_resolves() {

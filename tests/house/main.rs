@@ -6,7 +6,6 @@
 mod contract;
 mod documents;
 mod imports;
-mod pages;
 mod prose;
 mod sizes;
 mod source;

@@ -76,7 +76,10 @@ fn run() -> (Outcome, u32, u64) {
 fn a_million_connections_drain_with_none_lost_and_the_same_each_time() {
     let begin = Instant::now();
     let (outcome, at, digest) = run();
-    println!("{COUNT} connections in {:?}: {outcome}", begin.elapsed());
+    println!(
+        "{COUNT} connections in {:?}, digest {digest:x}: {outcome}",
+        begin.elapsed()
+    );
     assert_eq!((outcome.end, outcome.code()), (End::Drained, 0));
     assert_eq!(at, SIGNAL + 99, "as soon as the last head was completed");
     let report = &outcome.report;

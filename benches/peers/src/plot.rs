@@ -222,8 +222,7 @@ impl Sketch<'_> {
 
     /// Draws a panel of bars for each storm, from zero to the greatest sum.
     fn storms(&self, sheet: &Sheet) -> Drawn {
-        let title =
-            "Requests lost to the signal, the worst round, by what clients do when it comes";
+        let title = "Requests lost to the signal, the worst round, by the clients that are busy";
         self.text(title, (LEFT, 18), HPos::Left, BLACK)?;
         let panel = (WIDTH - LEFT - RIGHT) / 3;
         let storms = [

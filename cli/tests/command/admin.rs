@@ -22,8 +22,8 @@ use serde_json::Value;
 
 use ebbtide_lab::response::{Conversation, End, Response};
 use support::client::Client;
-use support::served::{Served, command, run};
-use support::{GET, PATIENCE, get, post_head};
+use support::served::{Served, command, finish, output, run};
+use support::{GET, PATIENCE, get, post_head, until};
 
 /// A directory of one test alone, removed at its end.
 struct Directory(PathBuf);
@@ -108,7 +108,7 @@ fn status(directory: &Directory) -> Value {
 
 /// Runs `ebbtide ctl` to its end.
 fn ctl(args: &[&str]) -> Output {
-    start_ctl(args).wait_with_output().expect("its output")
+    finish(start_ctl(args))
 }
 
 fn start_ctl(args: &[&str]) -> Child {
@@ -155,14 +155,7 @@ fn upload(served: &Served, directory: &Directory) -> Client {
 /// Asks for the status again and again until it is as wanted.
 #[track_caller]
 fn wait_until(directory: &Directory, wanted: impl Fn(&Value) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let status = status(directory);
-        if wanted(&status) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "it stays so: {status}");
-    }
+    until("such a status", || wanted(&status(directory)).then_some(()));
 }
 
 #[test]
@@ -623,7 +616,7 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const TRIES: usize = 5;
 
 #[test]
-fn a_signal_ends_the_exit_delay_whoever_began_the_drain() {
+fn a_signal_ends_the_exit_delay_of_any_drain() {
     let directory = Directory::new();
     let flags = ["--report", "json", "--exit-delay", "20s"];
     let served = Served::start(&[&["--admin", &directory.unix()], &flags[..]].concat());
@@ -673,11 +666,11 @@ fn ctl_tells_people_and_programs() {
     assert!(ask(&["connections", "--all", "--take", "1"]).contains("idle"));
 
     // By the environment.
-    let output = Command::new(command())
+    let mut by_environment = Command::new(command());
+    by_environment
         .args(["ctl", "status"])
-        .env("EBBTIDE_ADMIN", &admin)
-        .output();
-    told(output.expect("the command starts"));
+        .env("EBBTIDE_ADMIN", &admin);
+    told(output(&mut by_environment));
 
     assert_eq!(ask(&["shutdown"]), "the server drains\n");
     served.wait_report(0);
@@ -751,7 +744,7 @@ fn ctl_tells_it_to_stop_and_waits() {
     uploading.send(b"cd");
     assert_eq!(uploading.response(0).body, b"abcd");
     drop(uploading);
-    let output = waiting.wait_with_output().expect("its output");
+    let output = finish(waiting);
     assert_eq!(told(output), "the server has gone\n");
     served.wait_report(0);
 }
@@ -801,7 +794,7 @@ fn ctl_waits_until_the_server_has_gone() {
                 Some(greet(&listener, 2))
             }
         };
-        let output = waiting.wait_with_output().expect("its output");
+        let output = finish(waiting);
         assert_eq!(told(output), "the server has gone\n", "{last:?}");
         drop(successor);
         let _ = fs::remove_file(&path);
@@ -817,7 +810,7 @@ fn ctl_is_not_misled_by_a_server_that_goes_while_it_is_asked() {
     let (stream, _) = listener.accept().expect("a connection");
     fs::remove_file(&path).expect("removed");
     drop((listener, stream));
-    let output = waiting.wait_with_output().expect("its output");
+    let output = finish(waiting);
     assert_eq!(told(output), "the server has gone\n");
 }
 

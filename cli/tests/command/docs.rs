@@ -1,13 +1,9 @@
 //! The commands and flags that the documentation names exist.
 
-#[allow(dead_code, reason = "the library's rules use the rest")]
-#[path = "../../../tests/house/pages.rs"]
-mod pages;
-
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use pages::pages;
+use ebbtide_lab::pages::pages;
 
 #[test]
 fn every_flag_that_the_documentation_names_is_in_the_help() {

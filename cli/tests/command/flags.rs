@@ -15,8 +15,8 @@ use nix::unistd::Pid;
 
 use support::client::Client;
 use support::report::Report;
-use support::served::{Served, command, run};
-use support::{GET, HELLO, PATIENCE, get};
+use support::served::{Served, command, finish, run};
+use support::{GET, HELLO, PATIENCE, get, until};
 
 const FLAGS: &[&str] = &[
     "--listen",
@@ -235,12 +235,10 @@ fn readiness_fails_before_the_listener_closes() {
 
     // The signal is taken with the request or before it.
     served.terminate_after(|| ());
-    let draining = loop {
+    let draining = until("a failed check", || {
         let response = Client::connect(served.addr()).exchange(0, &get("/health"));
-        if response.status != 200 {
-            break response;
-        }
-    };
+        (response.status != 200).then_some(response)
+    });
     assert_eq!(
         (draining.status, &draining.body[..]),
         (503, &b"draining"[..])
@@ -276,7 +274,7 @@ fn a_server_whose_log_nobody_reads_still_tells_by_its_exit_code() {
     }
     drop(log); // every line from now on is a broken pipe
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it is there");
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(finish(child).status.code(), Some(0));
 }
 
 #[test]
@@ -353,7 +351,7 @@ fn no_report_prints_none() {
         assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
         served.log().lines()
     });
-    // The same log but for the report.
+    // The logs are the same, except for the report.
     assert_eq!(lines[0].len() + 1, lines[1].len(), "{lines:#?}");
     Report::parse(&lines[1]);
     assert!(
@@ -415,19 +413,21 @@ fn the_environment_says_how_much_is_logged() {
     let logged = |level| {
         let mut command = Command::new(command());
         command.args(["serve", "--listen", "127.0.0.1:0", "--report", "none"]);
-        let mut child = command
+        let child = command
             .env("RUST_LOG", level)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the command starts");
         // It may not listen yet, and then the signal ends it: until it has heard one.
         let pid = Pid::from_raw(child.id() as i32);
-        while caught(pid) & (1 << (Signal::SIGTERM as u32 - 1)) == 0 {
-            std::thread::yield_now();
-        }
+        until("a handler of the signal", || {
+            let caught = caught(pid) & (1 << (Signal::SIGTERM as u32 - 1));
+            (caught != 0).then_some(())
+        });
         kill(pid, Signal::SIGTERM).expect("it is there");
-        assert_eq!(child.wait().expect("it ends").code(), Some(0));
-        std::io::read_to_string(child.stderr.take().expect("a pipe")).expect("text")
+        let output = finish(child);
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).expect("text")
     };
     assert_eq!(logged("error"), "");
     assert!(!logged("info").contains(" DEBUG "));

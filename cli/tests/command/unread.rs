@@ -7,7 +7,7 @@ use ebbtide_lab::command as support;
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, PipeReader, Read, Write, pipe};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
@@ -21,8 +21,8 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use support::client::Client;
-use support::served::command;
-use support::{GET, HELLO, PATIENCE, get};
+use support::served::{command, wait_refused};
+use support::{GET, HELLO, PATIENCE, get, until};
 
 /// `ebbtide serve`, with a pipe for its stderr that is full. Killed, by its id, when dropped.
 struct Unread {
@@ -73,18 +73,6 @@ impl Unread {
         // What the server reads after that shows that it has read that.
         Client::connect(self.addr).exchange(0, GET);
         client
-    }
-
-    fn wait_refused(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        let short = Duration::from_millis(50);
-        let refused = |result: std::io::Result<TcpStream>| {
-            result.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-        };
-        while !refused(TcpStream::connect_timeout(&self.addr, short)) {
-            assert!(Instant::now() < deadline, "it still accepts");
-            thread::yield_now();
-        }
     }
 
     /// Waits for the end; the exit code.
@@ -154,7 +142,7 @@ fn a_second_signal_cuts() {
     let mut unread = Unread::start(&[]);
     let client = unread.waiting();
     unread.signal(Signal::SIGTERM);
-    unread.wait_refused();
+    wait_refused(unread.addr);
     let start = Instant::now();
     unread.signal(Signal::SIGTERM);
     assert_eq!(unread.end(), Some(3));
@@ -165,17 +153,17 @@ fn a_second_signal_cuts() {
 }
 
 #[test]
-fn a_third_signal_cuts_where_the_second_ended_the_delay() {
+fn a_third_signal_cuts_where_the_second_ended_the_notice() {
     let mut unread = Unread::start(&["--drain-delay", "20s"]);
     let client = unread.waiting();
     unread.signal(Signal::SIGTERM);
     // A response that says close shows that the delay has begun.
-    let asked = Instant::now();
-    while !Client::connect(unread.addr).exchange(0, GET).says_close() {
-        assert!(asked.elapsed() < PATIENCE, "the delay never began");
-    }
+    until("a response that says close", || {
+        let response = Client::connect(unread.addr).exchange(0, GET);
+        response.says_close().then_some(())
+    });
     unread.signal(Signal::SIGTERM);
-    unread.wait_refused();
+    wait_refused(unread.addr);
     let start = Instant::now();
     unread.signal(Signal::SIGTERM);
     assert_eq!(unread.end(), Some(3));
@@ -186,13 +174,13 @@ fn a_third_signal_cuts_where_the_second_ended_the_delay() {
 }
 
 #[test]
-fn it_drains_and_its_report_is_there_for_a_reader_that_comes_back() {
+fn it_drains_and_what_it_had_to_say_is_there_for_who_reads_again() {
     let mut unread = Unread::start(&["--exit-delay", "20s"]);
     let client = Client::connect(unread.addr);
     client.exchange(0, GET);
     unread.signal(Signal::SIGTERM);
     client.assert_ends(1);
-    unread.wait_refused();
+    wait_refused(unread.addr);
     let mut report = String::new();
     while !report.starts_with('{') {
         report.clear();

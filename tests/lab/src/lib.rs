@@ -10,6 +10,7 @@ pub mod app;
 pub mod command;
 pub mod frames;
 pub mod laws;
+pub mod pages;
 pub mod response;
 #[cfg(feature = "tls")]
 pub mod tls;

@@ -9,18 +9,17 @@ mod bad;
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use support::served::{Served, command};
-use support::{PATIENCE, spin_until};
+use support::served::{Served, command, finish, output, wait_refused};
+use support::until;
 
 /// Small times: a bad server is waited for until the deadline.
 const SMALL: &[&str] = &[
@@ -433,22 +432,22 @@ fn nothing_of_the_server_is_left_behind() {
     // The shell dies of the signal, and what it has started does not hear it.
     let this = env::current_exe().expect("this program");
     let shell = format!("'{}' {} & wait", this.display(), bad::ARGS.join(" "));
-    let output = Command::new(command())
-        .args([
-            "probe",
-            "--states=empty",
-            "--deadline=800ms",
-            "--url",
-            &url,
-            "--",
-            "sh",
-            "-c",
-            &shell,
-        ])
-        .env(bad::HOW, "hangs")
-        .stdin(Stdio::null())
-        .output()
-        .expect("the command starts");
+    let output = output(
+        Command::new(command())
+            .args([
+                "probe",
+                "--states=empty",
+                "--deadline=800ms",
+                "--url",
+                &url,
+                "--",
+                "sh",
+                "-c",
+                &shell,
+            ])
+            .env(bad::HOW, "hangs")
+            .stdin(Stdio::null()),
+    );
     let text = str::from_utf8(&output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text.contains("STILL SERVING at the deadline: "), "{text}");
@@ -460,15 +459,15 @@ fn a_server_that_only_its_wrapper_ended_is_still_serving() {
     let this = env::current_exe().expect("this program");
     let shell = format!("'{}' {} & wait", this.display(), bad::ARGS.join(" "));
     for flags in [&[][..], &["--together"]] {
-        let output = Command::new(command())
-            .args(["probe", "--json", "--states=idle,busy,connecting,handler"])
-            .args(SMALL)
-            .args(flags)
-            .args(["--", "sh", "-c", &shell])
-            .env(bad::HOW, "hangs")
-            .stdin(Stdio::null())
-            .output()
-            .expect("the command starts");
+        let output = output(
+            Command::new(command())
+                .args(["probe", "--json", "--states=idle,busy,connecting,handler"])
+                .args(SMALL)
+                .args(flags)
+                .args(["--", "sh", "-c", &shell])
+                .env(bad::HOW, "hangs")
+                .stdin(Stdio::null()),
+        );
         let report = Found::parse(&output);
         assert_eq!(output.status.code(), Some(1), "{report:?}");
         assert_eq!(report.0["lost"], 0, "{report:?}");
@@ -507,7 +506,7 @@ fn a_process_that_was_only_the_wrapper_is_said_to_be_none_of_the_server() {
     let flags = [&url, &wrapper_id, "--json", "--states=idle,connecting"];
     let output = probe(&[&flags[..], SMALL].concat());
     kill(server, Signal::SIGKILL).expect("it is there");
-    wrapper.wait().expect("it ends");
+    finish(wrapper);
     let report = Found::parse(&output);
     assert_eq!(output.status.code(), Some(1), "{report:?}");
     for state in ["idle", "connecting"] {
@@ -522,15 +521,15 @@ fn the_signal_reaches_the_whole_group_if_asked_to() {
     let this = env::current_exe().expect("this program");
     let shell = format!("'{}' {} & wait", this.display(), bad::ARGS.join(" "));
     for (flags, end) in [(&["--group"][..], Value::from("fin")), (&[], Value::Null)] {
-        let output = Command::new(command())
-            .args(["probe", "--json", "--states=handler"])
-            .args(SMALL)
-            .args(flags)
-            .args(["--", "sh", "-c", &shell])
-            .env(bad::HOW, "forgets")
-            .stdin(Stdio::null())
-            .output()
-            .expect("the command starts");
+        let output = output(
+            Command::new(command())
+                .args(["probe", "--json", "--states=handler"])
+                .args(SMALL)
+                .args(flags)
+                .args(["--", "sh", "-c", &shell])
+                .env(bad::HOW, "forgets")
+                .stdin(Stdio::null()),
+        );
         let report = Found::parse(&output);
         let line = report.state("handler");
         let stays = end.is_null();
@@ -549,20 +548,16 @@ fn the_signal_reaches_the_whole_group_if_asked_to() {
 fn an_interrupted_probe_takes_the_server_along() {
     let addr = free_port();
     let url = format!("http://{addr}");
-    let mut child = bad_command(
+    let child = bad_command(
         "hangs",
         &["--deadline=50s", "--states=empty", "--url", &url],
     )
     .stdout(Stdio::null())
     .spawn()
     .expect("the command starts");
-    let limit = Instant::now() + PATIENCE;
-    while TcpStream::connect(addr).is_err() {
-        assert!(Instant::now() < limit, "the server does not come up");
-        std::thread::yield_now();
-    }
+    until("a server that listens", || TcpStream::connect(addr).ok());
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it is there");
-    let status = child.wait().expect("it ends");
+    let status = finish(child).status;
     assert_eq!(
         status.code(),
         None,
@@ -652,12 +647,12 @@ fn assert_drawn(svg: &str, report: &Found) {
 
 /// A probe of the command's own server, or of what the arguments say.
 fn probe(args: &[&str]) -> Output {
-    Command::new(command())
-        .arg("probe")
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the command starts")
+    output(
+        Command::new(command())
+            .arg("probe")
+            .args(args)
+            .stdin(Stdio::null()),
+    )
 }
 
 /// A probe of a bad server, which must be found to be one.
@@ -675,9 +670,7 @@ fn probe_with(how: &str, flags: &[&str], code: i32) -> Found {
 }
 
 fn run_bad(how: &str, flags: &[&str]) -> Output {
-    bad_command(how, flags)
-        .output()
-        .expect("the command starts")
+    output(&mut bad_command(how, flags))
 }
 
 fn bad_command(how: &str, flags: &[&str]) -> Command {
@@ -716,18 +709,6 @@ fn without(command: &Command, arg: &str) -> Command {
 fn free_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address")
-}
-
-/// Killed processes are gone a moment later.
-fn wait_refused(addr: SocketAddr) {
-    let limit = Instant::now() + PATIENCE;
-    loop {
-        match TcpStream::connect(addr) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return,
-            _ => assert!(Instant::now() < limit, "somebody is left on {addr}"),
-        }
-        spin_until(Instant::now());
-    }
 }
 
 fn temporary(name: &str) -> PathBuf {

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use command_fds::{CommandFdExt, FdMapping};
 
 use super::support::client::Client;
-use super::support::served::Served;
+use super::support::served::{Served, output};
 use super::support::{GET, HELLO, PATIENCE};
 use super::{Scratch, after};
 
@@ -184,11 +184,8 @@ fn what_cannot_be_served_is_one_line_and_exit_code_2() {
 
 #[track_caller]
 fn assert_refused(mut command: Command, what: &str, why: &str) {
-    let Output { status, stderr, .. } = command
-        .env("RUST_LOG", "warn")
-        .stdin(Stdio::null())
-        .output()
-        .expect("the command starts");
+    command.env("RUST_LOG", "warn").stdin(Stdio::null());
+    let Output { status, stderr, .. } = output(&mut command);
     let stderr = String::from_utf8(stderr).expect("text");
     assert_eq!(status.code(), Some(2), "{stderr}");
     assert!(stderr.starts_with("ebbtide: LISTEN_FDS: "), "{stderr}");

@@ -97,8 +97,6 @@ pub(crate) struct Splits {
     pub(crate) request: Bytes,
     pub(crate) responses: usize,
     pub(crate) mode: Mode,
-    #[serde(rename = "gap_ms", deserialize_with = "millis")]
-    pub(crate) gap: Duration,
     pub(crate) expect_status: Vec<Status>,
     methods: Option<Vec<String>>,
 }
@@ -127,13 +125,8 @@ pub(crate) enum Step {
     Drip {
         data: Bytes,
         size: usize,
-        #[serde(rename = "gap_ms", deserialize_with = "millis")]
-        gap: Duration,
     },
-    Pause {
-        #[serde(rename = "ms", deserialize_with = "millis")]
-        time: Duration,
-    },
+    Settle,
     Silence {
         #[serde(rename = "ms", deserialize_with = "millis")]
         time: Duration,

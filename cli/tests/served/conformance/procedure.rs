@@ -21,8 +21,8 @@ const CROWD_THREADS: usize = 16;
 /// A new client is served within this, however many others there are.
 const PROMPT: Duration = Duration::from_secs(3);
 
-/// How long the CPU is watched.
-const WATCHED: Duration = Duration::from_secs(1);
+/// The CPU is watched while this request waits for its answer: a second.
+const WATCHED: &str = "/delay/1000";
 
 /// `/proc/PID/stat` counts in these (USER_HZ, 100 on every Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -264,11 +264,10 @@ fn burst(addr: SocketAddr, conns: usize) -> Result<(), String> {
 fn idle_cpu(addr: SocketAddr, pid: i32, params: &Params<'_>) -> Result<(), String> {
     let limit = params.0["limit"].as_f64().ok_or("no limit")?;
     let clients = waiting_clients(addr, params.text("what"), params.number("conns"))?;
-    let before = cpu_seconds(pid);
-    if clients[0].ends_within(WATCHED) {
-        return Err("a connection ended".to_owned());
-    }
-    let used = (cpu_seconds(pid) - before) / WATCHED.as_secs_f64();
+    let (before, began) = (cpu_seconds(pid), Instant::now());
+    answer_to(&Client::connect(addr), 0, &get(WATCHED))?;
+    let used = (cpu_seconds(pid) - before) / began.elapsed().as_secs_f64();
+    drop(clients);
     if used > limit {
         return Err(format!("{used:.2} of a CPU for nothing"));
     }

@@ -9,6 +9,7 @@ use super::case::{Ending, Outcome, Step};
 use super::judge;
 use super::support::HELLO;
 use super::support::client::{Client, Seen};
+use super::support::served::settle;
 use ebbtide_lab::response::{Broken, End, Partial, Response, brief};
 
 /// How long responses may take, where the case does not say.
@@ -63,7 +64,7 @@ pub(crate) fn play(
     let mut shut = false;
     let failed_step = steps.iter().find_map(|step| {
         shut |= matches!(step, Step::Shut);
-        take(&client, step).err()
+        take(addr, &client, step).err()
     });
     if failed_step.is_none() {
         wait_for_responses(&client, outcomes, timeout);
@@ -96,21 +97,19 @@ pub(crate) fn sent(steps: &[Step]) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-fn take(client: &Client, step: &Step) -> Result<(), String> {
+fn take(addr: SocketAddr, client: &Client, step: &Step) -> Result<(), String> {
     match step {
         // A write error is no failure by itself.
         Step::Send { data } => {
             client.try_send(&data.0);
         }
-        Step::Drip { data, size, gap } => {
+        Step::Drip { data, size } => {
             for piece in data.0.chunks(*size) {
                 client.try_send(piece);
-                client.ends_within(*gap);
+                settle(addr);
             }
         }
-        Step::Pause { time } => {
-            client.ends_within(*time);
-        }
+        Step::Settle => settle(addr),
         Step::Silence { time } => {
             let before = client.look(|seen| seen.bytes.len());
             let noise =

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::case::{Mode, Splits};
 use super::support::PATIENCE;
 use super::support::client::{Client, Seen};
+use super::support::served::settle;
 use ebbtide_lab::Dice;
 use ebbtide_lab::response::{Field, Response, brief};
 
@@ -73,7 +74,7 @@ fn ask(addr: SocketAddr, splits: &Splits, cuts: &[usize]) -> Result<Vec<Response
     for cut in cuts {
         let (part, after) = rest.split_at(cut - sent);
         client.try_send(part);
-        client.ends_within(splits.gap);
+        settle(addr);
         (rest, sent) = (after, *cut);
     }
     client.try_send(rest);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::support::client::Client;
-use super::support::{GET, HELLO, PATIENCE, get, post};
+use super::support::{GET, HELLO, PATIENCE, get, post, until};
 use super::{PROMPT, assert_served, runs, serve};
 use ebbtide_lab::Dice;
 use ebbtide_lab::response::{Conversation, End, Response};
@@ -65,7 +65,9 @@ fn r13_r14_connecting_in_a_drain_is_refused_and_never_accepted_in_vain() {
     holder.send(&get("/delay/2500"));
     served.settle();
     served.terminate();
-    while knock(served.addr(), "/plaintext").is_some() {}
+    until("a refused connection", || {
+        knock(served.addr(), "/plaintext").is_none().then_some(())
+    });
     let held = holder.look(|seen| seen.conversation.finals().count() == 0 && seen.end.is_none());
     assert!(held, "refused only when all was over");
     holder.response(0).assert_last();
@@ -79,16 +81,18 @@ fn r14_with_a_delay_new_connections_are_answered_first() {
     let served = serve(&["--drain-delay", "600ms"]);
     served.terminate();
     // Readiness is the first thing to change; from then on all say close.
-    let mut health = knock(served.addr(), "/health").expect("it listens");
-    while health.status == 200 {
-        health = knock(served.addr(), "/health").expect("it listens on");
-    }
+    let health = until("a failed check", || {
+        let health = knock(served.addr(), "/health").expect("it listens");
+        (health.status != 200).then_some(health)
+    });
     assert_eq!(health.status, 503);
     health.assert_last();
     let response = knock(served.addr(), "/plaintext").expect("it still listens");
     assert_eq!(response.status, 200);
     response.assert_last();
-    while knock(served.addr(), "/plaintext").is_some() {}
+    until("a refused connection", || {
+        knock(served.addr(), "/plaintext").is_none().then_some(())
+    });
     served.wait_report(0);
 }
 
@@ -115,7 +119,7 @@ fn r33_a_check_of_health_fails_before_anyone_is_refused() {
     told.assert_last();
     kept.assert_ends(2);
     drop(kept);
-    // As fast as it can, until it is refused: nobody who is let in goes without an answer.
+    // The client asks as fast as it can until it is refused. Each accepted connection is answered.
     let seen: Vec<u16> = std::iter::from_fn(check).collect();
     println!("{} checks failed before the first was refused", seen.len());
     assert!(
@@ -153,7 +157,7 @@ fn r19_no_connection_falls_between_accept_and_shutdown() {
     }
 }
 
-/// Connects, asks and reads to the end: `None` is refused. Whoever was let in must be answered.
+/// Connects, asks and reads to the end. Returns `None` if the connection was refused.
 fn knock(addr: SocketAddr, path: &str) -> Option<Response> {
     let mut stream = match TcpStream::connect_timeout(&addr, PATIENCE) {
         Ok(stream) => stream,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::support::client::Client;
 use super::support::{GET, HELLO, PATIENCE, post, spin_until};
 use super::{PROMPT, assert_served, runs, serve};
-use ebbtide_lab::response::End;
 
 const R01_RUNS: usize = 5;
 /// Clients of a run of R2, and how far apart they write: from 0 to 20 ms after the signal.
@@ -227,13 +226,7 @@ fn r29_linger_is_bounded() {
     served.terminate();
     // Sends on and on after the FIN, and does not close.
     client.assert_ends(1);
-    while served.is_running() {
-        assert!(signalled.elapsed() < PATIENCE, "the linger goes on");
-        client.try_send(&[b'x'; 1024]);
-        client.wait(Duration::from_millis(2), |seen| {
-            seen.end.filter(|(end, _)| *end == End::Reset)
-        });
-    }
+    client.outlast_linger();
     let (exit, _) = served.wait_report(0);
     assert!(
         exit.at - signalled < PROMPT,

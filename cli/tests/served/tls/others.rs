@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use super::serve;
 use super::support::HELLO;
 use super::support::folder::{Folder, flag};
+use super::support::served::finish;
 use ebbtide_needs::needs;
 
 /// Runs a program with this on its standard input.
@@ -24,7 +25,7 @@ fn run(program: &str, args: &[&str], input: &[u8]) -> Output {
     // It may end without reading.
     let _ = stdin.write_all(input);
     drop(stdin);
-    child.wait_with_output().expect("it ends")
+    finish(child)
 }
 
 #[track_caller]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::PATIENCE;
+use super::{PATIENCE, until};
 use crate::response::{Conversation, End, Response, brief};
 
 /// One connection.
@@ -172,6 +172,12 @@ impl Client {
             came()
         );
         at
+    }
+
+    /// Writes until the server resets the connection, which ends the linger that follows its FIN.
+    #[track_caller]
+    pub fn outlast_linger(&self) {
+        until("the linger's end", || (!self.try_send(b"x")).then_some(()));
     }
 
     /// Ends the reader. The server does not notice.

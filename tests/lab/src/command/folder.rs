@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::tls::Identity;
 
-/// A directory that is gone with the test.
+/// A folder that the end of the test removes.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -20,7 +20,8 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Writes a file for its owner at once: whoever reads it meanwhile reads the old one or the new.
+    /// Replaces a file in one step, readable by its owner only. A reader gets the old or the new
+    /// one.
     pub fn write(&self, name: &str, content: &str) -> PathBuf {
         let (path, new) = (self.path(name), self.path("new"));
         fs::write(&new, content).expect("a file");
@@ -29,7 +30,7 @@ impl Folder {
         path
     }
 
-    /// Writes both files of an identity, and gives their paths.
+    /// Writes both files of an identity, and returns their paths.
     pub fn identity(&self, name: &str, identity: &Identity) -> (PathBuf, PathBuf) {
         let cert = self.write(&format!("{name}.pem"), &identity.cert_pem());
         let key = self.write(&format!("{name}.key"), &identity.key_pem());
@@ -39,12 +40,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Only what a test wrote.
+        // The folder holds only what the test wrote.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A path as a flag's value.
+/// Returns a path as the value of a flag.
 pub fn flag(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }

@@ -12,6 +12,7 @@ pub mod served;
 #[cfg(feature = "tls")]
 pub mod tls;
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen. Only a failure waits this long, so the time suits
@@ -42,8 +43,21 @@ pub fn post_head(path: &str, length: usize) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Spins until `moment`, for tests of a time that is finer than a sleeping thread wakes. The time
-/// is a few milliseconds at most.
+/// Tries until `find` finds something. Panics after [`PATIENCE`] with the name of what is awaited.
+#[track_caller]
+pub fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
+        thread::yield_now();
+    }
+}
+
+/// Spins until `moment`, to send at moments of a race that are finer than a sleeping thread wakes.
+/// The time is 50 ms at most.
 pub fn spin_until(moment: Instant) {
     while Instant::now() < moment {
         std::hint::spin_loop();

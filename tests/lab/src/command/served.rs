@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,8 +16,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::PATIENCE;
 use super::report::Report;
+use super::{PATIENCE, until};
 
 /// Names another build of the command to test, such as a release build or one with a sanitizer.
 const OTHER_BUILD: &str = "EBBTIDE_COMMAND";
@@ -182,23 +183,10 @@ impl Served {
         self.log.wait_line(" s left", PATIENCE);
     }
 
-    /// Waits until connections are refused. Nothing else shows from outside that the drain has
-    /// begun.
+    /// Waits until connections are refused.
+    #[track_caller]
     pub fn wait_refused(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            // A listener that is about to close may leave a SYN without an answer: the timeout is
-            // short.
-            match TcpStream::connect_timeout(&self.addr(), Duration::from_millis(50)) {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
-                _ => thread::yield_now(),
-            }
-            assert!(
-                Instant::now() < deadline,
-                "it still accepts; {:?}",
-                self.log
-            );
-        }
+        wait_refused(self.addr());
     }
 
     /// Waits for the end, and asserts the exit code and the books of the report, for which the
@@ -212,16 +200,10 @@ impl Served {
         (exit, report)
     }
 
-    /// Returns when the server has dealt with everything that reached it before. It answers a
-    /// request on a new connection, and events are served in the order of arrival.
+    /// Returns when the server has dealt with everything that reached it before.
+    #[track_caller]
     pub fn settle(&self) {
-        let mut stream = TcpStream::connect(self.addr()).expect("connect");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).expect("write");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("read");
-        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{answer:?}");
+        settle(self.addr());
     }
 }
 
@@ -235,14 +217,58 @@ impl Drop for Served {
     }
 }
 
+/// Waits until connections are refused. Nothing else shows from outside that the drain has begun.
+#[track_caller]
+pub fn wait_refused(addr: SocketAddr) {
+    // A listener that is about to close may leave a SYN without an answer: the timeout is short.
+    let short = Duration::from_millis(50);
+    until("a refused connection", || {
+        let error = TcpStream::connect_timeout(&addr, short).err()?;
+        (error.kind() == io::ErrorKind::ConnectionRefused).then_some(())
+    });
+}
+
+/// Returns when a server has dealt with everything that reached it before. The server answers a
+/// request on a new connection, and serves events in the order of arrival.
+#[track_caller]
+pub fn settle(addr: SocketAddr) {
+    let mut stream = TcpStream::connect(addr).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).expect("write");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("read");
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{answer:?}");
+}
+
 /// Runs the command with these arguments to its end.
-pub fn run(args: &[&str]) -> std::process::Output {
-    Command::new(command())
-        .args(args)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .output()
-        .expect("the command starts")
+#[track_caller]
+pub fn run(args: &[&str]) -> Output {
+    let mut command = Command::new(command());
+    command.args(args).env_remove("RUST_LOG");
+    output(command.stdin(Stdio::null()))
+}
+
+/// Runs a program to its end.
+#[track_caller]
+pub fn output(command: &mut Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(command.spawn().expect("the program starts"))
+}
+
+/// Waits for the end of a child and of its output; kills a child that does not end.
+#[track_caller]
+pub fn finish(child: Child) -> Output {
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id is an i32"));
+    let (sender, ended) = channel();
+    // The thread ends with the child, also after the test has stopped listening.
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let Ok(output) = ended.recv_timeout(6 * PATIENCE) else {
+        // Only the thread reaps the child, so the id is still the child's.
+        let _ = kill(pid, Signal::SIGKILL);
+        panic!("no end in {:?}", 6 * PATIENCE);
+    };
+    output.expect("its output")
 }
 
 /// Returns the path of the command, which Cargo puts beside the folder of its tests.

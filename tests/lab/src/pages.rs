@@ -4,20 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A Markdown file.
-pub(crate) struct Page {
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
+pub struct Page {
+    pub path: PathBuf,
+    pub text: String,
 }
 
 /// Returns every page of the repository, except what tools leave in it.
-pub(crate) fn pages() -> Vec<Page> {
+pub fn pages() -> Vec<Page> {
     let mut paths = Vec::new();
     walk(&root(), "md", &mut paths);
     paths.iter().map(|path| Page::read(path)).collect()
 }
 
 /// Returns the root of the repository, from the package of the library or of the command.
-pub(crate) fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let is_root = |dir: &&Path| dir.join("README.md").is_file() && dir.join("docs").is_dir();
     let root = package.ancestors().find(is_root).expect("a root");
@@ -25,7 +25,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// Appends the files with that extension below a directory, in order.
-pub(crate) fn walk(dir: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+pub fn walk(dir: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;
     };
@@ -43,20 +43,20 @@ pub(crate) fn walk(dir: &Path, extension: &str, found: &mut Vec<PathBuf>) {
 }
 
 impl Page {
-    pub(crate) fn read(path: &Path) -> Self {
+    pub fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).expect("a readable page");
         let path = path.to_owned();
         Self { path, text }
     }
 
     /// Returns the path below the root.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let below = self.path.strip_prefix(root()).expect("below the root");
         below.to_string_lossy().into_owned()
     }
 
     /// Returns the blocks of code: what stands behind the fence, and the lines.
-    pub(crate) fn fences(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn fences(&self) -> impl Iterator<Item = (&str, &str)> {
         self.parts().filter_map(|(is_code, part)| {
             let (mark, code) = part.split_once('\n')?;
             is_code.then_some((mark, code))
@@ -64,14 +64,14 @@ impl Page {
     }
 
     /// Returns the targets of the links, and of the pictures.
-    pub(crate) fn links(&self) -> impl Iterator<Item = &str> {
+    pub fn links(&self) -> impl Iterator<Item = &str> {
         let prose = self.parts().filter(|(is_code, _)| !is_code);
         let ends = prose.flat_map(|(_, part)| part.split("](").skip(1));
         ends.filter_map(|rest| rest.split(')').next())
     }
 
     /// Returns the anchors that GitHub gives to the headings.
-    pub(crate) fn anchors(&self) -> impl Iterator<Item = String> {
+    pub fn anchors(&self) -> impl Iterator<Item = String> {
         let prose = self.parts().filter(|(is_code, _)| !is_code);
         let lines = prose.flat_map(|(_, part)| part.lines());
         let headings = lines.filter(|line| line.starts_with('#'));
@@ -88,7 +88,7 @@ impl Page {
 
     /// Returns what is set as code in the prose, and the commands of the transcripts and scripts:
     /// each in one line.
-    pub(crate) fn commands(&self) -> Vec<String> {
+    pub fn commands(&self) -> Vec<String> {
         let mut commands = Vec::new();
         for (is_code, part) in self.parts() {
             let part = part.replace("\\\n", " ");
