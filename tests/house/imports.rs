@@ -13,10 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["tick", "peer", "error", "list"],
     &["date", "h1", "tracker", "timeouts", "drain"],
     &["sys"],
-    &[
-        "app", "handler", "request", "response", "source", "pipe", "later", "upgrade", "hooks",
-        "guard", "status", "report", "trigger", "config",
-    ],
+    &["app"],
     &["engine", "sse", "websocket"],
     &[
         "sys/real",
