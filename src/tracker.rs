@@ -69,9 +69,9 @@ pub enum Phase {
     Head,
     /// The rest of a request's body.
     Body,
-    /// The application's response, or the next piece of one.
+    /// The application: its response, the next piece of one, or a sink that has paused.
     Handler,
-    /// Room in the socket for bytes of a response.
+    /// Room in the socket for bytes of a response, or of a tunnel.
     Reply,
     /// The peer's FIN, after ours. What arrives until then is discarded.
     Linger,
@@ -113,6 +113,13 @@ impl Phase {
 /// The number of connections in each phase, indexed by `phase as usize`.
 pub type Counts = [u32; Phase::COUNT];
 
+/// An entry as the slab stores it, for its size: the slab aligns entries to eight bytes.
+#[expect(dead_code, reason = "only its size counts")]
+enum SlabEntry<T> {
+    Vacant(usize),
+    Occupied(Entry<T>),
+}
+
 #[derive(Debug)]
 struct Entry<T> {
     links: Links,
@@ -148,7 +155,7 @@ impl<T> Default for Tracker<T> {
 
 impl<T> Tracker<T> {
     /// The memory of one connection, in bytes.
-    pub const ENTRY_SIZE: usize = size_of::<Entry<T>>();
+    pub const ENTRY_SIZE: usize = size_of::<SlabEntry<T>>();
 
     /// Returns an empty tracker, which owns no memory yet.
     pub const fn new() -> Self {

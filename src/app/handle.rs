@@ -23,7 +23,7 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 #[derive(Debug)]
 pub(crate) enum Message {
     /// The response to request `nth` of a connection; `None` when its ticket was dropped.
-    Answer {
+    Respond {
         id: ConnId,
         nth: u32,
         response: Option<Box<Response>>,

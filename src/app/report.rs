@@ -53,7 +53,8 @@ pub struct Report {
     /// Connections that were cut from the first reason to stop on: by the deadline, a second
     /// signal, a timeout, or a source that failed. The exit code depends on this: the sum of
     /// [`forced_503`](Self::forced_503), [`undelivered`](Self::undelivered),
-    /// [`dismissed`](Self::dismissed) and the growth of [`aborted`](Self::aborted) since.
+    /// [`dismissed`](Self::dismissed) and the growth of [`aborted`](Self::aborted) since. A request
+    /// that a timeout answers with 408 or 503 is not cut.
     pub cut: u64,
     /// Milliseconds from the first reason to stop until every connection was closed and every guard
     /// released. The last hooks are not counted.

@@ -55,7 +55,7 @@ impl Ticket {
     }
 
     fn post(&self, response: Option<Box<Response>>) {
-        self.handle.post(Message::Answer {
+        self.handle.post(Message::Respond {
             id: self.id,
             nth: self.nth,
             response,
@@ -99,12 +99,12 @@ mod tests {
         assert!(matches!(
             messages[..],
             [
-                Message::Answer {
+                Message::Respond {
                     nth: 1,
                     response: None,
                     ..
                 },
-                Message::Answer {
+                Message::Respond {
                     nth: 2,
                     response: Some(_),
                     ..

@@ -29,7 +29,7 @@ pub struct Drain {
     /// A reason to stop is known, though the stage may still be `Serving` until the turn's end.
     announced: bool,
     /// The draining has begun.
-    draining: bool,
+    begun: bool,
     /// A signal was obeyed.
     signalled: bool,
     /// When the last connection was accepted, or the first reason to stop came.
@@ -81,7 +81,7 @@ impl Drain {
             policy,
             stage: Stage::Serving,
             announced: false,
-            draining: false,
+            begun: false,
             signalled: false,
             accepted_at: Tick::from_millis(0),
             stopped: None,
@@ -100,7 +100,7 @@ impl Drain {
 
     /// Notes a signal, and returns whether it is one more reason to stop. The first signal says no
     /// more than a [`Handle::shutdown`](crate::Handle::shutdown) before it: its sender may not know of that.
-    pub const fn signalled(&mut self) -> bool {
+    pub const fn note_signal(&mut self) -> bool {
         let first = !self.signalled;
         self.signalled = true;
         !first || self.stage.since().is_none()
@@ -113,7 +113,7 @@ impl Drain {
         self.stage = match self.stage {
             _ if at_once => Stage::Cutting,
             Stage::Serving => Stage::Delaying { since: now },
-            Stage::Delaying { since } => draining(since, idle, now),
+            Stage::Delaying { since } => begin(since, idle, now),
             Stage::Draining { .. } | Stage::Cutting => Stage::Cutting,
         };
         let first = self.stopped.is_none();
@@ -131,10 +131,10 @@ impl Drain {
             && !hook_runs
             && now.reached(self.delay_ends(since))
         {
-            self.stage = draining(since, idle, now);
+            self.stage = begin(since, idle, now);
         }
-        let began = !self.draining && matches!(self.stage, Stage::Draining { .. });
-        self.draining |= began;
+        let began = !self.begun && matches!(self.stage, Stage::Draining { .. });
+        self.begun |= began;
         began
     }
 
@@ -170,7 +170,7 @@ impl Drain {
 
     /// Returns the next connection whose short grace is over and its request, and forgets it.
     pub fn next_short_grace(&mut self, now: Tick) -> Option<(ConnId, u32)> {
-        if !self.is_draining() {
+        if !self.has_begun() {
             self.short_grace.clear(); // during a delay the idle limit of serving holds
         }
         self.short_grace_due().filter(|due| now.reached(*due))?;
@@ -224,11 +224,12 @@ impl Drain {
     }
 
     /// Returns whether the draining has begun: the delay, if there was one, is over.
-    pub const fn is_draining(&self) -> bool {
-        self.draining
+    pub const fn has_begun(&self) -> bool {
+        self.begun
     }
 
-    /// Returns whether a request that was read at `read_at` is late.
+    /// Returns whether a request that was read at `read_at` is late: in a later millisecond than the
+    /// cutoff.
     #[inline]
     pub fn is_late(&self, read_at: Tick) -> bool {
         self.late_cutoff
@@ -237,7 +238,7 @@ impl Drain {
 
     /// Returns whether the draining has begun and the late cutoff is still to be set.
     pub const fn lacks_late_cutoff(&self) -> bool {
-        self.is_draining() && self.late_cutoff.is_none()
+        self.has_begun() && self.late_cutoff.is_none()
     }
 
     /// Returns what the listener does at `now`.
@@ -368,7 +369,8 @@ impl Drain {
     }
 }
 
-const fn draining(since: Tick, idle: u32, now: Tick) -> Stage {
+/// Returns the stage of a draining that begins now.
+const fn begin(since: Tick, idle: u32, now: Tick) -> Stage {
     Stage::Draining {
         since,
         began: now,

@@ -72,15 +72,15 @@ fn the_first_reason_begins_the_delay_and_the_third_cuts() {
 #[test]
 fn a_signal_after_a_shutdown_is_no_second_reason() {
     let mut drain = stopped(POLICY, 0);
-    assert!(!drain.signalled());
-    assert!(drain.signalled());
-    assert!(Drain::new(POLICY).signalled());
+    assert!(!drain.note_signal());
+    assert!(drain.note_signal());
+    assert!(Drain::new(POLICY).note_signal());
 }
 
 #[test]
 fn without_a_delay_the_draining_begins_with_the_signal() {
     let mut drain = stopped(POLICY, 1);
-    assert!(drain.advance(false, 1, SIGNAL) && drain.is_draining());
+    assert!(drain.advance(false, 1, SIGNAL) && drain.has_begun());
     assert!(!drain.advance(false, 1, SIGNAL), "told once");
 }
 

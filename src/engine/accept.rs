@@ -20,7 +20,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         // A drain accepts beyond the limit: a listener that closes resets its backlog, and it is
         // open for a moment only.
-        let limit = match self.core.drain.is_draining() {
+        let limit = match self.core.drain.has_begun() {
             true => usize::MAX,
             false => self.core.config.limits.connections,
         };

@@ -7,12 +7,12 @@ use crate::tick::Tick;
 use crate::tracker::Phase;
 
 impl<S: Sys, H: Handler> Engine<S, H> {
-    /// Tells connections that their time is up, at most [`EXPIRED`] a turn, and notes when the next
-    /// is due.
-    pub(super) fn expire(&mut self, now: Tick) {
+    /// Tells connections that their time is up, at most [`EXPIRED`] a turn. Returns when the next is
+    /// due.
+    pub(super) fn expire(&mut self, now: Tick) -> Option<Tick> {
         let mut left = EXPIRED;
         self.expire_short_graces(&mut left, now);
-        self.next_due = self.core.drain.short_grace_due();
+        let mut next = self.core.drain.short_grace_due();
         for phase in Phase::ALL {
             while let Some((id, since)) = self.tracker.oldest(phase) {
                 let timeouts = &self.core.config.timeouts.0;
@@ -21,13 +21,14 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                     break;
                 };
                 if !now.reached(due) || left == 0 {
-                    self.next_due = earliest([self.next_due, Some(due)]);
+                    next = earliest([next, Some(due)]);
                     break;
                 }
                 left -= 1;
-                self.input(id, Input::Deadline, now);
+                self.input(id, Input::TimeUp, now);
             }
         }
+        next
     }
 
     /// Tells those whose short grace is over and that sent no further request.
@@ -39,7 +40,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             let idle = self.tracker.phase(id) == Some(Phase::Idle);
             let connection = self.tracker.get(id).filter(|_| idle);
             if connection.is_some_and(|connection| connection.requests() == nth) {
-                self.input(id, Input::Deadline, now);
+                self.input(id, Input::TimeUp, now);
             }
         }
     }

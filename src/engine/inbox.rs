@@ -23,7 +23,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 return;
             };
             match message {
-                Message::Answer { id, nth, response } => {
+                Message::Respond { id, nth, response } => {
                     self.input(id, Input::Respond { nth, response }, now);
                 }
                 Message::Wake { id, nth } => self.input(id, Input::Wake { nth }, now),

@@ -7,9 +7,9 @@
 //! the turn's end, so that it acts in the turn that changed it. The engine is generic over [`Sys`]:
 //! a turn is a function of what the system answers.
 //!
-//! A small GET takes some 1,430 instructions (`benches/instructions.rs`, 64 ready connections a
+//! A small GET takes some 1,440 instructions (`benches/instructions.rs`, 64 ready connections a
 //! turn): 610 for its head, 110 for its event, 70 for the tracker's lists, and 550 for
-//! [`Engine::handle`], which is one inlined function on the usual request's way. Rare ways are out
+//! [`Connection::handle`], which is inlined on the usual request's way. Rare ways are out
 //! of line, and marked so.
 //!
 //! Knows no mio, no rustls, no clock.
@@ -23,8 +23,8 @@ mod expire;
 mod inbox;
 mod progress;
 mod stop;
+mod tunnel_calls;
 mod tunnels;
-mod upgraded;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -50,7 +50,7 @@ pub struct Engine<S: Sys, H> {
     pool: Pool,
     /// One read buffer for the whole loop: bytes are parsed where they lie.
     scratch: Box<[u8]>,
-    ready: Vec<Ready>,
+    events: Vec<Ready>,
     /// Connections that have more to do than their share, in order.
     again: VecDeque<ConnId>,
     accepting: Accepting,
@@ -112,7 +112,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             tracker: Tracker::new(),
             pool: Pool::default(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
-            ready: Vec::new(),
+            events: Vec::new(),
             again: VecDeque::new(),
             hooks: Runner::default(),
             signals: Vec::new(),
@@ -170,21 +170,21 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let before = self.core.sys.update_clock();
         self.start_idle_clocks(before);
         let timeout = self.timeout(before);
-        let mut ready = mem::take(&mut self.ready);
-        let complete = self.core.sys.wait(timeout, &mut ready)?;
+        let mut events = mem::take(&mut self.events);
+        let complete = self.core.sys.wait(timeout, &mut events)?;
         let now = self.core.sys.now();
         self.turned = now;
-        if ready.iter().any(|event| event.who == Who::Signal) {
+        if events.iter().any(|event| event.who == Who::Signal) {
             self.read_signals();
         }
-        for event in ready.drain(..) {
+        for event in events.drain(..) {
             match event.who {
-                Who::Conn(id) => self.ready(id, event, now),
+                Who::Conn(id) => self.socket_ready(id, event, now),
                 Who::Listener(listener) => self.accepting.arrived(listener),
                 Who::Signal | Who::Inbox => {} // signals are read, the inbox follows below
             }
         }
-        self.ready = ready;
+        self.events = events;
         self.serve_again(now);
         self.read_inbox(now);
         self.obey_signals(now);
@@ -192,9 +192,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.tracker.cap_ages(now);
         self.advance(now);
         self.core.drain.set_late_cutoff(complete, now);
-        let next_call = self.call_tunnels(now);
-        self.expire(now);
-        self.next_due = earliest([self.next_due, next_call]);
+        self.next_due = earliest([self.call_tunnels(now), self.expire(now)]);
         let done = self.obey_drain(now);
         self.log_progress(now);
         #[cfg(any(test, debug_assertions))]
@@ -220,7 +218,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         // Where the limit on connections stopped the accepting, only a close makes room.
         let full = self.tracker.len() >= self.core.config.limits.connections;
-        let waits = self.accepting.open && (!full || drain.is_draining());
+        let waits = self.accepting.open && (!full || drain.has_begun());
         let retry = self.accepting.retry_at().filter(|_| waits);
         let next = earliest([
             self.next_due,
@@ -237,7 +235,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     /// Gives a connection what its socket is ready for: on every request's way, and so with the
     /// whole of [`input_inlined`](Self::input_inlined) for this one input.
     #[inline(never)]
-    fn ready(&mut self, id: ConnId, event: Ready, now: Tick) {
+    fn socket_ready(&mut self, id: ConnId, event: Ready, now: Tick) {
         self.input_inlined(id, Input::Ready(event), now);
     }
 
@@ -283,7 +281,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     /// Removes a connection, and ends it as its step says.
     fn remove(&mut self, id: ConnId, step: Step) {
         if let Some(connection) = self.tracker.remove(id) {
-            connection.end(step, &mut self.pool, &mut self.core);
+            connection.dispose(step, &mut self.pool, &mut self.core);
             self.accepting.make_room();
         }
     }
@@ -296,7 +294,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             };
             if let Some(connection) = self.tracker.get_mut(id) {
                 connection.leave_queue();
-                self.ready(id, Ready::nothing_new(Who::Conn(id)), now);
+                self.socket_ready(id, Ready::nothing_new(Who::Conn(id)), now);
             }
         }
     }
@@ -326,4 +324,4 @@ const DAY: u32 = 24 * 60 * 60 * 1_000;
 // What an idle connection costs. mio's stream is 4 bytes only in release: in debug it carries a
 // selector's id.
 #[cfg(not(debug_assertions))]
-const _: () = assert!(Tracker::<Connection<std::os::fd::OwnedFd>>::ENTRY_SIZE <= 60);
+const _: () = assert!(Tracker::<Connection<std::os::fd::OwnedFd>>::ENTRY_SIZE <= 64);

@@ -24,7 +24,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if let Some(&number) = self.signals.first() {
             self.signals.clear();
             let name = S::signal_name(number);
-            if !self.core.drain.signalled() {
+            if !self.core.drain.note_signal() {
                 return log::info!("{name}: stopping already");
             }
             self.stop(Trigger::Signal { number, name }, now);
@@ -55,7 +55,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 self.run_hook(Station::Trigger, Box::new(move || hook(&told)));
             }
         }
-        self.advance(now);
+        self.advance(now); // the log line names the stage that this reason leads to
         self.log_trigger(&trigger, now);
         if first {
             self.wake_idle_sources(now);
@@ -141,10 +141,10 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             }
         }
         let held = self.core.inbox.handle().guards().names();
-        // A deadline that found only idle connections destroyed nothing.
-        let harmless = end == End::Deadline && held.is_empty();
+        // Whether a deadline without guards cut anything is for `outcome` to decide.
+        let open = end == End::Deadline && held.is_empty();
         self.core.report.held = held;
-        let end = if harmless { End::Drained } else { end };
+        let end = if open { End::Drained } else { end };
         self.core.drain.cut(end, now.after(HOOK_GRACE));
     }
 

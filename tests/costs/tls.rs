@@ -36,8 +36,7 @@ const OURS: i64 = 200;
 /// client resets.
 fn kept(lab: &mut Lab, client: &mut Client, requests: &[String]) -> i64 {
     for request in requests {
-        client.say(request);
-        client.talk(lab);
+        client.ask(lab, request);
         assert!(client.take_text().starts_with("HTTP/1.1 200 OK\r\n"));
     }
     lab.sim().reset(client.peer);
@@ -101,8 +100,7 @@ fn an_idle_connection_has_what_rustls_keeps_and_little_more() {
         // The first connections create what the loop shares, and the store of sessions.
         for _ in 0..300 {
             let mut first = Client::connect(&mut lab, version);
-            first.say(&post("/echo", &pattern(100_000)));
-            first.talk(&mut lab);
+            first.ask(&mut lab, &post("/echo", &pattern(100_000)));
         }
         let rustls = alone(version);
         let upload = post("/echo", &pattern(200_000));

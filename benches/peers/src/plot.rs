@@ -226,7 +226,7 @@ impl Sketch<'_> {
 
     /// Three panels of bars, from nothing to everybody.
     fn storms(&self, sheet: &Sheet) -> Drawn {
-        let title = "Requests lost to the signal, the worst round, by who is busy when it comes";
+        let title = "Requests lost to the signal, the worst round, by the clients that are busy";
         self.text(title, (LEFT, 18), HPos::Left, BLACK)?;
         let panel = (WIDTH - LEFT - RIGHT) / 3;
         let storms = [

@@ -28,7 +28,7 @@ pub(crate) enum Column {
     Instructions(Ask),
     /// Bytes of process memory for each idle connection.
     IdleBytes,
-    /// Bytes of process memory in all, with so many connections.
+    /// Bytes of process memory in all, with this number of connections.
     Memory(usize),
     /// From the signal to the last idle connection's FIN, in milliseconds.
     LastFin,
@@ -56,7 +56,7 @@ pub(crate) enum Ask {
     Churn,
 }
 
-/// Who is busy when the signal comes.
+/// The clients that are busy at the signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Storm {
     Busy,

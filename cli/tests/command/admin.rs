@@ -616,7 +616,7 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const TRIES: usize = 5;
 
 #[test]
-fn a_signal_ends_the_exit_delay_whoever_began_the_drain() {
+fn a_signal_ends_the_exit_delay_of_any_drain() {
     let directory = Directory::new();
     let flags = ["--report", "json", "--exit-delay", "20s"];
     let served = Served::start(&[&["--admin", &directory.unix()], &flags[..]].concat());

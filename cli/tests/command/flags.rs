@@ -351,7 +351,7 @@ fn no_report_prints_none() {
         assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
         served.log().lines()
     });
-    // The same log but for the report.
+    // The logs are the same, except for the report.
     assert_eq!(lines[0].len() + 1, lines[1].len(), "{lines:#?}");
     Report::parse(&lines[1]);
     assert!(

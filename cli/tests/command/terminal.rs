@@ -374,7 +374,7 @@ fn a_narrow_terminal_gets_a_short_line_and_no_color_no_colours() {
 
 #[test]
 fn a_terminal_that_cannot_erase_is_written_to_like_a_file() {
-    // Whoever builds and tests is taken to want colours where a terminal has them: this has not.
+    // CI wants colours where a terminal has them; this terminal has none.
     let watched = Watched::start(200, "dumb", &[("CI", "true")], &[]);
     let client = Client::connect(watched.addr());
     client.send(&get("/delay/1500"));

@@ -56,14 +56,14 @@ impl<I> Connection<I> {
         scope.core.report.timed_out += 1;
         match (self.state, phase) {
             (State::Handshake, _) => Step::close(Close::PeerFailed), // it could not read a response
-            (_, Phase::Head | Phase::Body) => self.refuse_late(TIMED_OUT, scope),
-            (_, Phase::Handler) => self.refuse_late(UNAVAILABLE, scope),
+            (_, Phase::Head | Phase::Body) => self.refuse_timed_out(TIMED_OUT, scope),
+            (_, Phase::Handler) => self.refuse_timed_out(UNAVAILABLE, scope),
             _ => Step::close(Close::Reset),
         }
     }
 
     /// Responds to a request that may not go on, or resets where a response has begun.
-    fn refuse_late<S: Sys<Io = I>, H: Handler>(
+    fn refuse_timed_out<S: Sys<Io = I>, H: Handler>(
         &mut self,
         (status, text): (u16, &'static str),
         scope: &mut Scope<'_, S, H>,
@@ -153,6 +153,7 @@ impl<I> Connection<I> {
             Phase::Reply | Phase::Tunnel => return Step::close(Close::Reset),
         }
         let mut sent = false;
+        // The verdict only keeps the pass from settling: what follows depends on `sent`.
         self.with_pass(scope, |pass, _| {
             if pass.respond_instead(UNAVAILABLE.0, UNAVAILABLE.1) {
                 pass.exchange.unsent_responses = 0; // a 503 by force is not counted as a response
@@ -209,8 +210,8 @@ impl<I> Connection<I> {
         }
     }
 
-    /// Ends a removed connection as its last step says, and counts it.
-    pub(in crate::engine) fn end<S: Sys<Io = I>, H>(
+    /// Closes or resets the socket of a removed connection as its last step says, and counts it.
+    pub(in crate::engine) fn dispose<S: Sys<Io = I>, H>(
         self,
         step: Step,
         pool: &mut Pool,

@@ -1,7 +1,7 @@
 //! The head of the last response, kept so that a response like it is one copy.
 //!
-//! CacheKey it: of the same status, type and length, within the second that its `Date` is good for, to
-//! a request of the plain form. A head that says more is written anew. Knows no connection.
+//! A response is like it if status, type and length are equal, within the second of its `Date`, for
+//! a request whose head may be cached. Any other head is written anew. Knows no connection.
 
 use super::output::small;
 use crate::app::Content;

@@ -3,7 +3,7 @@
 //! Every fact about a connection comes through one door, [`Connection::handle`]; no other module
 //! sees a field. The table says what each input does in each state, and a test walks every cell:
 //!
-//! | state | `Ready` | `Respond` | `Wake` | `Deadline` | `Timer` | `Drain` | `GraceOver` | `Cut` |
+//! | state | `Ready` | `Respond` | `Wake` | `TimeUp` | `Timer` | `Drain` | `GraceOver` | `Cut` |
 //! |---|---|---|---|---|---|---|---|---|
 //! | `Fresh` | serves | – | – | FIN | – | – | – | FIN |
 //! | `Idle` | serves | – | – | FIN | – | – | – | FIN |
@@ -17,9 +17,9 @@
 //! | `Linger` | closes | – | – | closes | – | – | – | closes |
 //!
 //! A dash leaves the connection as it is. Bytes that the last read before a FIN finds are a
-//! request: `Deadline` serves it, `Cut` answers 503. A deadline spares a responding connection, a
+//! request: `TimeUp` serves it, `Cut` answers 503. A deadline spares a responding connection, a
 //! tunnel or a linger whose peer still takes bytes. `Ready` with a broken socket closes in every
-//! state except `Linger`, which reads the error first.
+//! state. `Linger` reads the error first; `Fresh` and `Idle` first serve the bytes that came along.
 //!
 //! Readiness is a value of its own ([`Readiness`]), apart from the state: no change of state loses
 //! an edge. The state between requests owns no buffer; an [`Exchange`] from the [`Pool`] holds the
@@ -108,7 +108,7 @@ pub(super) enum Input {
     /// The source, the sink or the tunnel of request `nth` can go on.
     Wake { nth: u32 },
     /// The time in the connection's phase is over.
-    Deadline,
+    TimeUp,
     /// The tunnel's own timer.
     Timer,
     /// The server drains.
@@ -141,7 +141,7 @@ enum Verdict {
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Close {
-    /// FIN after the last byte, then a linger until the peer's FIN.
+    /// FIN after the last byte (in [`Connection::close`]), then a linger until the peer's FIN.
     Graceful,
     /// Close: the peer has left, or has everything.
     Immediate,
@@ -223,7 +223,7 @@ impl<I> Connection<I> {
             }
             Input::Respond { nth, response } => self.take_response(nth, response, scope),
             Input::Wake { nth } => self.wake(nth, scope),
-            Input::Deadline => self.time_up(scope),
+            Input::TimeUp => self.time_up(scope),
             Input::Timer => self.call_tunnel(tunnel::Call::Timer, scope),
             Input::Drain => self.drain(scope),
             Input::GraceOver => self.end_tunnel(scope),

@@ -61,7 +61,7 @@ pub(super) fn small(body: &Content) -> Option<&[u8]> {
     (bytes.len() <= COPIED).then_some(bytes)
 }
 
-/// Close a flush ended.
+/// How a flush ended.
 pub(super) enum Flushed {
     /// The kernel has everything.
     All,
@@ -86,7 +86,7 @@ impl Output {
             || !matches!(self.tail, Tail::None)
     }
 
-    /// Close many bytes may be added before it is full.
+    /// Returns how many bytes may be added before the output is full.
     pub(super) const fn room(&self) -> usize {
         FULL.saturating_sub(self.buffer.len().saturating_sub(self.sent))
     }
@@ -95,7 +95,7 @@ impl Output {
         self.buffer.capacity() > KEEP_BYTES
     }
 
-    /// Close many of the buffer's bytes up to there are still to be written.
+    /// Returns how many of the buffer's first `end` bytes are still to be written.
     pub(super) const fn pending_of(&self, end: usize) -> usize {
         end.saturating_sub(self.sent)
     }

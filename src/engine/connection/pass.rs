@@ -29,7 +29,7 @@ pub(super) struct Pass<'e, S: Sys, H> {
 }
 
 /// Why the work of a pass stopped.
-pub(super) enum Stopped {
+pub(super) enum Halt {
     /// It waits for an event.
     Dry,
     /// The output is full.
@@ -76,7 +76,7 @@ impl<'e, S: Sys, H: Handler> Pass<'e, S, H> {
         }
         let mut reads = READS;
         for _ in 0..ROUNDS {
-            let stopped = self.work(scratch, &mut reads);
+            let halt = self.work(scratch, &mut reads);
             if self.exchange.closing == Some(Close::Reset) {
                 if self.exchange.unsent_responses > 0 {
                     // Earlier responses of a pipeline are whole. Bytes that the peer does not take
@@ -94,10 +94,10 @@ impl<'e, S: Sys, H: Handler> Pass<'e, S, H> {
             if let Some(close) = self.exchange.closing {
                 return Verdict::Close(close);
             }
-            match stopped {
-                Stopped::Dry => return Verdict::Wait,
-                Stopped::Share => return Verdict::Again,
-                Stopped::Full => {}
+            match halt {
+                Halt::Dry => return Verdict::Wait,
+                Halt::Share => return Verdict::Again,
+                Halt::Full => {}
             }
         }
         Verdict::Again
@@ -145,35 +145,35 @@ impl<'e, S: Sys, H: Handler> Pass<'e, S, H> {
 
     /// Reads, responds and fills until something stops it.
     #[inline(always)]
-    fn work(&mut self, scratch: &mut [u8], reads: &mut u32) -> Stopped {
+    fn work(&mut self, scratch: &mut [u8], reads: &mut u32) -> Halt {
         loop {
             if self.exchange.closing.is_some() {
-                return Stopped::Dry;
+                return Halt::Dry;
             }
             if self.exchange.out.is_full() {
-                return Stopped::Full;
+                return Halt::Full;
             }
             if !matches!(self.exchange.activity, Activity::Receiving) {
-                if let Some(stopped) = self.go_on(scratch, reads) {
-                    return stopped;
+                if let Some(halt) = self.go_on(scratch, reads) {
+                    return halt;
                 }
                 continue;
             }
             if !self.exchange.input.is_empty() && !self.exchange.starved {
                 if self.requests_left == 0 {
-                    return Stopped::Share;
+                    return Halt::Share;
                 }
                 self.feed_input();
                 continue;
             }
             if !self.connection.readiness.may_read() {
                 if self.connection.readiness.has_ended() {
-                    self.ended();
+                    self.peer_finished();
                 }
-                return Stopped::Dry;
+                return Halt::Dry;
             }
             if *reads == 0 {
-                return Stopped::Share;
+                return Halt::Share;
             }
             *reads -= 1;
             self.receive(scratch);
@@ -182,12 +182,12 @@ impl<'e, S: Sys, H: Handler> Pass<'e, S, H> {
 
     /// Works on something else than receiving a request. Returns `None` to go on.
     #[inline(never)]
-    fn go_on(&mut self, scratch: &mut [u8], reads: &mut u32) -> Option<Stopped> {
+    fn go_on(&mut self, scratch: &mut [u8], reads: &mut u32) -> Option<Halt> {
         match self.exchange.activity {
             Activity::AwaitingTicket | Activity::SourceIdle(_) | Activity::Paused => {
-                Some(Stopped::Dry)
+                Some(Halt::Dry)
             }
-            Activity::Streaming(_) => (!self.fill()).then_some(Stopped::Share),
+            Activity::Streaming(_) => (!self.fill()).then_some(Halt::Share),
             Activity::Tunnel { more } => self.work_tunnel(more, scratch, reads),
             Activity::Receiving => None,
         }
@@ -206,7 +206,7 @@ impl<'e, S: Sys, H: Handler> Pass<'e, S, H> {
     /// Closes after the peer's FIN. The peer may have closed its side alone, and still be reading
     /// what it asked for.
     #[inline(never)]
-    fn ended(&mut self) {
+    fn peer_finished(&mut self) {
         if !self.exchange.codec.is_blank() || !self.exchange.input.is_empty() {
             self.core.report.left += 1;
             self.exchange.drop_sink();

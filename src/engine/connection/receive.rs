@@ -66,6 +66,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
         let mut input = mem::take(&mut self.exchange.input);
         self.exchange.read_at = self.exchange.buffered_at;
         let used = self.feed(&input);
+        // `buffered_at` stays, so that bytes left over are never taken for later ones.
         if used == input.len() {
             input.clear();
         } else {
@@ -131,7 +132,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
                 match event {
                     Event::Head(head) => self.head(&head, &bytes[..used], used < bytes.len()),
                     Event::Body(data) => self.body(data),
-                    Event::End => self.end(),
+                    Event::End => self.body_complete(),
                     Event::NeedMore => {
                         self.exchange.starved = used < bytes.len();
                         return (used, Fed::Dry);
@@ -183,7 +184,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
 
     /// Ends the body. Its head is parsed a second time: cheaper than owning every field.
     #[inline(never)] // for the room on its stack
-    fn end(&mut self) {
+    fn body_complete(&mut self) {
         let raw = mem::take(&mut self.exchange.head);
         let body = mem::take(&mut self.exchange.body);
         let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];

@@ -206,7 +206,7 @@ impl Lab {
                 response: Some(Box::new(Response::text(200, "hello\n"))),
             },
             "`Wake`" => Input::Wake { nth },
-            "`Deadline`" => Input::Deadline,
+            "`TimeUp`" => Input::TimeUp,
             "`Timer`" => Input::Timer,
             "`Drain`" => Input::Drain,
             "`GraceOver`" => Input::GraceOver,
@@ -302,7 +302,7 @@ fn every_cell_of_the_table_is_true() {
 #[test]
 fn bytes_before_the_fin_are_a_request() {
     for state in ["`Fresh`", "`Idle`"] {
-        for (input, status) in [(Input::Deadline, "200"), (Input::Cut, "503")] {
+        for (input, status) in [(Input::TimeUp, "200"), (Input::Cut, "503")] {
             let mut lab = Lab::in_state(state);
             lab.engine.sys().send(lab.peer, GET);
             let now = lab.engine.core.sys.now();
@@ -339,7 +339,7 @@ fn a_broken_socket_is_noticed_whatever_state_its_event_finds_and_leads_to() {
             };
             lab.engine.sys().send(lab.peer, request);
             let now = lab.engine.core.sys.now();
-            lab.engine.ready(lab.id, event, now);
+            lab.engine.socket_ready(lab.id, event, now);
             for _ in 0..4 {
                 lab.engine.serve_again(now);
             }

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::buffer::trim;
 use super::exchange::{Activity, Exchange, discard};
-use super::pass::{Pass, Stopped};
+use super::pass::{Halt, Pass};
 use super::{Close, Connection, Scope, State, Step, Verdict};
 use crate::app::{Content, Handler, Response, Timer, Tunnel, TunnelAction, TunnelIo};
 use crate::engine::tunnels::{Inbound, TunnelEntry, Tunnels};
@@ -69,7 +69,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
         self.exchange.activity = Activity::Tunnel { more: false };
         (self.exchange.bytes_in, self.exchange.bytes_out) = (0, 0);
         self.ask_tunnel(|tunnel, line| tunnel.open(line));
-        if self.core.drain.is_draining() {
+        if self.core.drain.has_begun() {
             self.notify_of_drain();
         }
     }
@@ -80,7 +80,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
         more: bool,
         scratch: &mut [u8],
         reads: &mut u32,
-    ) -> Option<Stopped> {
+    ) -> Option<Halt> {
         if more {
             let before = self.exchange.out.buffer.len();
             self.call(Call::Wake);
@@ -95,7 +95,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
                 log::error!("a tunnel says that it has more, and sends nothing");
                 self.exchange.closing = Some(Close::Reset);
             }
-            return idle.then_some(Stopped::Share);
+            return idle.then_some(Halt::Share);
         }
         let inbound = self.tunnel().map(|entry| entry.inbound);
         if inbound == Some(Inbound::Open) && !self.exchange.input.is_empty() {
@@ -106,17 +106,17 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             return None;
         }
         if inbound != Some(Inbound::Open) {
-            return Some(Stopped::Dry);
+            return Some(Halt::Dry);
         }
         if self.connection.readiness.has_ended() {
             self.call(Call::Ended);
             return None;
         }
         if !self.connection.readiness.may_read() {
-            return Some(Stopped::Dry);
+            return Some(Halt::Dry);
         }
         if *reads == 0 {
-            return Some(Stopped::Share);
+            return Some(Halt::Share);
         }
         *reads -= 1;
         self.read_for_tunnel(scratch);

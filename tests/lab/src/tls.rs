@@ -130,11 +130,16 @@ impl Client {
         version: &'static SupportedProtocolVersion,
     ) -> Self {
         let mut client = Self::connect(lab, version);
-        client.say(wire::GET);
-        client.talk(lab);
+        client.ask(lab, wire::GET);
         assert_eq!(client.take_text(), wire::ok("hello\n"));
         lab.sim().behave(client.peer, manner);
         client
+    }
+
+    /// Queues text, and lets client and server talk.
+    pub fn ask<H: Handler, S: Sys>(&mut self, lab: &mut Lab<H, S>, text: &str) {
+        self.say(text);
+        self.talk(lab);
     }
 
     /// Lets client and server talk until neither has anything to say in this moment.

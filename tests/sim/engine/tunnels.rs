@@ -392,6 +392,7 @@ fn other_threads_push_through_a_pipe_that_is_bounded() {
             Ok(()) => at += piece.len(),
             Err(_) => full += 1,
         }
+        assert!(full < 10_000, "the pipe stays full at {at}");
         lab.sim().take(peer, 700);
         lab.pass(1);
     }
@@ -400,10 +401,11 @@ fn other_threads_push_through_a_pipe_that_is_bounded() {
         "a writer was never told that the pipe is full: {full}"
     );
     drop(writer);
-    while lab.open() > 0 {
+    for _ in 0..1_000 {
         lab.sim().take(peer, EVERYTHING);
         lab.pass(1);
     }
+    assert_eq!(lab.open(), 0);
     assert!(lab.got(peer) == SWITCHED.to_owned() + &text);
     assert!(lab.seen(peer).reset.is_none());
 }

@@ -203,12 +203,13 @@ fn an_upload_in_progress_completes() {
         let mut lab = tls_lab();
         let mut client = Client::idle(&mut lab, version);
         let body = pattern(50_000);
-        client.say(&(post_head("/echo", body.len()) + &body[..30_000]));
-        client.talk(&mut lab);
+        client.ask(
+            &mut lab,
+            &(post_head("/echo", body.len()) + &body[..30_000]),
+        );
         lab.signal();
         lab.pass(5_000);
-        client.say(&body[30_000..]);
-        client.talk(&mut lab);
+        client.ask(&mut lab, &body[30_000..]);
         assert_eq!(client.take_text(), ok_close(&body));
         assert!(client.told);
         assert_eq!(lab.ends_at(5_000).code(), 0);
@@ -220,13 +221,13 @@ fn a_slow_reader_gets_everything() {
     for version in VERSIONS {
         let mut lab = tls_lab();
         let mut client = Client::idle_as(&mut lab, reluctant(10_000), version);
-        client.say(&get("/owned/100000"));
-        client.talk(&mut lab);
+        client.ask(&mut lab, &get("/owned/100000"));
         lab.signal();
         let mut seconds = 0;
         while !client.told {
             lab.pass(1_000);
             seconds += 1;
+            assert!(seconds < 25, "the response does not end");
             lab.sim().take(client.peer, 9_999);
             client.talk(&mut lab);
         }
@@ -244,8 +245,7 @@ fn a_slow_reader_gets_everything() {
 fn before_the_exit_everything_is_delivered() {
     let mut lab = tls_lab();
     let mut client = Client::idle_as(&mut lab, reluctant(200_000), &TLS12);
-    client.say(&get("/owned/100000"));
-    client.talk(&mut lab);
+    client.ask(&mut lab, &get("/owned/100000"));
     lab.signal();
     lab.pass(10_000);
     assert_eq!(lab.count(Phase::Linger), 1);
@@ -260,8 +260,7 @@ fn before_the_exit_everything_is_delivered() {
 fn what_is_not_delivered_by_the_deadline_is_said() {
     let mut lab = tls_lab();
     let mut client = Client::idle_as(&mut lab, reluctant(200_000), &TLS13);
-    client.say(&get("/owned/100000"));
-    client.talk(&mut lab);
+    client.ask(&mut lab, &get("/owned/100000"));
     lab.signal();
     let outcome = lab.ends_at(25_000);
     assert_eq!(
@@ -305,14 +304,12 @@ fn a_close_notify_without_room_waits_for_it_and_the_fin_behind_it() {
     for spare in 0..30 {
         let mut lab = tls_lab();
         let mut client = Client::idle(&mut lab, &TLS13);
-        client.say(&get("/close"));
-        client.talk(&mut lab);
+        client.ask(&mut lab, &get("/close"));
         let answer = client.take().len() + 22; // a head of 5, a tag of 16, a type
         assert!(client.told);
 
         let mut client = Client::idle_as(&mut lab, reluctant(answer as u32 + spare), &TLS13);
-        client.say(&get("/close"));
-        client.talk(&mut lab);
+        client.ask(&mut lab, &get("/close"));
         assert_eq!(lab.count(Phase::Linger), 1);
         lab.sim().take(client.peer, 10_000);
         client.talk(&mut lab);
@@ -329,8 +326,7 @@ fn an_answer_that_the_deadline_cuts_does_not_look_whole() {
     for version in VERSIONS {
         let mut lab = tls_lab();
         let mut client = Client::idle_as(&mut lab, reluctant(10_000), version);
-        client.say(&get("/owned/100000"));
-        client.talk(&mut lab);
+        client.ask(&mut lab, &get("/owned/100000"));
         lab.signal();
         let outcome = lab.ends_at(25_000);
         assert_eq!((outcome.code(), outcome.report.aborted), (1, 1));
@@ -366,8 +362,7 @@ fn a_request_without_an_answer_at_the_deadline_gets_a_whole_503() {
     };
     let mut lab = tls_lab_with(Setup::default(), config);
     let mut client = Client::connect_as(&mut lab, Manner::default(), IDENTITY.client(&TLS13));
-    client.say(&get("/later/1"));
-    client.talk(&mut lab);
+    client.ask(&mut lab, &get("/later/1"));
     lab.signal();
     let outcome = lab.ends_at(3_000);
     assert_eq!((outcome.code(), outcome.report.forced_503), (1, 1));

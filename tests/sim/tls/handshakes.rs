@@ -96,8 +96,7 @@ fn twice(tls: TlsConfig) -> Vec<Option<HandshakeKind>> {
         let config = IDENTITY.client(version);
         for _ in 0..2 {
             let mut client = Client::connect_as(&mut lab, Manner::default(), config.clone());
-            client.say(GET);
-            client.talk(&mut lab);
+            client.ask(&mut lab, GET);
             assert_eq!(client.take_text(), ok("hello\n"));
             kinds.push(client.tls.handshake_kind());
         }
@@ -151,8 +150,7 @@ fn a_resolver_of_the_users_chooses_by_name() {
     ] {
         let peer = Client::connect(&mut lab, &TLS13).peer;
         let mut client = Client::asking_for(peer, identity.client(&TLS13), name);
-        client.say(GET);
-        client.talk(&mut lab);
+        client.ask(&mut lab, GET);
         assert_eq!(client.error.is_none(), right, "{name}");
         assert_eq!(!client.take().is_empty(), right, "{name}");
     }
@@ -166,11 +164,9 @@ fn a_new_certificate_is_shown_to_new_connections_and_drops_nobody() {
     let mut before = Client::idle(&mut lab, &TLS13);
     tls.replace(other.server()).unwrap();
     let mut after = Client::connect_as(&mut lab, Manner::default(), other.client(&TLS13));
-    after.say(GET);
-    after.talk(&mut lab);
+    after.ask(&mut lab, GET);
     assert_eq!(after.take_text(), ok("hello\n"));
-    before.say(GET);
-    before.talk(&mut lab);
+    before.ask(&mut lab, GET);
     assert_eq!(before.take_text(), ok("hello\n"));
     let mut late = Client::connect(&mut lab, &TLS13);
     late.talk(&mut lab);

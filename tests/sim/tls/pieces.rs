@@ -53,8 +53,7 @@ fn several_records_in_one_read_and_one_record_in_several() {
         let body = pattern(size);
         let mut lab = tls_lab();
         let mut client = Client::idle(&mut lab, &TLS13);
-        client.say(&(post("/echo", &body) + GET));
-        client.talk(&mut lab);
+        client.ask(&mut lab, &(post("/echo", &body) + GET));
         assert_eq!(client.take_text(), ok(&body) + &ok("hello\n"), "{size}");
     }
 }
@@ -110,8 +109,7 @@ fn a_system_that_takes_a_byte_at_a_time_and_interrupts() {
             let (requests, answers) = exchange();
             let mut lab = tls_lab_with(setup, Config::default());
             let mut client = Client::connect(&mut lab, version);
-            client.say(&requests);
-            client.talk(&mut lab);
+            client.ask(&mut lab, &requests);
             assert_eq!(client.take_text(), answers, "seed {seed}");
         }
     }

@@ -163,7 +163,7 @@ impl Links {
         })
     }
 
-    /// Sends so many requests, all in `bytes`, as far as the kernel takes them now.
+    /// Sends this number of requests, all in `bytes`, as far as the kernel takes them now.
     pub(crate) fn send(&mut self, key: usize, bytes: &[u8], count: usize) {
         let link = &mut self.links[key];
         link.waiting += count;

@@ -39,7 +39,7 @@ impl Load {
         }
     }
 
-    /// So many in one go.
+    /// Sends this number in one go.
     pub(crate) fn pipelined(self, depth: usize) -> Self {
         Self {
             bytes: self.bytes.repeat(depth),
@@ -94,7 +94,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// None yet, of this server; they will connect so many at once.
+    /// Has no connection yet; this number will connect at once.
     pub(crate) fn new(port: u16, at_once: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;

@@ -50,7 +50,7 @@ fn serve(
                     return end(&epoll, &mut events, connections);
                 }
                 LISTENER => {
-                    // Not an edge: whoever does not fit in here is told of again.
+                    // Level-triggered: the next wait reports what does not fit here.
                     while let Ok((stream, _)) = listener.accept() {
                         stream.set_nonblocking(true)?;
                         stream.set_nodelay(true)?;

@@ -20,8 +20,8 @@ pub(crate) use self::mio::{mio, mio_httparse};
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!";
 
-/// Answers in a row: a read holds at most so many requests of the bench's sizes, and what is more
-/// is written in two goes.
+/// Responses in a row, as many as the requests of the bench's sizes in one read. More are written
+/// in two goes.
 const ROW: usize = 64;
 
 /// What one read takes at most.

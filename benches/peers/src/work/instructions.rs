@@ -43,7 +43,7 @@ pub(super) fn instructions(
     Ok(())
 }
 
-/// All instructions of a server that answers so many rounds.
+/// Returns all instructions of a server that answers this number of rounds.
 fn total(
     peer: &Peer,
     clients: usize,

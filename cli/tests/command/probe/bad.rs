@@ -1,6 +1,6 @@
 //! Servers that stop badly, each in its own way: what a probe must see.
 //!
-//! A thread a connection, std only but for the signal and the reset. Knows nothing of the probe.
+//! Each connection has a thread. Only the signal and the reset need more than std.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -110,7 +110,7 @@ impl Proxy {
         Self { child, dir }
     }
 
-    /// Waits until so many servers are in rotation; in between, for what `pause` waits for.
+    /// Waits until this number of servers is in rotation, with `pause` between the looks.
     fn wait_servers(&self, count: usize, pause: impl Fn()) {
         let start = Instant::now();
         while self.servers_up() != Some(count) {

@@ -50,7 +50,7 @@ struct Shared {
 }
 
 impl Load {
-    /// Starts clients, so many of each kind.
+    /// Starts a number of clients of each kind.
     pub(crate) fn start(addr: SocketAddr, clients: &[(usize, Connections)]) -> Self {
         let shared = Arc::new(Shared::default());
         let kinds = clients
@@ -64,7 +64,7 @@ impl Load {
         Self { shared, threads }
     }
 
-    /// Waits until so many more requests have been answered, or one has failed.
+    /// Waits until this number of further requests has been answered, or one has failed.
     pub(crate) fn wait_more(&self, count: u64) {
         let seen = self.shared.lock();
         let goal = seen.answered + count;

@@ -1,8 +1,8 @@
 //! One port, two processes: the successor starts, the old one is told to stop.
 //!
 //! With SO_REUSEPORT each process has a backlog of its own, and the kernel resets a handshake that
-//! is half way when its listener closes (nothing in Linux moves it to the other, but for
-//! `net.ipv4.tcp_migrate_req`). A drain first drops new handshakes by a filter and accepts what
+//! is half way when its listener closes (in Linux only
+//! `net.ipv4.tcp_migrate_req` moves it to the other). A drain first drops new handshakes by a filter and accepts what
 //! completes; so nothing is lost here. A SYN that the filter dropped is sent again by its client
 //! after a second, to the successor. A handshake that takes longer than the drain's last call, over
 //! a slow link, is what this cannot show and SO_REUSEPORT cannot promise; a socket that is passed

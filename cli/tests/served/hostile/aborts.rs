@@ -50,8 +50,8 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
     assert_eq!(stop(&served), connections as i64 + 1);
 }
 
-/// So many bytes of a pipeline were sent, and then a FIN: what was whole was answered as always, what
-/// was not was refused, and where nothing had begun nothing was said.
+/// Asserts what follows this number of bytes of a pipeline and a FIN: whole requests are answered, a
+/// part of one is refused, and nothing is said where nothing had begun.
 #[track_caller]
 fn assert_answers(pipeline: &[(Vec<u8>, &[u8])], at: usize, answer: &[u8]) {
     let (mut left, mut expected) = (at, Vec::new());

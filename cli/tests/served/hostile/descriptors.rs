@@ -21,7 +21,7 @@ const CROWDED: &[&str] = &["--max-connections", "1000"];
 /// How many go on and on by a byte now and then: twice what there is room for.
 const DRIPPING: usize = 100;
 
-/// A command that may open so many files.
+/// Returns a command that may open this number of files.
 fn cramped(files: u32, flags: &[&str]) -> Served {
     let mut command = Command::new("sh");
     command.args(["-c", &format!(r#"ulimit -n {files}; exec "$0" "$@""#)]);
@@ -138,7 +138,7 @@ fn drip_out(
     let begun = Instant::now();
     while !answer.ends_with(HELLO) || ended < DRIPPING {
         assert!(begun.elapsed() < 3 * PATIENCE, "{ended} of them were ended");
-        // Whoever was in is not kept waiting by those who wait to come in.
+        // Connections that wait to be accepted do not delay the open ones.
         kind.is_served_on_the_kept();
         for slow in &mut crowd {
             if slow.stands == Stands::Open {
@@ -183,7 +183,7 @@ fn crowd_out(served: &Served) -> Vec<String> {
     while begun.elapsed() < Duration::from_millis(800) {
         kind.is_served_on_the_kept();
     }
-    // Whoever comes now waits behind all of them, each lot for a second, and is served.
+    // A new client waits behind all of them, each lot for a second, and is served.
     let (before, waits) = (cpu_ticks(served.pid()), Instant::now());
     kind.is_served();
     let (ticks, took) = (cpu_ticks(served.pid()) - before, waits.elapsed());

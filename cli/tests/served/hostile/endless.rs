@@ -61,7 +61,7 @@ fn what_never_ends_is_refused_and_costs_nothing() {
 }
 
 #[test]
-fn whoever_pipelines_and_does_not_read_is_no_longer_read() {
+fn a_peer_that_pipelines_and_does_not_read_is_no_longer_read() {
     const CROWD: usize = 20;
     let served = serve(&["--write-timeout", "2s"]);
     let mut kind = Kind::new(served.addr());

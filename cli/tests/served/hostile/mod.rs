@@ -1,5 +1,5 @@
-//! Hostile peers on real sockets, against the spawned command: whoever is kind goes on being
-//! served, and whoever is not is gone in time.
+//! Hostile peers on real sockets, against the spawned command: kind peers are served all along, and
+//! hostile ones are gone in time.
 //!
 //! The limits of time are shortened by flags; nothing else is. The same by the thousand and to the
 //! millisecond is in `sim_hostile.rs`. `EBBTIDE_SOAK=10m` makes the soak last as long as it says.
@@ -201,8 +201,8 @@ fn files_at_rest(served: &Served) -> usize {
     }
 }
 
-/// Waits until a process has only so many files open: the last FINs may be on their way. One more
-/// is the socket by which the kernel is asked what was delivered, opened at the first question.
+/// Waits until a process has at most this number of files open, because the last FINs may be on their
+/// way. One more is the socket that asks the kernel what was delivered.
 #[track_caller]
 fn wait_for_files(pid: i32, count: usize) {
     let begun = Instant::now();

@@ -119,7 +119,7 @@ fn r33_a_check_of_health_fails_before_anyone_is_refused() {
     told.assert_last();
     kept.assert_ends(2);
     drop(kept);
-    // As fast as it can, until it is refused: nobody who is let in goes without an answer.
+    // The client asks as fast as it can until it is refused. Each accepted connection is answered.
     let seen: Vec<u16> = std::iter::from_fn(check).collect();
     println!("{} checks failed before the first was refused", seen.len());
     assert!(
@@ -157,7 +157,7 @@ fn r19_no_connection_falls_between_accept_and_shutdown() {
     }
 }
 
-/// Connects, asks and reads to the end: `None` is refused. Whoever was let in must be answered.
+/// Connects, asks and reads to the end. Returns `None` if the connection was refused.
 fn knock(addr: SocketAddr, path: &str) -> Option<Response> {
     let mut stream = match TcpStream::connect_timeout(&addr, PATIENCE) {
         Ok(stream) => stream,

@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_millis(25);
 /// They connect anew for each request.
 const ANEW: usize = 16;
-/// The signal comes after so many answers.
+/// The number of responses before the signal.
 const WARM: usize = 4_000;
 
 #[test]
@@ -304,7 +304,7 @@ impl Storm {
     fn ended_idle(&mut self, n: usize, reset: bool) {
         self.tally.reset += usize::from(reset);
         self.callers[n].state = State::Done;
-        // Whoever is done closes, as clients do.
+        // A client that is done closes.
         let _ = self.callers[n].stream.shutdown(std::net::Shutdown::Write);
     }
 }
