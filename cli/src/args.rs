@@ -1,6 +1,6 @@
-//! What the command line says: which command, or one clear line for a mistake.
+//! Reads the command line: a command, or one line that explains a mistake.
 //!
-//! Neither prints nor exits.
+//! This module neither prints nor exits.
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use crate::ctl::args::Ctl;
 use crate::probe::args::Probe;
 use crate::serve::args::Serve;
 
-/// What to do.
+/// The command to run.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 #[allow(
     clippy::large_enum_variant,
@@ -24,12 +24,12 @@ pub(crate) enum Command {
     Probe(Probe),
 }
 
-/// Why there is nothing to do but to say something and to exit.
+/// What to print instead of running a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Help or the version was asked for: to stdout, exit code 0.
+    /// Help or the version, for stdout: exit code 0.
     Told(String),
-    /// A mistake, as one line without an end of line: to stderr, exit code 2.
+    /// A mistake, as one line without a line end, for stderr: exit code 2.
     Usage(String),
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Exit {
 ///
 /// # Errors
 ///
-/// What is to be printed instead of running: help, the version, or a mistake.
+/// Returns what to print instead: help, the version, or a mistake.
 pub(crate) fn parse<I>(args: I) -> Result<Command, Exit>
 where
     I: IntoIterator<Item = OsString>,
@@ -77,7 +77,7 @@ struct Cli {
     command: Option<Command>,
 }
 
-/// Lets the parser of a number say what is wrong with `-1s`: clap would take it for a flag.
+/// Lets the parser of a number explain what is wrong with `-1s`, which clap would take for a flag.
 fn let_numbers_begin_with_a_dash(command: clap::Command) -> clap::Command {
     const NUMBERS: [&str; 4] = ["DURATION", "SIZE", "N", "PID"];
     let is_number = |arg: &clap::Arg| {
@@ -95,7 +95,7 @@ fn mistake(what: &str) -> Exit {
     Exit::Usage(format!("ebbtide: {what}"))
 }
 
-/// One line that names the flag and the value, and says what would be right.
+/// Returns one line that names the flag and the value, and says what would be right.
 fn explain(error: &clap::Error, first: Option<&str>) -> String {
     let named = first.filter(|first| matches!(*first, "ctl" | "probe"));
     let (command, is_ctl) = (named.unwrap_or("serve"), named == Some("ctl"));
@@ -109,7 +109,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
     let value = context(ContextKind::InvalidValue);
     match (error.kind(), value) {
         (ErrorKind::ValueValidation, _) => {
-            // Always there: our own parsers are what fails.
+            // Only the parsers of this crate fail so, and they always give a reason.
             let why = error.source().map(ToString::to_string);
             format!("{flag}: {}", why.unwrap_or_default())
         }
@@ -148,7 +148,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
             format!("ctl: a command is missing; write {ASKS}")
         }
         (ErrorKind::InvalidUtf8, _) => String::from("an argument is not UTF-8"),
-        // Nothing else is known to happen with these flags. clap's first line says it.
+        // No other error is known to happen with these flags. clap's first line explains it.
         _ => {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
@@ -157,7 +157,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
     }
 }
 
-/// The command that has this flag, and was forgotten before it.
+/// Returns the command that has this flag, to name it where the command was left out.
 fn command_with(flag: &str) -> Option<String> {
     let name = flag.strip_prefix("--")?;
     let command = Cli::command();
@@ -169,7 +169,7 @@ fn command_with(flag: &str) -> Option<String> {
     Some(found.get_name().to_owned())
 }
 
-/// What `ctl` can be told.
+/// The commands of `ctl`.
 const ASKS: &str = "status, connections, shutdown, cut or wait";
 
 const FIRST_HELP: &str = "\
@@ -585,7 +585,7 @@ mod tests {
             let flag = format!("--{}", arg.get_long().unwrap());
             assert!(help.contains(&flag), "{flag}");
             assert!(arg.get_help_heading().is_some(), "{flag}: under no heading");
-            // What it does, and why its default is what it is.
+            // The help says what the flag does, and why the default is what it is.
             let text = arg.get_help().unwrap().to_string();
             assert!(text.len() > 50, "{flag}: {text}");
             if let [default, ..] = arg.get_default_values() {

@@ -1,6 +1,4 @@
-//! For tests: a server whose loop can be held, as by a handler that does not return.
-//!
-//! Knows nothing of who then asks what.
+//! For tests: a server whose loop stands still, as when a handler does not return.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +7,7 @@ use std::time::Duration;
 
 use ebbtide::{Connection, Handle, Request, Response, Running, Server, StatusQuery};
 
-/// The server; its handler waits in every request until it is released.
+/// The server. Its handler waits in every request until the test releases it.
 pub(super) struct Held {
     served: Running,
     holding: Receiver<()>,
@@ -39,7 +37,7 @@ impl Held {
         self.served.handle().clone()
     }
 
-    /// The client's connection, as the server sees it.
+    /// Returns the client's connection, as the server sees it.
     pub(super) fn connection(&mut self) -> Connection {
         self.hold();
         self.release(); // so it is known
@@ -48,14 +46,14 @@ impl Held {
         asked.unwrap().connections.remove(0)
     }
 
-    /// From here on the loop does nothing.
+    /// Waits until the loop stands still.
     pub(super) fn hold(&mut self) {
         let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         self.client.write_all(request).unwrap();
         self.holding.recv().unwrap();
     }
 
-    /// The loop goes on, and has answered.
+    /// Lets the loop go on, and waits for its response.
     pub(super) fn release(&mut self) {
         self.release.send(()).unwrap();
         assert_eq!(self.client.read(&mut [0]).unwrap(), 1);

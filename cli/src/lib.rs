@@ -1,6 +1,6 @@
 //! The command: `ebbtide serve`, `ebbtide ctl` to talk to it, and `ebbtide probe` for any server.
 //!
-//! Knows the library only from outside.
+//! The command uses the public interface of the library alone.
 
 mod admin;
 mod args;
@@ -25,7 +25,7 @@ use self::screen::say;
 /// Exit code: bad usage, or the server could not start.
 const CANNOT: u8 = 2;
 
-/// Does what the arguments say, and returns the exit code.
+/// Runs the command that the arguments name, and returns the exit code.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     match args::parse(args) {
         Ok(Command::Serve(options)) => match serve::serve(&options) {
@@ -39,7 +39,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Ctl(options)) => ctl::ctl(&options),
         Ok(Command::Probe(options)) => probe::probe(&options),
         Err(Exit::Told(text)) => {
-            // Piped into a pager that was closed: nothing is left to say.
+            // stdout may be a pager that was closed; the error has no other place to go.
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }

@@ -2,10 +2,8 @@
 //!
 //! At a terminal a line is short, `12:34:56.789Z INFO  listening on …`, with the time in UTC.
 //! Elsewhere, where lines are kept, it carries the date as well. Records of `debug` and `trace`
-//! name the module that wrote them; those above are for whoever runs the server, who need not know.
-//! Where a drain is watched in a line of its own, the lines that would say the same are left out.
-//!
-//! Knows nothing of what is logged.
+//! name the module that wrote them. Where a live line shows a drain, the log leaves out lines that
+//! repeat it.
 
 use std::borrow::Cow;
 use std::env;
@@ -19,7 +17,8 @@ use super::screen;
 use ebbtide::PROGRESS_LINE;
 
 /// Starts logging: `info` and above, unless the environment variable `RUST_LOG` says otherwise.
-/// `watched` is whether a line is rewritten below the log. If there is a logger already, it stays.
+/// `watched` says whether a live line is rewritten below the log. A logger that is already
+/// installed stays.
 pub(crate) fn init(watched: bool) {
     let short = io::stderr().is_terminal();
     let asked = env::var_os(FILTER).unwrap_or_default();
@@ -54,11 +53,11 @@ pub(crate) fn init(watched: bool) {
     }
 }
 
-/// Whether a filter has a level, or names something that logs here. One that does not would leave
-/// nothing, not even where the server listens, and nobody asks for that but by `off`.
+/// Returns whether a filter has a level, or names a module that logs here. Any other filter would
+/// silence everything, even the address of the server; only `off` asks for that.
 fn is_usable(filter: &str) -> bool {
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
-    // The beginning of a name is as good as the name.
+    // A filter may name the beginning of a module.
     let logs_here = |target: &str| {
         let part = |name: &&str| {
             let within = target.strip_prefix(name);
@@ -78,9 +77,9 @@ fn is_usable(filter: &str) -> bool {
         })
 }
 
-/// Whether the log is coloured, unless `RUST_LOG_STYLE` says so: by what stderr is, NO_COLOR and
-/// the like. A service that builds and tests (`CI`) may show colours, but a terminal that says it
-/// cannot is believed there too, unless they are asked for (`CLICOLOR_FORCE`).
+/// Returns whether the log is coloured, where `RUST_LOG_STYLE` is silent: stderr, NO_COLOR and the
+/// like decide. A build service (`CI`) may show colours. A terminal that cannot is believed there
+/// too, unless `CLICOLOR_FORCE` asks for colours.
 fn colours() -> WriteStyle {
     let forced = env::var_os("CLICOLOR_FORCE").is_some();
     if forced || screen::obeys() {
@@ -90,7 +89,7 @@ fn colours() -> WriteStyle {
     }
 }
 
-/// Takes records, each whole.
+/// Writes each record as a whole.
 struct ToScreen;
 
 impl Write for ToScreen {
@@ -117,13 +116,13 @@ fn write_line(
     writeln!(out, "{}", one_line(&record.args().to_string()))
 }
 
-/// What follows the `T` of an RFC 3339 time.
+/// Returns what follows the `T` of an RFC 3339 time.
 fn time_of_day(time: &str) -> &str {
     time.split_once('T').map_or(time, |(_, time)| time)
 }
 
-/// The text with its control characters escaped, so that a record is one line, and nothing that a
-/// peer sent reaches a terminal as a command.
+/// Escapes control characters. A record stays one line, and no bytes of a peer reach a terminal as
+/// a command.
 pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return text.into();
@@ -141,7 +140,7 @@ pub(super) fn one_line(text: &str) -> Cow<'_, str> {
 /// The environment variable that says what is logged.
 const FILTER: &str = "RUST_LOG";
 
-/// What is logged if it says nothing.
+/// The filter where the variable is not set.
 const DEFAULT: &str = "info";
 
 /// The crates of this program that log.

@@ -1,14 +1,12 @@
-//! Stderr: lines that stay and, while a person at a terminal watches a drain, one below them that is
-//! rewritten in place.
+//! Stderr: lines that stay and, while a person at a terminal watches a drain, a live line below
+//! them that is rewritten in place.
 //!
-//! Whatever the command writes there goes through here, so that no line is written into another. A
-//! terminal that cannot erase a line (`TERM=dumb`, or none named) is written to like a file.
+//! All output on stderr goes through this module, so that lines do not mix. A terminal that cannot
+//! erase a line (`TERM=dumb`, or no name) is written to like a file.
 //!
-//! A server does not wait for who reads: a pipe may be full, and Ctrl-S stops a terminal. So a
-//! thread writes ([`start`]), and what waits for it is bounded. What does not fit is lost, and a
-//! line says how much that was.
-//!
-//! Knows nothing of what is written.
+//! A server must not wait for a reader: a pipe may be full, and Ctrl-S stops a terminal. A thread
+//! therefore writes ([`start`]), from a bounded queue. Lines that do not fit are lost, and a line
+//! counts them.
 
 use std::collections::VecDeque;
 use std::env;
@@ -20,27 +18,27 @@ use std::time::Duration;
 
 use terminal_size::{Width, terminal_size_of};
 
-/// What is at the end of stderr, once all that waits is written.
+/// The end of stderr, once the queue is written.
 #[derive(Debug)]
 struct Screen {
-    /// Lines can be rewritten here.
+    /// Whether lines can be rewritten here.
     rewrites: bool,
-    /// The line that is, without its end; empty for none.
+    /// The live line, without its end; empty for none.
     line: String,
-    /// Nothing is to be rewritten any more.
+    /// Whether the live line has ended for good.
     closed: bool,
-    /// What waits for the thread; none while there is no thread.
+    /// The queue of the thread; none while there is no thread.
     queue: Option<Queue>,
 }
 
-/// What is to be written, in order.
+/// The text to write, in order.
 #[derive(Debug, Default)]
 struct Queue {
-    /// Each is one write, so that another process's lines do not come into it.
+    /// Each text is one write, so that no line of another process comes into it.
     waiting: VecDeque<Vec<u8>>,
-    /// How many bytes these are, with the one that is being written.
+    /// Bytes in the queue, with the text that is being written.
     bytes: usize,
-    /// How many lines did not fit since the last that did.
+    /// Lines lost since the last one that fitted.
     lost: usize,
 }
 
@@ -51,24 +49,23 @@ static SCREEN: Mutex<Screen> = Mutex::new(Screen {
     queue: None,
 });
 
-/// There is something to write, or it was written.
+/// Signals that there is text to write, or that it was written.
 static CHANGED: Condvar = Condvar::new();
 
-/// Looks what stderr is, and says whether lines can be rewritten there: a server that goes on for
-/// some time has something to show in one. Until then it is written to like a file.
+/// Finds out what stderr is, and returns whether lines can be rewritten there.
 pub(super) fn open() -> bool {
     let rewrites = io::stderr().is_terminal() && obeys();
     lock().rewrites = rewrites;
     rewrites
 }
 
-/// Whether a terminal of this kind obeys more than the end of a line.
+/// Returns whether a terminal of this kind obeys more than the end of a line.
 pub(super) fn obeys() -> bool {
     let term = env::var_os("TERM").unwrap_or_default();
     !term.is_empty() && term != "dumb"
 }
 
-/// Starts the thread: from now on nobody else waits for who reads.
+/// Starts the thread. From then on, no other thread waits for a reader.
 ///
 /// # Errors
 ///
@@ -79,39 +76,37 @@ pub(super) fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// Writes lines of the log, whole, above the one that is rewritten. With too many before them they
-/// are lost.
+/// Writes whole lines of the log above the live line. A full queue loses them.
 pub(super) fn write(lines: &[u8]) {
     lock().write(lines);
 }
 
-/// Writes a line that is said once, and never loses it: at most a few in the life of the process.
+/// Writes a line that is never lost. The process writes a few of these in its life.
 pub(super) fn say(line: &str) {
     lock().say(format!("{line}\n").as_bytes());
 }
 
-/// Writes this in the place of the line that is rewritten. It must be no longer than [`width`].
+/// Replaces the live line. The text must be no longer than [`width`].
 pub(super) fn draw(line: &str) {
     lock().draw(line);
 }
 
-/// Erases the line that is rewritten, and draws no other.
+/// Erases the live line, and draws no other.
 pub(super) fn close() {
     lock().close();
 }
 
-/// Waits until everything is written, for so long.
+/// Waits until everything is written, for a bounded time.
 pub(super) fn finish(within: Duration) {
     let waits = |screen: &mut Screen| screen.queue.as_ref().is_some_and(|queue| queue.bytes > 0);
-    // Poisoned or not, it ends here.
+    // A poisoned lock is no reason to stop: the process ends here.
     let _ = CHANGED.wait_timeout_while(lock(), within, waits);
 }
 
 impl Screen {
     fn write(&mut self, lines: &[u8]) {
         match &mut self.queue {
-            // A gap goes on until the thread has made room and told of it. Where nothing waits there
-            // is none to make.
+            // A gap goes on until the thread has made room and counted it. An empty queue has room.
             Some(queue)
                 if queue.bytes > 0 && (queue.lost > 0 || queue.bytes + lines.len() > MOST) =>
             {
@@ -127,11 +122,11 @@ impl Screen {
     }
 
     fn draw(&mut self, line: &str) {
-        // Where something waits already it would only be old when it is seen; another comes soon.
+        // A line behind others would be old when it is seen; another comes soon.
         let waits = self.queue.as_ref().is_some_and(|queue| queue.bytes > 0);
         if self.rewrites && !self.closed && !waits {
             line.clone_into(&mut self.line);
-            // Erased behind the new text and not before it, or it would flicker.
+            // The rest is erased behind the new text; erasing first would flicker.
             self.put([b"\r", line.as_bytes(), ERASE_REST].concat());
         }
     }
@@ -144,7 +139,7 @@ impl Screen {
         }
     }
 
-    /// Says how many lines were lost, if any were.
+    /// Writes how many lines were lost, if any were.
     fn own_up(&mut self) {
         let lost = self.queue.as_mut().map(|queue| mem::take(&mut queue.lost));
         if let Some(lost @ 1..) = lost {
@@ -153,11 +148,11 @@ impl Screen {
         }
     }
 
-    /// Puts lines above the one that is rewritten.
+    /// Puts lines above the live line.
     fn add(&mut self, lines: &[u8]) {
         let mut bytes = Vec::with_capacity(ERASE.len() + lines.len() + self.line.len());
         if self.rewrites {
-            // What is there may also be the echo of Ctrl-C.
+            // The row may also show the echo of Ctrl-C.
             bytes.extend_from_slice(ERASE);
         }
         bytes.extend_from_slice(lines);
@@ -176,13 +171,13 @@ impl Screen {
         }
     }
 
-    /// What to write next.
+    /// Returns the text to write next.
     fn next(&mut self) -> Option<Vec<u8>> {
         self.queue.as_mut()?.waiting.pop_front()
     }
 
-    /// So many bytes were written. Lines are lost until there is room for many again: the log has
-    /// then one gap and not a hundred.
+    /// Takes note of written bytes. Lines are lost until the queue is half empty: the log then has
+    /// one gap, not a hundred.
     fn written(&mut self, length: usize) {
         if let Some(queue) = &mut self.queue {
             queue.bytes -= length;
@@ -193,7 +188,7 @@ impl Screen {
     }
 }
 
-/// The thread. Nothing is locked while it writes.
+/// Runs the thread. It holds no lock while it writes.
 fn run() {
     let mut screen = lock();
     loop {
@@ -210,15 +205,15 @@ fn run() {
     }
 }
 
-/// How long a line may be and still be erased: what is wrapped cannot be. The terminal's own echo
-/// of Ctrl-C has room behind it.
+/// Returns the length of a line that can still be erased: a wrapped line cannot. The terminal's own
+/// echo of Ctrl-C has room behind it.
 pub(super) fn width() -> usize {
     let size = terminal_size_of(io::stderr());
     let columns = size.map_or(USUAL_WIDTH, |(Width(columns), _)| columns);
     usize::from(columns).saturating_sub("^C".len() + 1)
 }
 
-/// Where nobody reads any more there is nothing to be done about it.
+/// Writes, and ignores an error: nobody reads any more.
 fn write_out(bytes: &[u8]) {
     let _ = io::stderr().write_all(bytes);
 }
@@ -227,12 +222,12 @@ fn lock() -> MutexGuard<'static, Screen> {
     SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Back to the left, and erase from there (ECMA-48: CR, EL).
+/// Goes back to the left, and erases from there (ECMA-48: CR, EL).
 const ERASE: &[u8] = b"\r\x1b[K";
 const ERASE_REST: &[u8] = b"\x1b[K";
 
-/// How many bytes may wait: some ten thousand lines, and little beside the connections of a server
-/// that writes so many.
+/// Bytes that the queue holds: some ten thousand lines, and little beside the connections of a
+/// server that writes as much.
 const MOST: usize = 1 << 20;
 
 /// The columns of a terminal that does not say.
@@ -251,7 +246,7 @@ mod tests {
         }
     }
 
-    /// What the thread would write next.
+    /// Returns what the thread would write next.
     fn next(screen: &mut Screen) -> String {
         let bytes = screen.next().unwrap();
         screen.written(bytes.len());
@@ -266,7 +261,7 @@ mod tests {
         for _ in 0..room + 7 {
             screen.write(LINE.as_bytes());
         }
-        // The gap goes on until half is written; nothing comes through it by being short.
+        // The gap goes on until half is written; a short line does not pass it.
         for left in (MOST / 2 / LINE.len() + 1..room).rev() {
             assert_eq!(next(&mut screen), LINE);
             screen.write(b"x\n");

@@ -1,6 +1,6 @@
 //! The secret that the admin listener asks for off this machine, read from a file.
 //!
-//! A file and not a flag: flags are seen by everyone on the machine. Knows no requests.
+//! Everyone on a machine sees the flags of a command, so the secret is not a flag.
 
 use std::fmt;
 use std::fs::File;
@@ -18,8 +18,8 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// In one line that names the file: it cannot be read, everyone can read it, or what is in it
-    /// is too short, too long, or cannot be sent in a header field.
+    /// Returns one line that names the file: it cannot be read, everyone can read it, or its
+    /// content is too short, too long, or cannot be sent in a header field.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let refuse = |why: &str| format!("the token file {path:?} {why}");
         let unreadable = |error| refuse(&format!("cannot be read: {error}"));
@@ -48,7 +48,7 @@ impl Token {
         Ok(Self(token.to_owned()))
     }
 
-    /// Whether this is the token, in a time that tells no more than whether the length is right.
+    /// Compares in a time that depends only on whether the length is right.
     pub(super) fn is(&self, offered: &[u8]) -> bool {
         let token = self.0.as_bytes();
         let differing = |(a, b): (&u8, &u8)| a ^ b;
@@ -62,23 +62,23 @@ impl Token {
             ) == 0
     }
 
-    /// The token itself, to be sent.
+    /// Returns the token, to send it.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Not the token: this may end in a log.
+/// Leaves the token out, since a value may end in a log.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
     }
 }
 
-/// 16 characters of base64 are 96 bits: not to be guessed over a network.
+/// 16 characters of base64 are 96 bits, which nobody guesses over a network.
 const SHORTEST: usize = 16;
 
-/// More is a file that was named by mistake, in bytes.
+/// A longer file was named by mistake, in bytes.
 const LONGEST: u64 = 4_096;
 
 const FOR_ALL_TO_READ: u32 = 0o004;

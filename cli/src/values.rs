@@ -1,9 +1,7 @@
 //! Values on the command line: addresses, durations, sizes, counts, signals.
 //!
-//! The error of each parser is the end of a sentence that begins with the flag: it shows the value
+//! The error of each parser ends a sentence that begins with the flag. The error shows the value
 //! and says what to write instead.
-//!
-//! Knows nothing of the flags.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -16,22 +14,22 @@ use signal_hook::low_level;
 
 use ebbtide::{Limits, Timeouts};
 
-/// An option for which no value is one of the values. Under its own name clap would take it for a
-/// flag that may be left out.
+/// An option that has a word for no value. Under its own name, clap would take the type for a flag
+/// that may be left out.
 pub(crate) type Maybe<T> = Option<T>;
 
-/// What becomes of requests whose first byte comes after the draining has begun.
+/// What happens to requests whose first byte comes during the drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LatePolicy {
-    /// They are served like any other.
+    /// The server answers them like any other.
     Serve,
-    /// They are answered with this status.
+    /// The server answers with this status.
     Reject(u16),
-    /// Their connection is closed without an answer.
+    /// The server closes the connection without a response.
     Drop,
 }
 
-/// An address with its port. Names are not looked up: a server should not wait for DNS to start.
+/// Reads an address with its port. A server must not wait for DNS to start, so names are refused.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let inner = text.trim_start_matches('[').trim_end_matches(']');
@@ -51,7 +49,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A number with a unit, from 0s to five days, the longest limit that the loop keeps.
+/// Reads a number with a unit, from 0s to five days, the longest limit that the loop keeps.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let bare = text.bytes().all(|byte| byte.is_ascii_digit());
     let parsed = humantime::parse_duration(text).ok().filter(|_| !bare);
@@ -64,8 +62,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// A duration that is a limit on the peer's or the application's work: 0s would cut everything,
-/// and elsewhere it often means no limit, so it is refused.
+/// Reads a limit on the work of the peer or the application. 0s is refused: it would cut
+/// everything, and in other programs often means no limit.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err(format!(
@@ -75,7 +73,7 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A limit that may be none.
+/// Reads a limit, or `none`.
 pub(super) fn duration_or_none(text: &str) -> Result<Option<Duration>, String> {
     match text {
         "none" => Ok(None),
@@ -85,7 +83,7 @@ pub(super) fn duration_or_none(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// An interval, or off.
+/// Reads an interval, or `off`.
 pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
     match text {
         "off" => Ok(None),
@@ -97,7 +95,7 @@ pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// The path of a request: absolute, and without what a request line cannot have.
+/// Reads the path of a request: absolute, and without bytes that a request line cannot have.
 pub(super) fn path(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
     if text.starts_with('/') && text.bytes().all(plain) {
@@ -107,12 +105,12 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     }
 }
 
-/// A number of bytes, alone or with a binary unit.
+/// Reads a number of bytes, alone or with a binary unit.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     size_within(text, u64::MAX, "18446744073709551615")
 }
 
-/// The same, at most so many, which is also written like that.
+/// Reads a number of bytes up to a maximum, which the error writes as given.
 fn size_within(text: &str, most: u64, written: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -137,7 +135,7 @@ fn size_within(text: &str, most: u64, written: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is too large; at most {written}"))
 }
 
-/// The size of a head: the parser's offsets are 32 bits, and no head needs as many.
+/// Reads the size of a head. The parser's offsets are 32 bits, and no head needs as many.
 pub(super) fn head_size(text: &str) -> Result<u32, String> {
     match size_within(text, LONGEST_HEAD.into(), "1GiB")? {
         0 => Err(format!("{text:?} would refuse every request; write 64KiB")),
@@ -145,22 +143,22 @@ pub(super) fn head_size(text: &str) -> Result<u32, String> {
     }
 }
 
-/// How many fields a head may have.
+/// Reads how many fields a head may have.
 pub(super) fn field_count(text: &str) -> Result<u16, String> {
     count(text, 1..=Limits::MAX_FIELDS)
 }
 
-/// How many connections there may be.
+/// Reads how many connections there may be.
 pub(super) fn connection_count(text: &str) -> Result<u32, String> {
     count(text, 1..=u32::MAX - 1)
 }
 
-/// How many connections to list.
+/// Reads how many connections to list.
 pub(super) fn page_size(text: &str) -> Result<u32, String> {
     count(text, 1..=1_000)
 }
 
-/// How many clients a probe has in each state.
+/// Reads how many clients a probe has in each state.
 pub(super) fn client_count(text: &str) -> Result<u16, String> {
     count(text, 1..=256)
 }
@@ -179,7 +177,7 @@ fn count<N: FromStr + PartialOrd + Display>(
     }
 }
 
-/// A signal to stop on, by its name with or without SIG.
+/// Reads a signal by its name, with or without SIG.
 pub(super) fn signal(text: &str) -> Result<i32, String> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -203,7 +201,7 @@ pub(super) fn signal(text: &str) -> Result<i32, String> {
     })
 }
 
-/// Returns signals by their names: `SIGINT or SIGTERM`.
+/// Returns the names of signals: `SIGINT or SIGTERM`.
 pub(super) fn signal_names(signals: &[i32]) -> String {
     let name = |signal: &i32| match low_level::signal_name(*signal) {
         Some(name) => name.to_owned(),
@@ -213,7 +211,7 @@ pub(super) fn signal_names(signals: &[i32]) -> String {
     names.join(" or ")
 }
 
-/// What becomes of late requests.
+/// Reads what happens to late requests.
 pub(super) fn late_requests(text: &str) -> Result<LatePolicy, String> {
     let status = match text {
         "serve" => return Ok(LatePolicy::Serve),
@@ -232,8 +230,8 @@ pub(super) fn late_requests(text: &str) -> Result<LatePolicy, String> {
     }
 }
 
-/// Those that supervisors and people send to stop a process. WINCH is among them because Apache
-/// and nginx stop gracefully on it, and images that were made for them send it.
+/// The signals that supervisors and people send to stop a process. Apache and nginx stop gracefully
+/// on WINCH, and images made for them send it.
 const SIGNALS: &[(&str, i32)] = &[
     ("INT", SIGINT),
     ("TERM", SIGTERM),

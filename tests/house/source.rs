@@ -1,30 +1,24 @@
 //! The files of the repository, and Rust without its comments, strings and tests.
 
 use std::fs;
-use std::path::Path;
 
-/// Folders of what tools and fuzzers write.
-const SKIPPED: &[&str] = &["artifacts", "corpus", "node_modules", "seeds", "target"];
+use ebbtide_lab::pages::{root, walk};
 
 /// Returns the files below some paths of the repository, as `(path, text)`.
 pub(crate) fn files(below: &[&str], extensions: &[&str]) -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    let mut open: Vec<String> = below.iter().map(|path| (*path).to_owned()).collect();
-    while let Some(path) = open.pop() {
-        let name = path.rsplit('/').next().unwrap();
-        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-        let Ok(entries) = fs::read_dir(root.join(&path)) else {
-            if extensions.contains(&extension) {
-                let text = fs::read(root.join(&path)).unwrap();
-                files.push((path, String::from_utf8(text).expect("text")));
-            }
-            continue;
-        };
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let wanted = names.filter(|name| !SKIPPED.contains(&name.as_str()));
-        open.extend(wanted.map(|name| format!("{path}/{name}")));
+    let root = root();
+    let mut paths = Vec::new();
+    for path in below.iter().map(|path| root.join(path)) {
+        for extension in extensions {
+            walk(&path, extension, &mut paths);
+        }
+        paths.extend(path.is_file().then_some(path));
     }
+    let read = |path: std::path::PathBuf| {
+        let below = path.strip_prefix(&root).unwrap().to_str().unwrap();
+        (below.to_owned(), fs::read_to_string(&path).unwrap())
+    };
+    let mut files: Vec<_> = paths.into_iter().map(read).collect();
     files.sort();
     files
 }

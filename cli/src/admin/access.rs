@@ -1,12 +1,13 @@
-//! Who may ask the admin listener.
+//! Decides who may ask the admin listener.
 //!
-//! A Unix socket is for its owner, by its mode, and loopback for this machine: but a browser on
-//! this machine asks in the name of whatever page it shows. So without a token nothing is answered
-//! that looks like a browser's request: one with `Origin`; one whose Host is a name that leads here
-//! only because somebody's DNS says so; a POST without a field that a page cannot send unasked,
-//! since it takes a preflight, which gets no consent here.
+//! The mode of a Unix socket keeps others out, and loopback is for this machine. A browser on this
+//! machine, however, asks in the name of any page it shows. Without a token, the listener therefore
+//! refuses requests that look like a browser's:
 //!
-//! Knows nothing of what is asked for.
+//! * a request with `Origin`;
+//! * a request whose Host is a name that leads here only by somebody's DNS;
+//! * a POST without a field that a page cannot send without a preflight, which this listener never
+//!   grants.
 
 use std::net::IpAddr;
 
@@ -18,17 +19,17 @@ use ebbtide::{Head, Response};
 pub(super) enum Access {
     /// The token.
     Token(Token),
-    /// That it comes from this machine, by a Unix socket.
+    /// Nothing: a Unix socket comes from this machine.
     Unix,
-    /// That it comes from this machine, by its loopback.
+    /// A form that no browser sends, over loopback.
     Loopback,
 }
 
-/// The field that a POST needs where there is no token.
+/// The field that a POST needs without a token.
 pub(crate) const INTENT: (&str, &str) = ("X-Ebbtide-Admin", "1");
 
 impl Access {
-    /// The refusal of a request that may not ask.
+    /// Returns the refusal of a request that may not ask.
     pub(super) fn refusal(&self, head: &Head<'_, '_>) -> Option<Response> {
         match self {
             Self::Token(token) => {
@@ -59,14 +60,14 @@ fn intends(head: &Head<'_, '_>) -> bool {
     head.field(INTENT.0) == Some(INTENT.1.as_bytes())
 }
 
-/// The token of an Authorization field (RFC 6750 §2.1); the scheme's case does not matter.
+/// Returns the token of an Authorization field (RFC 6750 §2.1). The scheme's case does not matter.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(BEARER.len())?;
     let token = rest.trim_ascii_start();
     (scheme.eq_ignore_ascii_case(BEARER) && token.len() < rest.len()).then_some(token)
 }
 
-/// Whether a Host field names this machine without asking anybody's DNS.
+/// Returns whether a Host field names this machine without DNS.
 fn is_loopback(host: &[u8]) -> bool {
     let Ok(host) = str::from_utf8(host) else {
         return false;

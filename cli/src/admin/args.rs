@@ -1,6 +1,4 @@
-//! The flags of the admin listener, and the way to write where it is.
-//!
-//! Knows no sockets.
+//! The flags of the admin listener, and how its place is written.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::values;
 
-/// Where the server is asked how it is, and told to stop.
+/// Where the server answers questions about itself, and takes the word to stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Admin")]
 #[group(skip)] // or no two of this name could be in one command
@@ -27,7 +25,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Finds what does not go together.
+    /// Finds flags that do not go together.
     ///
     /// # Errors
     ///
@@ -52,7 +50,7 @@ fn is_loopback(addr: &SocketAddr) -> bool {
     addr.ip().to_canonical().is_loopback()
 }
 
-/// Where an admin listener is.
+/// The place of an admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A Unix socket at this path.
@@ -62,12 +60,12 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Reads `unix:PATH`, or an address and a port, also as the URL that [`fmt::Display`] makes of
-    /// it and the log says.
+    /// Reads `unix:PATH`, or an address and a port, also as the URL that [`fmt::Display`] and the
+    /// log write.
     ///
     /// # Errors
     ///
-    /// The end of a sentence that begins with the flag: what would be right.
+    /// Returns the end of a sentence that begins with the flag: what would be right.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text.strip_prefix("unix:") {
             Some("") => Err(format!(

@@ -1,9 +1,7 @@
 //! A status in the text format of Prometheus, version 0.0.4.
 //!
-//! Base units, one family for one thing, `_total` for what only grows. Names of guards and of
-//! requests are not labels: what peers and applications choose would make series without end.
-//!
-//! Knows no requests.
+//! The metrics have base units, one family for one thing, and `_total` on what only grows. Names of
+//! guards and of requests are not labels: peers and applications would make series without end.
 
 use std::fmt::{Display, Write};
 
@@ -170,5 +168,5 @@ impl Families {
     }
 }
 
-/// Those of [`Status::stage`].
+/// The values of [`Status::stage`].
 const STAGES: [&str; 5] = ["serving", "delaying", "draining", "cutting", "ending"];

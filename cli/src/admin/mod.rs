@@ -1,10 +1,9 @@
-//! The admin listener: how the server is, for people and Prometheus, and the word to stop.
+//! The admin listener shows the state of the server to people and Prometheus, and takes the word to
+//! stop.
 //!
-//! It is a server of this library with a thread of its own, so that it answers as long as there is
-//! anything to say: while the served one drains, and until that has ended. What it says it asks the
-//! served loop for, so a loop that is held by a handler shows: 503 within a second.
-//!
-//! Knows the served loop by its handle only.
+//! The listener is a server of this library with a thread of its own. It answers during the drain,
+//! and until the served loop has ended. It asks the served loop for each status, so a loop that a
+//! handler holds shows as 503 within a second.
 
 mod access;
 pub(crate) mod args;
@@ -25,7 +24,7 @@ use ebbtide::{
     Request, Response, Running, Server, Status, StatusQuery, Timeouts,
 };
 
-/// An admin listener that is bound, and answers nobody yet.
+/// An admin listener that is bound and does not answer yet.
 #[derive(Debug)]
 pub(super) struct Admin {
     place: Place,
@@ -34,11 +33,11 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// Binds it, if the flags ask for one.
+    /// Binds the listener, if the flags ask for one.
     ///
     /// # Errors
     ///
-    /// The token file is not as it must be, or the place cannot be listened on.
+    /// The token file is wrong, or the place cannot be listened on.
     pub(super) fn bind(flags: &Flags) -> Result<Option<Self>, String> {
         let Some(place) = flags.admin.clone() else {
             return Ok(None);
@@ -60,7 +59,7 @@ impl Admin {
         };
         let limits = Limits::new().connections(CONNECTIONS).body(0);
         let times = Timeouts::new().head(ASK).idle(IDLE).linger(PART);
-        // Nothing here is worth holding up the exit of the process.
+        // No request here may hold up the exit of the process.
         let drain = Drain::new().idle_grace(Duration::ZERO).timeout(FAREWELL);
         Ok(Self {
             place,
@@ -72,7 +71,7 @@ impl Admin {
         })
     }
 
-    /// Where it is, with the port it got.
+    /// Returns the place, with the port it got.
     pub(super) fn place(&self) -> Place {
         match self.place {
             Place::Unix(_) => self.place.clone(),
@@ -94,12 +93,12 @@ impl Admin {
     }
 }
 
-/// Ends an admin listener, once what it served has ended with that much `left` of its deadline.
+/// Ends an admin listener, once the served loop has ended with `left` of its deadline.
 pub(super) fn end(running: Running, left: Duration) {
-    // The log has told of the drain that matters. A second one would only confuse.
+    // The log has the drain of the served loop. A second one would confuse.
     log::set_max_level(log::max_level().min(LevelFilter::Warn));
     if left < FAREWELL {
-        // Whoever still asks has no claim to more than those who were served had.
+        // A request that still waits here has no claim to more than the served ones had.
         running.handle().cut();
     }
     if let Err(error) = running.shutdown() {
@@ -114,7 +113,7 @@ struct Desk {
     patience: Duration,
 }
 
-/// What there is.
+/// The routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     Status,
@@ -145,7 +144,7 @@ impl Route {
 }
 
 impl Handler for Desk {
-    /// Who is refused is parted with: the places are few.
+    /// Closes the connection of a refused request: the places are few.
     fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
         match self.refusal(head) {
             Some(refusal) => Admit::Refuse(refusal.close()),
@@ -174,7 +173,7 @@ impl Handler for Desk {
 }
 
 impl Desk {
-    /// Access first: who may not ask is not told what there is.
+    /// Checks access first: a client without access does not learn the routes.
     fn refusal(&self, head: &Head<'_, '_>) -> Option<Response> {
         let refusal = self.access.refusal(head);
         refusal.or_else(|| match Route::of(head.path()) {
@@ -223,8 +222,7 @@ impl Desk {
             .body(text.into_bytes()))
     }
 
-    /// Waits for the served loop. Others wait meanwhile, who would not fare better: all that is
-    /// asked for here is asked of that loop.
+    /// Waits for the served loop. Other requests wait meanwhile; all of them ask that loop.
     fn ask(&self, query: StatusQuery) -> Result<Status, Response> {
         self.served
             .status(query, self.patience)
@@ -232,7 +230,7 @@ impl Desk {
     }
 }
 
-/// The page of connections that a query asks for.
+/// Returns the page of connections that a query asks for.
 fn page(text: &str) -> Result<StatusQuery, String> {
     let mut query = StatusQuery::new().take(PAGE);
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -268,7 +266,7 @@ fn accepted(what: &'static str) -> Response {
     json(202, &Body { accepted: what })
 }
 
-/// An answer in JSON, with a line end for whoever reads it at a terminal.
+/// Returns a response in JSON, with a line end for a terminal.
 fn json(status: u16, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(mut bytes) => {
@@ -281,30 +279,30 @@ fn json(status: u16, body: &impl Serialize) -> Response {
     }
 }
 
-/// How long the served loop may take to say how it is: far longer than a turn, and short enough for
-/// a probe.
+/// The time that the served loop has to describe itself: far longer than a turn, and short enough
+/// for a probe.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long who is being answered may take, once what was served has ended and where its deadline
-/// leaves as much.
+/// The time that the last responses have once the served loop has ended, where its deadline leaves
+/// as much.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// Enough for a few people and their programs; the descriptors are for those who are served.
+/// Enough for a few people and their programs; the descriptors are for served clients.
 const CONNECTIONS: usize = 32;
 
-/// How long one of these may be held without asking: they are answered in one turn, and whoever
-/// asks is on this machine or close by. `ctl wait` and Prometheus connect again; no scrape interval
-/// that is usual ends just as the idle are closed.
+/// The time that a connection may stay idle. The listener answers in one turn, and its clients are
+/// close by. `ctl wait` and Prometheus connect again; no usual scrape interval ends just as the
+/// listener closes idle connections.
 const ASK: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(3);
 
-/// And how long who was parted with may take to part.
+/// The time that a refused peer has to close.
 const PART: Duration = Duration::from_millis(250);
 
-/// How many connections a status names.
+/// Connections that a status names.
 const OLDEST: usize = 10;
 
-/// How many connections a page has, and at most: a turn of the served loop collects them.
+/// Connections of a page, by default and at most: a turn of the served loop collects them.
 const PAGE: usize = 100;
 const MOST: usize = 1_000;
 

@@ -1,6 +1,4 @@
 //! The arguments of `ebbtide ctl`.
-//!
-//! Knows nothing of how they are carried out.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +34,7 @@ pub(crate) struct Ctl {
 }
 
 impl Ctl {
-    /// Finds what does not go together.
+    /// Finds flags that do not go together.
     ///
     /// # Errors
     ///

@@ -1,10 +1,8 @@
 //! A small HTTP/1.1 client for the admin listener: one request at a time, over TCP or a Unix
 //! socket.
 //!
-//! By hand, since the clients that are light enough do not speak to Unix sockets, and httparse is
-//! here anyway. It understands what our own server says and no more: a length, no chunks.
-//!
-//! Knows nothing of what is asked.
+//! The light clients do not speak to Unix sockets, and httparse is here anyway. This client
+//! understands what the admin listener sends and no more: a length, no chunks.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -24,26 +22,26 @@ pub(super) struct Client {
     pub(super) token: Option<Token>,
 }
 
-/// A connection to it.
+/// A connection to a server.
 #[derive(Debug)]
 pub(super) struct Connection<'c> {
     client: &'c Client,
     socket: Socket,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
 }
 
-/// Why there is none.
+/// Why there is no response.
 #[derive(Debug)]
 pub(super) enum Unreachable {
-    /// Nobody is there.
+    /// No server is there.
     Gone(io::Error),
-    /// Somebody may be.
+    /// A server may be there.
     Silent(io::Error),
 }
 
@@ -81,7 +79,7 @@ impl Client {
 }
 
 impl Connection<'_> {
-    /// Asks, and reads the answer.
+    /// Sends a request, and reads the response.
     pub(super) fn ask(&mut self, method: &str, target: &str) -> Result<Answer, Unreachable> {
         self.exchange(method, target)
             .map_err(|error| match error.kind() {
@@ -127,7 +125,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Waits until the server closes the connection; false if it does not by then.
+    /// Waits until the server closes the connection. Returns false if it does not by then.
     pub(super) fn closes(&mut self, deadline: Option<Instant>) -> bool {
         loop {
             let left = deadline.map(|moment| moment.saturating_duration_since(Instant::now()));
@@ -148,10 +146,10 @@ impl Connection<'_> {
     }
 }
 
-/// The address of a path, with a word on one that is too long.
+/// Returns the address of a path, with an explanation for one that is too long.
 fn unix(path: &Path) -> io::Result<SockAddr> {
     SockAddr::unix(path).map_err(|error| {
-        // Each system has its own limit, and tells it only by what it takes.
+        // Each system has its own limit, and shows it only by refusing.
         let fits = |bytes: &usize| SockAddr::unix("x".repeat(*bytes)).is_ok();
         let bytes = path.as_os_str().len();
         match (0..bytes).rev().find(fits) {
@@ -164,7 +162,7 @@ fn unix(path: &Path) -> io::Result<SockAddr> {
     })
 }
 
-/// The answer, once it is complete.
+/// Returns the response, once it is complete.
 fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut fields);
@@ -195,10 +193,10 @@ fn silence() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, text)
 }
 
-/// How long connecting, and then an answer, may take. The server gives its loop a second.
+/// The time for connecting, and then for a response. The server gives its loop a second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// More is no answer of ours, in bytes: a page of 1,000 connections is below 1 MiB.
+/// The longest response, in bytes: a page of 1,000 connections is below 1 MiB.
 const LONGEST: u64 = 16 << 20;
 
 #[cfg(test)]

@@ -1,6 +1,4 @@
-//! `ebbtide ctl`: asks a running server how it is, tells it to stop, waits until it has gone.
-//!
-//! Knows the server only by its admin listener.
+//! `ebbtide ctl` asks a running server how it is, tells it to stop, and waits until it has gone.
 
 pub(crate) mod args;
 mod client;
@@ -20,11 +18,11 @@ use crate::logger::one_line;
 use crate::screen::say;
 use crate::token::Token;
 
-/// Does what the arguments say, and returns the exit code.
+/// Carries out the arguments, and returns the exit code.
 pub(super) fn ctl(args: &Ctl) -> ExitCode {
     match carry_out(args) {
         Ok(text) => {
-            // Piped into a pager that was closed: nothing is left to say.
+            // stdout may be a pager that was closed; the error has no other place to go.
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
@@ -35,18 +33,18 @@ pub(super) fn ctl(args: &Ctl) -> ExitCode {
     }
 }
 
-/// Why it could not be done.
+/// Why the command failed.
 #[derive(Debug)]
 enum Failure {
-    /// The arguments, the environment or the token file are not as they must be.
+    /// The arguments, the environment or the token file are wrong.
     Usage(String),
-    /// The server said no.
+    /// The server refused.
     Refused(Answer),
-    /// It is still there.
+    /// The server is still there.
     StillThere(Duration),
-    /// There is no answer from it.
+    /// The server does not answer.
     Unreachable(Place, Unreachable),
-    /// There is one, of something else.
+    /// Something else answers.
     Unknown(Place, serde_json::Error),
 }
 
@@ -112,7 +110,7 @@ fn carry_out(args: &Ctl) -> Result<String, Failure> {
             }
         }
         Ask::Shutdown { wait, timeout } => {
-            // Before the word to stop, or the server may have gone before it was seen.
+            // The connection comes before the word to stop; the server could be gone after it.
             let seen = wait.then(|| client.greet()).transpose()?;
             let body = client.post("/shutdown")?;
             if let Some(seen) = seen {
@@ -143,7 +141,7 @@ fn carry_out(args: &Ctl) -> Result<String, Failure> {
     }
 }
 
-/// Where the server is, by the flag or the environment.
+/// Returns where the server is, by the flag or the environment.
 fn place(args: &Ctl) -> Result<Place, Failure> {
     if let Some(place) = &args.admin {
         return Ok(place.clone());
@@ -161,7 +159,7 @@ fn as_it_is(body: &[u8]) -> String {
     String::from_utf8_lossy(body).into_owned()
 }
 
-/// A server that was reached, and which.
+/// A server that answered, and its process.
 struct Seen<'c> {
     connection: Connection<'c>,
     /// None if its loop did not answer.
@@ -190,17 +188,17 @@ impl Client {
         Failure::Unreachable(self.place.clone(), why)
     }
 
-    /// Reaches the server, and keeps the connection.
+    /// Connects to the server, and keeps the connection.
     fn greet(&self) -> Result<Seen<'_>, Failure> {
         self.welcomed(self.try_greet())
     }
 
-    /// The same; `None` if nobody is there.
+    /// Connects to the server; returns `None` without one.
     fn greet_unless_gone(&self) -> Result<Option<Seen<'_>>, Failure> {
         for _ in 0..TRIES {
             match self.try_greet() {
                 Err(Unreachable::Gone(_)) => return Ok(None),
-                // It may have gone in the middle of an answer: another look tells.
+                // The server may have gone while it answered: another try tells.
                 Err(Unreachable::Silent(error)) if broke_off(&error) => thread::sleep(PAUSE),
                 greeted => return self.welcomed(greeted).map(Some),
             }
@@ -227,8 +225,8 @@ impl Client {
         Ok((Seen { connection, pid }, answer))
     }
 
-    /// Waits until the server has gone. Its end closes the connection, which is all that is
-    /// watched; since idle ones are closed too, another try to connect tells.
+    /// Waits until the server has gone. Its end closes the connection, which this function watches.
+    /// The server closes idle connections too, so another try to connect decides.
     fn wait<'c>(&'c self, mut seen: Seen<'c>, limit: Option<Duration>) -> Result<(), Failure> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let still = || Failure::StillThere(limit.unwrap_or_default());
@@ -249,19 +247,19 @@ impl Client {
                 if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                     return Err(still());
                 }
-                // The connection closed and the server is still there: nothing else would tell.
+                // The connection closed and the server is still there: only another try tells more.
                 thread::sleep(PAUSE);
             }
         }
     }
 }
 
-/// Whether a successor has taken the place.
+/// Returns whether a successor has taken the place.
 fn another(before: Option<u64>, now: Option<u64>) -> bool {
     before.zip(now).is_some_and(|(before, now)| before != now)
 }
 
-/// Whether the other side ended the connection.
+/// Returns whether the other side ended the connection.
 fn broke_off(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -269,14 +267,14 @@ fn broke_off(error: &io::Error) -> bool {
     )
 }
 
-/// Says where the server is, if no flag does.
+/// The variable that names the server, where no flag does.
 const VARIABLE: &str = "EBBTIDE_ADMIN";
 
-/// The loop does not answer: busy, but there.
+/// The status of a server whose loop does not answer: busy, but there.
 const UNAVAILABLE: u16 = 503;
 
-/// How often to look whether a server that broke off its answer has gone.
+/// How often to look whether a server that broke off its response has gone.
 const TRIES: u32 = 25;
 
-/// Between two tries to reach a server that is about to go.
+/// Pause between two tries to reach a server that is about to go.
 const PAUSE: Duration = Duration::from_millis(20);

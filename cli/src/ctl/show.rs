@@ -1,6 +1,4 @@
-//! Answers of the admin listener as a text for people.
-//!
-//! Knows the names of their members, and nothing of how they came.
+//! Prints responses of the admin listener as a text for people.
 
 use std::fmt::Write;
 
@@ -8,7 +6,7 @@ use serde::Deserialize;
 
 use crate::logger::one_line;
 
-/// What `/status` says, as far as it is shown.
+/// The members of `/status` that are printed.
 #[derive(Debug, Deserialize)]
 struct Status {
     pid: u32,
@@ -52,11 +50,11 @@ struct Connection {
     bytes_out: u64,
 }
 
-/// Where the server stands, a line for each thing.
+/// Returns a line for each fact of a status.
 ///
 /// # Errors
 ///
-/// It is no status.
+/// The response is no status.
 pub(super) fn status(body: &[u8]) -> serde_json::Result<String> {
     let status: Status = serde_json::from_slice(body)?;
     let left = status
@@ -95,11 +93,11 @@ pub(super) fn status(body: &[u8]) -> serde_json::Result<String> {
     Ok(text)
 }
 
-/// A table of connections.
+/// Returns a table of connections.
 ///
 /// # Errors
 ///
-/// It is no list of connections.
+/// The response is no list of connections.
 pub(super) fn connections(body: &[u8], all: bool) -> serde_json::Result<String> {
     let Connections { connections } = serde_json::from_slice(body)?;
     Ok(match (connections.is_empty(), all) {
@@ -120,7 +118,7 @@ fn phases(phases: &serde_json::Map<String, serde_json::Value>) -> String {
     }
 }
 
-/// Aligned, numbers to the right.
+/// Aligns the columns, numbers to the right.
 fn table(connections: &[Connection]) -> String {
     let mut rows = vec![TITLES.map(str::to_owned)];
     rows.extend(connections.iter().map(|connection| {

@@ -1,6 +1,4 @@
 //! The flags of the static files.
-//!
-//! Knows no files.
 
 use std::path::PathBuf;
 
@@ -36,7 +34,7 @@ pub(crate) struct FileFlags {
 }
 
 impl FileFlags {
-    /// Finds what does not go together.
+    /// Finds flags that do not go together.
     ///
     /// # Errors
     ///

@@ -1,10 +1,8 @@
-//! A file, or parts of one, as the body of an answer.
+//! A file, or parts of one, as the body of a response.
 //!
-//! A piece at a time, as the peer takes it: however large the file, a download holds one piece. A
-//! piece that the kernel has in its cache costs a copy. One that is on a disk is waited for by the
-//! loop; the kernel reads ahead, as the pieces come in order.
-//!
-//! Knows no requests.
+//! The peer takes one piece at a time, so a download of any size holds one piece. A piece in the
+//! kernel's cache costs a copy. The loop waits for a piece from a disk; the kernel reads ahead,
+//! because the pieces come in order.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,12 +12,12 @@ use std::os::unix::fs::FileExt;
 
 use ebbtide::{BodyContext, Fill, Source};
 
-/// What is sent, in order.
+/// A part of the body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// These bytes.
+    /// Bytes of its own.
     Bytes(Vec<u8>),
-    /// These bytes of the file.
+    /// A range of the file.
     File(Range<u64>),
 }
 
@@ -32,8 +30,8 @@ impl Piece {
     }
 }
 
-/// Sends pieces of a file. One that became shorter meanwhile fails the body, so that nobody takes
-/// what came for the whole.
+/// Sends pieces of a file. A file that became shorter fails the body, so that no client takes the
+/// part for the whole.
 #[derive(Debug)]
 pub(super) struct FileBody {
     file: File,
@@ -48,7 +46,7 @@ impl FileBody {
         }
     }
 
-    /// How many bytes it will send.
+    /// Returns how many bytes the body has.
     pub(super) fn len(&self) -> u64 {
         self.pieces.iter().map(Piece::len).sum()
     }
@@ -89,7 +87,7 @@ impl Source for FileBody {
     }
 }
 
-/// Appends exactly so many bytes of a file.
+/// Appends exactly `length` bytes of a file.
 ///
 /// # Errors
 ///
@@ -106,7 +104,7 @@ pub(super) fn read_at(file: &File, at: u64, length: usize, out: &mut Vec<u8>) ->
         })
 }
 
-/// How much of a file is read at a time, in bytes: what one connection may owe.
+/// Bytes that are read at a time: the most that one connection holds.
 pub(super) const PIECE: usize = 64 * 1024;
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! Static files for `ebbtide serve --root`: conditional requests, ranges, types, directories.
 //!
-//! Everything here runs on the loop's thread: a lookup is a handful of system calls, and of a file
-//! at most a piece is read at a time. That is right for files that the kernel has in its cache, or
-//! on a disk of this machine; a root on a network would hold the loop as long as the network does.
+//! The loop's thread does all the work: a lookup is a handful of system calls, and a read takes at
+//! most one piece. That suits files in the kernel's cache or on a local disk; a root on a network
+//! holds the loop as long as the network does.
 //!
-//! A file is sent as it was when it was opened: to change one, write another and rename it over the
-//! first. One that is written over in place is what is read of it, and one that becomes shorter
-//! breaks its downloads off. Trees whose files all have the same time, as some reproducible builds
-//! make them, tell their files' states apart by length alone.
-//!
-//! Knows no sockets.
+//! A response has the file as it was when the response opened it. To change a file, write another
+//! and rename it over the first. A file that is overwritten in place is sent as it is read, and one
+//! that becomes shorter breaks its downloads off. Some reproducible builds give all files the same
+//! time; their states differ by length alone.
 
 pub(crate) mod args;
 mod body;
@@ -43,16 +41,16 @@ use ebbtide::{Request, Response};
 pub(super) struct Files {
     root: Root,
     dot_files: bool,
-    /// When the log was told last that the system has no room to open a file.
+    /// When the log last said that the system has no room to open a file.
     told: Cell<Option<Instant>>,
 }
 
 impl Files {
-    /// The files that the flags name, if they do.
+    /// Serves the directory that the flags name, if they name one.
     ///
     /// # Errors
     ///
-    /// The root is not a directory that can be read; the flag is named.
+    /// The root is not a directory that can be read; the error names the flag.
     pub(super) fn from_flags(flags: &FileFlags) -> io::Result<Option<Self>> {
         let Some(path) = &flags.root else {
             return Ok(None);
@@ -69,7 +67,7 @@ impl Files {
         }))
     }
 
-    /// The answer to a GET or a HEAD.
+    /// Returns the response to a GET or a HEAD.
     pub(super) fn answer(&self, request: &Request<'_>) -> Response {
         match self.find(request) {
             Ok(response) => response,
@@ -98,7 +96,7 @@ impl Files {
         }
     }
 
-    /// The answer where the system did not give the file.
+    /// Returns the response where the system did not give the file.
     fn refuse(&self, path: &str, error: &io::Error) -> Response {
         use nix::Error as Errno;
         match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
@@ -113,7 +111,8 @@ impl Files {
                 log::error!("{path}: {error}");
                 Response::text(500, "it cannot be read\n")
             }
-            // Not there, or below a file, behind a link that is not followed, too long a name.
+            // The file is missing, below another file, behind a link that is not followed, or its
+            // name is too long.
             _ if error.kind() == io::ErrorKind::UnexpectedEof => {
                 log::warn!("{path}: {error}");
                 Response::text(500, "it cannot be read\n")
@@ -123,8 +122,8 @@ impl Files {
     }
 }
 
-/// Whether it is time to tell the log again. Without room every request finds the same, and whoever
-/// can open connections could fill the disk.
+/// Returns whether it is time to tell the log again. Every request fails alike, and any client
+/// could otherwise fill the disk.
 fn may_tell(told: &Cell<Option<Instant>>, now: Instant) -> bool {
     let lately = told.get().is_some_and(|told| now < told + PAUSE);
     if !lately {
@@ -155,7 +154,7 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// To the same path with a slash behind it, without which the links of its page would lead astray.
+/// Redirects to the path with a slash behind it, which relative links of the page need.
 fn redirect(names: &Names, query: Option<&str>) -> Response {
     let path = names.to_directory();
     let location = match query {
@@ -165,7 +164,7 @@ fn redirect(names: &Names, query: Option<&str>) -> Response {
     Response::text(301, "it is a directory\n").field("Location", &location)
 }
 
-/// Returns the file, or what was asked for of it.
+/// Returns the file, or the part that the request asks for.
 fn send(
     file: File,
     metadata: &Metadata,
@@ -180,7 +179,7 @@ fn send(
         Condition::NotModified => return Ok(with_tag(Response::new(304))),
         Condition::Failed => return Ok(Response::text(412, "it is not as you expect\n")),
     }
-    // GET alone has ranges (RFC 9110, section 14.2).
+    // Only GET has ranges (RFC 9110 §14.2).
     let ranges = single(request.fields(), "range").filter(|_| request.method() == "GET");
     let selected = match ranges {
         Some(ranges) if validators.range_holds(request.fields()) => range::select(ranges, length),
@@ -190,7 +189,7 @@ fn send(
         with_tag(response)
             .field("Last-Modified", &validators.last_modified())
             .field("Accept-Ranges", "bytes")
-            // The name says the type: no client is to guess by the content.
+            // The name gives the type; clients must not guess by the content.
             .field("X-Content-Type-Options", "nosniff")
     };
     match selected {
@@ -210,7 +209,7 @@ fn send(
     }
 }
 
-/// Returns a 206 without its validators, and the pieces of its body (RFC 9110, section 15.3.7).
+/// Returns a 206 without its validators, and the pieces of its body (RFC 9110 §15.3.7).
 fn partial(parts: &[Range<u64>], kind: String, length: u64) -> (Response, Vec<Piece>) {
     let response = Response::new(206);
     if let [part] = parts {
@@ -224,8 +223,8 @@ fn partial(parts: &[Range<u64>], kind: String, length: u64) -> (Response, Vec<Pi
     (response.content_type(multipart), pieces)
 }
 
-/// Gives a response its body. A short one is read at once: the response is then one write, and the
-/// file is closed when it is made.
+/// Gives a response its body. A short file is read at once: the response is one write, and the file
+/// is closed.
 fn fill(response: Response, file: File, pieces: Vec<Piece>) -> io::Result<Response> {
     match &pieces[..] {
         [Piece::File(range)] if range.end - range.start <= PIECE as u64 => {
@@ -241,14 +240,14 @@ fn fill(response: Response, file: File, pieces: Vec<Piece>) -> io::Result<Respon
     }
 }
 
-/// When a file was modified, since 1970; before that is then.
+/// Returns when a file was modified, since 1970; earlier times count as 1970.
 fn modified(metadata: &Metadata) -> Duration {
     let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
     let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
     Duration::new(seconds, nanos.min(999_999_999))
 }
 
-/// The type that the name says; of text, in the encoding that text has today.
+/// Returns the type that the name stands for; text is UTF-8.
 fn content_type(name: &Path) -> String {
     let kind = mime_guess::from_path(name).first_or_octet_stream();
     if kind.type_() == mime_guess::mime::TEXT && kind.get_param("charset").is_none() {
@@ -262,7 +261,7 @@ fn content_range(part: &Range<u64>, length: u64) -> String {
     format!("bytes {}-{}/{length}", part.start, part.end - 1) // no part is empty
 }
 
-/// Several parts, each behind a head of its own (RFC 9110, section 14.6).
+/// Returns several parts, each behind a head of its own (RFC 9110 §14.6).
 fn multipart_pieces(parts: &[Range<u64>], kind: &str, length: u64, boundary: &str) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
     let mut before = "";
@@ -279,8 +278,8 @@ fn multipart_pieces(parts: &[Range<u64>], kind: &str, length: u64, boundary: &st
     pieces
 }
 
-/// A line that no file has in it, but by a chance of one in 2^128; and nobody can write one that
-/// does, for it is another for each answer.
+/// Returns a line that a file contains with a chance of one in 2^128. Each response has another
+/// line, so nobody can prepare a file.
 fn boundary() -> String {
     let number = || RandomState::new().hash_one(0);
     format!("{:016x}{:016x}", number(), number())
@@ -288,7 +287,7 @@ fn boundary() -> String {
 
 const INDEX: &str = "index.html";
 
-/// Between two lines that say the same.
+/// Time between two equal lines in the log.
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
-//! Opening a file below a root, and nothing else.
+//! Opens a file below a root, and nothing else.
 //!
-//! Every name is one step down from a directory that is held open, and no step follows a symbolic
-//! link, so what is swapped meanwhile cannot lead out. Links that may be followed are resolved
-//! before, and where they lead is walked like that. Only regular files are opened: to open a pipe
-//! waits for its other end, and to open a device may do something.
-//!
-//! Knows no HTTP.
+//! Each name is one step down from a directory that is held open, and no step follows a symbolic
+//! link. A name that is swapped meanwhile therefore cannot lead out. Links that the policy allows
+//! are resolved first; the way to their target is walked in the same manner. Only regular files are
+//! opened: opening a pipe waits for its other end, and opening a device may act on it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -21,15 +19,15 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 pub(crate) enum Symlinks {
     /// None below the root; the root itself may be one.
     Never,
-    /// Those that lead to something below the root.
+    /// Links whose target lies below the root.
     #[default]
     Inside,
     /// All.
     Any,
 }
 
-/// A directory whose files are served. It is looked up anew for each, so that a link may be turned
-/// to another directory meanwhile.
+/// A directory whose files are served. Each request looks the directory up, so a link to it may be
+/// turned to another.
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     path: PathBuf,
@@ -37,24 +35,24 @@ pub(super) struct Root {
     dot_files: bool,
 }
 
-/// What is there.
+/// What a name stands for.
 #[derive(Debug)]
 pub(super) enum Found {
     /// A regular file, open.
     File(File, Metadata),
     /// A directory, not opened.
     Directory,
-    /// A pipe, a socket, a device: not opened.
+    /// A pipe, a socket or a device: not opened.
     Other,
 }
 
 impl Root {
-    /// The files below a directory. Unless `dot_files`, no link below it leads to one that no path
-    /// could name.
+    /// Serves the files below a directory. Unless `dot_files`, links below it lead to no file that
+    /// a path cannot name.
     ///
     /// # Errors
     ///
-    /// It is not there, or not a directory.
+    /// The directory is not there, or is another kind of file.
     pub(super) fn new(path: &Path, symlinks: Symlinks, dot_files: bool) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         if !fs::metadata(&path)?.is_dir() {
@@ -67,15 +65,16 @@ impl Root {
         })
     }
 
-    /// What these names lead to, each of which is good for one step down.
+    /// Opens what these names lead to. Each name must be good for one step down.
     ///
     /// # Errors
     ///
-    /// The system's; [`io::ErrorKind::NotFound`] and others where there is nothing that may be had.
+    /// Returns the system's errors; [`io::ErrorKind::NotFound`] and others where no file may be
+    /// had.
     pub(super) fn open(&self, names: &[OsString]) -> io::Result<Found> {
         match self.symlinks {
             Symlinks::Never => walk(&self.path, names),
-            // As a rule there is no link on the way, and nothing to resolve.
+            // Most paths have no link, and nothing to resolve.
             Symlinks::Inside => walk(&self.path, names).or_else(|_| {
                 let root = fs::canonicalize(&self.path)?;
                 let target = fs::canonicalize(join(&root, names))?;
@@ -85,7 +84,7 @@ impl Root {
             }),
             Symlinks::Any => {
                 let target = fs::canonicalize(join(&self.path, names))?;
-                // Who may follow all links may be led by one to any name outside.
+                // The policy that follows all links also follows one to a hidden name outside.
                 if !self.dot_files
                     && let Ok(below) = target.strip_prefix(fs::canonicalize(&self.path)?)
                 {
@@ -97,7 +96,7 @@ impl Root {
         }
     }
 
-    /// The names of a path below the root, where a link led, unless one of them is hidden.
+    /// Returns the names below the root of a link's target, unless one of them is hidden.
     fn shown(&self, below: &Path) -> io::Result<Vec<OsString>> {
         let names = steps(below)?;
         let hidden = |(n, name): (usize, &OsString)| is_hidden(name, n == 0);
@@ -108,10 +107,9 @@ impl Root {
     }
 }
 
-/// Whether a name is not for everyone, since it begins with a dot: not the first if it is
-/// `.well-known`, as in a path, and none that begins with two. The latter hide nothing: so the
-/// volumes of Kubernetes name the directory that holds the files of the moment, to which those that
-/// are seen are links.
+/// Returns whether a name is hidden, because it begins with a dot. `.well-known` is shown where it
+/// comes first, as in a path. Names with two dots are shown: Kubernetes names the directory behind
+/// a volume so, and the visible files are links to it.
 fn is_hidden(name: &OsStr, is_first: bool) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b".") && !name.starts_with(b"..") && !(is_first && name == b".well-known")
@@ -123,7 +121,7 @@ fn join(root: &Path, names: &[OsString]) -> PathBuf {
         .collect()
 }
 
-/// The names of a path that goes down only.
+/// Returns the names of a path that only goes down.
 fn steps(path: &Path) -> io::Result<Vec<OsString>> {
     path.components()
         .map(|component| match component {
@@ -154,7 +152,7 @@ fn open_file(directory: &OwnedFd, name: &OsStr) -> io::Result<Found> {
         SFlag::S_IFLNK => return Err(io::ErrorKind::NotFound.into()),
         _ => return Ok(Found::Other),
     }
-    // Should it have become a pipe meanwhile, this does not wait; and then it is looked at again.
+    // The file may have become a pipe: this open does not wait, and the kind is checked again.
     let file = File::from(openat(directory, name, FILE, Mode::empty())?);
     let metadata = file.metadata()?;
     Ok(if metadata.is_file() {
@@ -164,7 +162,7 @@ fn open_file(directory: &OwnedFd, name: &OsStr) -> io::Result<Found> {
     })
 }
 
-/// To go through a directory asks for less than to list it.
+/// Passing through a directory needs fewer rights than listing it.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 const DIRECTORY: OFlag = OFlag::O_PATH
     .union(OFlag::O_DIRECTORY)
@@ -244,7 +242,7 @@ mod tests {
         ];
         let tree = tree();
         for policy in [Never, Inside, Any] {
-            // The root itself may be a link, whatever the policy.
+            // The root itself may be a link under every policy.
             for name in ["root", "current"] {
                 let root = Root::new(&tree.path().join(name), policy, false).unwrap();
                 for (path, expected, policies) in CASES {
@@ -278,7 +276,7 @@ mod tests {
         symlink("sub/.git", root.join("git-of-sub")).unwrap();
         symlink(".well-known/key", root.join("key")).unwrap();
         symlink("sub/.well-known/key", root.join("key-of-sub")).unwrap();
-        // As Kubernetes writes a volume, to change all of it at once.
+        // Kubernetes writes a volume so, to change all of it at once.
         symlink("..2026_01_01", root.join("..data")).unwrap();
         symlink("..data/page", root.join("page")).unwrap();
         symlink(root.join(".env"), tree.path().join("outside")).unwrap();
@@ -303,7 +301,7 @@ mod tests {
                 }
             }
         }
-        // The root itself may be anywhere, and so may what all links lead to.
+        // The root may be anywhere, and so may the target of a link.
         let hidden = Root::new(&root.join(".git"), Symlinks::Any, false).unwrap();
         assert_eq!(content(&hidden, "config").as_deref(), Some("config"));
         symlink("../.env", root.join(".git/env")).unwrap();
@@ -336,7 +334,7 @@ mod tests {
         for policy in [Symlinks::Never, Symlinks::Inside, Symlinks::Any] {
             let root = Root::new(&path, policy, false).unwrap();
             for name in ["pipe", "socket"] {
-                // Nobody has the other end: a plain open would not return.
+                // Nobody holds the other end: a plain open would not return.
                 let found = root.open(&[name.into()]).unwrap();
                 assert!(matches!(found, Found::Other), "{name}: {found:?}");
             }

@@ -1,10 +1,8 @@
-//! From the path of a request to names below a root, and back again for a redirect.
+//! Turns the path of a request into names below a root, and back for a redirect.
 //!
-//! What could mean two things means nothing: a path is decoded once, and a name that is empty, a
-//! dot segment, or has a slash or a NUL in it names no file. So there is one path for each file,
-//! and none for anything above the root.
-//!
-//! Knows no files.
+//! An ambiguous path means nothing: paths are decoded once, and a name that is empty, a dot
+//! segment, or contains a slash or NUL names no file. Each file has one path, and nothing above the
+//! root has any.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -12,9 +10,9 @@ use std::os::unix::ffi::OsStringExt;
 /// Names below the root, outermost first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
-    /// Each is good for one step down: not empty, no dot segment, without slash and NUL.
+    /// Each name is good for one step down: not empty, no dot segment, without slash and NUL.
     pub(super) names: Vec<OsString>,
-    /// The path ended in a slash: it names a directory. So does the root's.
+    /// The path ended in a slash and so names a directory, as the root's does.
     pub(super) directory: bool,
 }
 
@@ -23,13 +21,13 @@ pub(super) struct Names {
 pub(super) enum Nowhere {
     /// A `%` without two hexadecimal digits.
     Malformed,
-    /// It can name no file here.
+    /// No file can have this name here.
     Absent,
 }
 
 impl Names {
-    /// Reads the path of a target, as it was sent. Names that begin with a dot are none unless
-    /// `dot_files`, but for the first if it is `.well-known` (RFC 8615).
+    /// Reads the path of a target, as it was sent. Unless `dot_files`, a name must not begin with a
+    /// dot, except `.well-known` at the beginning (RFC 8615).
     pub(super) fn read(path: &str, dot_files: bool) -> Result<Self, Nowhere> {
         let mut names = Vec::new();
         let mut segments = path.strip_prefix('/').ok_or(Nowhere::Absent)?.split('/');
@@ -44,8 +42,8 @@ impl Names {
         Ok(Self { names, directory })
     }
 
-    /// The path of this as a directory, to redirect to. It begins with one slash, never with what a
-    /// browser could take for the name of another host.
+    /// Returns the path of the names as a directory, for a redirect. The path begins with one
+    /// slash; a browser could take two for the name of another host.
     pub(super) fn to_directory(&self) -> String {
         let mut path = String::from("/");
         for name in &self.names {
@@ -87,7 +85,7 @@ fn decode(segment: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// What stands for itself in a segment, besides letters and digits (RFC 3986, section 3.3).
+/// The bytes that need no code in a segment, besides letters and digits (RFC 3986 §3.3).
 const PLAIN: &[u8] = b"-._~!$&'()*+,;=:@";
 
 #[cfg(test)]
@@ -163,7 +161,7 @@ mod tests {
         for path in ABSENT {
             assert_eq!(read(path), Err(Nowhere::Absent), "{path}");
         }
-        // Where names that begin with a dot are served, the rest holds all the same.
+        // Where dot files are served, all other rules hold.
         for path in ABSENT.iter().filter(|path| !path.contains(".env")) {
             let is_name = ["git", ".well-known/", "/..."]
                 .iter()

@@ -1,7 +1,7 @@
-//! The Range field: which bytes of a file are asked for (RFC 9110, section 14).
+//! Reads the Range field: which bytes of a file a request asks for (RFC 9110 §14).
 //!
-//! A field that is no range of bytes, or asks for more than the file has or for very many pieces,
-//! is ignored, as §14.2 allows: the answer is the whole file then. Knows no files.
+//! A field is ignored where it is no range of bytes, or asks for too much or for very many pieces,
+//! as §14.2 allows. The response is then the whole file.
 
 use std::ops::Range;
 
@@ -10,13 +10,13 @@ use std::ops::Range;
 pub(super) enum Selected {
     /// Everything.
     Whole,
-    /// These, in the order they were asked for: one or more, none of them empty.
+    /// One or more ranges, in the order of the field, none of them empty.
     Parts(Vec<Range<u64>>),
-    /// Nothing that the file has: 416.
+    /// Only bytes that the file does not have: 416.
     Nothing,
 }
 
-/// Reads a Range field for a file of so many bytes.
+/// Reads a Range field for a file of `length` bytes.
 pub(super) fn select(field: &[u8], length: u64) -> Selected {
     match parse(field, length) {
         None => Selected::Whole,
@@ -25,7 +25,7 @@ pub(super) fn select(field: &[u8], length: u64) -> Selected {
             let asked = parts
                 .iter()
                 .try_fold(0_u64, |sum, part| sum.checked_add(part.end - part.start));
-            // Overlaps: whoever asks for more than there is gets what there is.
+            // Ranges overlap: a request for more bytes than the file has gets the file.
             if asked.is_none_or(|asked| asked > length) {
                 Selected::Whole
             } else {
@@ -35,7 +35,7 @@ pub(super) fn select(field: &[u8], length: u64) -> Selected {
     }
 }
 
-/// The parts that are in the file; `None` where the field is to be ignored.
+/// Returns the parts that are in the file; `None` where the field is to be ignored.
 fn parse(field: &[u8], length: u64) -> Option<Vec<Range<u64>>> {
     let (unit, set) = field.split_at_checked(b"bytes=".len())?;
     if !unit.eq_ignore_ascii_case(b"bytes=") {
@@ -56,7 +56,8 @@ fn parse(field: &[u8], length: u64) -> Option<Vec<Range<u64>>> {
         let (first, last) = (&spec[..dash], &spec[dash + 1..]);
         let part = match (first, last) {
             ([], suffix) if length == 0 => {
-                // Satisfiable, but no Content-Range can name no bytes (§14.1.2, §14.4).
+                // The range is satisfiable, but no Content-Range can name no bytes (§14.1.2,
+                // §14.4).
                 if number(suffix)? > 0 {
                     return None;
                 }
@@ -76,12 +77,12 @@ fn parse(field: &[u8], length: u64) -> Option<Vec<Range<u64>>> {
             parts.push(part);
         }
     }
-    // A set has one range at least.
+    // A set has at least one range.
     let any = set.iter().any(|byte| byte.is_ascii_digit());
     any.then_some(parts)
 }
 
-/// Digits only. What is more than 64 bits is more than any file has.
+/// Reads digits only. A number of more than 64 bits is beyond any file.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -93,7 +94,7 @@ fn number(digits: &[u8]) -> Option<u64> {
     }))
 }
 
-/// The most ranges that one request is given: players and readers of documents ask for a handful.
+/// The most ranges that one request gets: players and readers of documents ask for a handful.
 const SPECS: usize = 16;
 
 #[cfg(test)]

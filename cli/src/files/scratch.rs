@@ -1,6 +1,4 @@
 //! A directory for one test, removed at its end.
-//!
-//! Knows nothing of what is put into it.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

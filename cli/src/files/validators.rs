@@ -1,41 +1,41 @@
-//! Whether a client has a file already: entity tags, dates and preconditions (RFC 9110, sections
-//! 8.8 and 13).
+//! Decides whether a client has a file already: entity tags, dates and preconditions (RFC 9110 §8.8
+//! and §13).
 //!
-//! Knows the time a file was modified and its length, not its bytes.
+//! The validators come from the file's time and length, not from its bytes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ebbtide::Header;
 
-/// What tells one state of a file from another.
+/// The validators of one state of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Validators {
     /// The entity tag with its quotes, without a `W/`.
     tag: String,
     /// When the file was modified: a whole second since 1970, not in the future.
     modified: u64,
-    /// The file was modified so long ago that what comes next will have another date and tag: they
-    /// are strong validators (§8.8.1, §8.8.2.2).
+    /// The file is old enough that any change gives it another date and tag: both are strong
+    /// validators (§8.8.1, §8.8.2.2).
     strong: bool,
 }
 
-/// What the preconditions of a request say.
+/// The result of a request's preconditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     /// Answer as if there were none.
     Met,
-    /// The client has it: 304.
+    /// The client has the file: 304.
     NotModified,
-    /// 412.
+    /// A precondition failed: 412.
     Failed,
 }
 
 impl Validators {
-    /// Those of a file of so many bytes that was modified at that time since 1970, as of `now`.
+    /// Makes the validators of a file with this length and this time since 1970, as of `now`.
     ///
-    /// The tag is made of both, and of nothing that is different on another machine with the same
-    /// files. It is weak for the first two seconds: a file system's clock may tick that slowly, and
-    /// a second change within the tick would go unnoticed.
+    /// The tag depends on time and length alone, so machines with the same files agree. The tag is
+    /// weak for the first two seconds: a file system's clock may tick that slowly, and hide a
+    /// second change within the tick.
     pub(super) fn new(length: u64, modified: Duration, now: SystemTime) -> Self {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanos) = (modified.as_secs(), modified.subsec_nanos());
@@ -46,13 +46,13 @@ impl Validators {
         }
     }
 
-    /// The value of ETag.
+    /// Returns the value of ETag.
     pub(super) fn etag(&self) -> String {
         let weak = if self.strong { "" } else { "W/" };
         format!("{weak}{}", self.tag)
     }
 
-    /// The value of Last-Modified.
+    /// Returns the value of Last-Modified.
     pub(super) fn last_modified(&self) -> String {
         httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.modified))
     }
@@ -60,7 +60,7 @@ impl Validators {
     /// Evaluates the preconditions of a GET or HEAD, in the order of §13.2.2.
     pub(super) fn check(&self, fields: &[Header<'_>]) -> Condition {
         if has(fields, "if-match") {
-            // Strong comparison: a weak tag is none (§13.1.1).
+            // The comparison is strong: a weak tag matches nothing (§13.1.1).
             let is_this = |tag: &Tag<'_>| tag.is_any || self.strong && !tag.weak && self.is(tag);
             if !tags(fields, "if-match").any(|tag| is_this(&tag)) {
                 return Condition::Failed;
@@ -82,7 +82,7 @@ impl Validators {
         Condition::Met
     }
 
-    /// Whether a range may be answered with a part: there is no If-Range, or it names this very
+    /// Returns whether a range may be answered with a part: If-Range is absent, or names this very
     /// state (§13.1.5).
     pub(super) fn range_holds(&self, fields: &[Header<'_>]) -> bool {
         if !has(fields, "if-range") {
@@ -103,7 +103,7 @@ impl Validators {
     }
 }
 
-/// An entity tag of a request, or the `*` that stands for any.
+/// An entity tag of a request, or `*`, which matches any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tag<'f> {
     opaque: &'f [u8],
@@ -111,7 +111,7 @@ struct Tag<'f> {
     is_any: bool,
 }
 
-/// The entity tag that some bytes begin with, and what follows it.
+/// Returns the entity tag at the beginning of some bytes, and what follows it.
 fn tag(bytes: &[u8]) -> Option<(Tag<'_>, &[u8])> {
     let (weak, rest) = match bytes.strip_prefix(b"W/") {
         Some(rest) => (true, rest),
@@ -120,7 +120,7 @@ fn tag(bytes: &[u8]) -> Option<(Tag<'_>, &[u8])> {
     let inside = rest.strip_prefix(b"\"")?;
     let end = inside.iter().position(|byte| *byte == b'"')?;
     let (opaque, rest) = rest.split_at(end + 2);
-    // etagc: no blank, no control (§8.8.3).
+    // An etagc is neither a blank nor a control (§8.8.3).
     let good = opaque.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
     let tag = Tag {
         opaque,
@@ -130,8 +130,7 @@ fn tag(bytes: &[u8]) -> Option<(Tag<'_>, &[u8])> {
     good.then_some((tag, rest))
 }
 
-/// The tags of all fields of that name, up to the first that is none: what is not understood
-/// matches nothing.
+/// Returns the tags of all fields of that name, up to the first malformed one.
 fn tags<'f>(fields: &'f [Header<'f>], name: &'f str) -> impl Iterator<Item = Tag<'f>> {
     values(fields, name).flat_map(|value| {
         let mut rest = value;
@@ -154,14 +153,14 @@ fn tags<'f>(fields: &'f [Header<'f>], name: &'f str) -> impl Iterator<Item = Tag
     })
 }
 
-/// What follows blanks and commas.
+/// Returns what follows blanks and commas.
 fn skip(bytes: &[u8]) -> &[u8] {
     let at = bytes.iter().position(|byte| !b" \t,".contains(byte));
     &bytes[at.unwrap_or(bytes.len())..]
 }
 
-/// The date of a field that is there once, in seconds since 1970; what is no date is ignored
-/// (§13.1.3), as is one before 1970.
+/// Returns the date of a field that occurs once, in seconds since 1970. Malformed dates (§13.1.3)
+/// and dates before 1970 are ignored.
 fn date(fields: &[Header<'_>], name: &str) -> Option<u64> {
     let text = str::from_utf8(single(fields, name)?).ok()?;
     let time = httpdate::parse_http_date(text).ok()?;
@@ -169,7 +168,7 @@ fn date(fields: &[Header<'_>], name: &str) -> Option<u64> {
     Some(since.as_secs())
 }
 
-/// The value of a field that is there once.
+/// Returns the value of a field that occurs once.
 pub(super) fn single<'f>(fields: &'f [Header<'_>], name: &str) -> Option<&'f [u8]> {
     let mut values = values(fields, name);
     let value = values.next()?;
@@ -187,10 +186,10 @@ fn values<'f>(fields: &'f [Header<'_>], name: &str) -> impl Iterator<Item = &'f 
         .map(|field| field.value)
 }
 
-/// For so long a change may leave a file's time as it was: FAT's clock ticks every two seconds.
+/// A change may leave a file's time as it was for this long: FAT's clock ticks every two seconds.
 const TICK: Duration = Duration::from_secs(2);
 
-/// 31 December 9999, 23:59:59: the last that a date can be.
+/// 31 December 9999, 23:59:59: the last date in this form.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 #[cfg(test)]
@@ -231,7 +230,7 @@ mod tests {
         assert_eq!(settled().last_modified(), THEN);
         let fresh = at(Duration::from_millis(1_999));
         assert_eq!(fresh.etag(), format!("W/{TAG}"));
-        // A clock that went back: never a date in the future, and nothing is certain.
+        // A clock went back: no date lies in the future, and no validator is strong.
         let future = Validators::new(10, MODIFIED, UNIX_EPOCH);
         assert_eq!(future.last_modified(), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert!(future.etag().starts_with("W/"));

@@ -1,37 +1,35 @@
-//! Answers, read as they come: their status, whether they say close, and where they end.
+//! Reads responses as they come: their status, whether they announce a close, and where they end.
 //!
-//! Lenient where a client may be, since it is not the coding that is probed. What the body says is
-//! not kept.
-//!
-//! Knows no sockets and no clock.
+//! The reader is lenient where a client may be, because the probe does not test the coding. It does
+//! not keep bodies.
 
 use std::time::Instant;
 
 use httparse::{EMPTY_HEADER, Response};
 
-/// A complete answer.
+/// A complete response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// Whether the connection is over after it: `Connection: close`, or HTTP/1.0 without a word.
+    /// Whether the connection ends with it: `Connection: close`, or HTTP/1.0 without keep-alive.
     pub(super) close: bool,
-    /// Its first byte.
+    /// When the first byte came.
     pub(super) begun: Instant,
-    /// Its last.
+    /// When the last byte came.
     pub(super) ended: Instant,
 }
 
-/// Turns bytes into answers.
+/// Turns bytes into responses.
 #[derive(Debug)]
 pub(super) struct Answers {
     /// A head that is not complete.
     head: Vec<u8>,
     current: Option<Current>,
-    /// When the first byte came of what is not complete.
+    /// When the first byte of the incomplete response came.
     begun: Option<Instant>,
 }
 
-/// The answer whose body arrives.
+/// The response whose body arrives.
 #[derive(Debug)]
 struct Current {
     status: u16,
@@ -39,7 +37,7 @@ struct Current {
     body: Body,
 }
 
-/// What is to come of a body.
+/// The rest of a body.
 #[derive(Clone, Copy, Debug)]
 enum Body {
     Sized(u64),
@@ -47,20 +45,20 @@ enum Body {
     UntilFin,
 }
 
-/// Where in a chunked body.
+/// The place in a chunked body.
 #[derive(Clone, Copy, Debug)]
 enum Chunk {
     Size(u64),
     Extension(u64),
     Data(u64),
     DataEnd,
-    /// A line of the trailer, which ends it if it is empty.
+    /// A line of the trailer; an empty one ends it.
     Trailer {
         empty: bool,
     },
 }
 
-/// These bytes are no answer.
+/// The bytes are no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotHttp;
 
@@ -73,7 +71,7 @@ impl Answers {
         }
     }
 
-    /// Takes what has arrived and calls `found` for each answer that it completes.
+    /// Takes bytes that have arrived and calls `found` for each response that they complete.
     pub(super) fn feed(
         &mut self,
         mut bytes: &[u8],
@@ -108,7 +106,7 @@ impl Answers {
         Ok(())
     }
 
-    /// The peer has sent all it will: that ends a body without a length.
+    /// Takes the peer's FIN, which ends a body without a length.
     pub(super) fn fin(&mut self, now: Instant) -> Option<Answer> {
         match (&self.current, self.begun) {
             (Some(current), Some(begun)) if matches!(current.body, Body::UntilFin) => {
@@ -118,12 +116,12 @@ impl Answers {
         }
     }
 
-    /// Whether there are bytes of an answer that is not complete.
+    /// Returns whether a part of a response is here.
     pub(super) const fn partial(&self) -> bool {
         self.begun.is_some()
     }
 
-    /// Whether a head is complete and its body is not.
+    /// Returns whether a head is complete and its body is not.
     pub(super) const fn in_body(&self) -> bool {
         self.current.is_some()
     }
@@ -141,7 +139,7 @@ impl Answers {
     }
 }
 
-/// The head's length and what it says, once it is complete.
+/// Returns the head's length and what it says, once it is complete.
 fn head(bytes: &[u8]) -> Result<Option<(usize, Current)>, NotHttp> {
     let mut fields = [EMPTY_HEADER; MOST_FIELDS];
     let mut response = Response::new(&mut fields);
@@ -186,7 +184,7 @@ fn head(bytes: &[u8]) -> Result<Option<(usize, Current)>, NotHttp> {
 }
 
 impl Body {
-    /// Takes bytes off the front; whether the body is complete.
+    /// Takes bytes off the front. Returns whether the body is complete.
     fn take(&mut self, bytes: &mut &[u8]) -> Result<bool, NotHttp> {
         match self {
             Self::UntilFin => {
@@ -203,7 +201,7 @@ impl Body {
 }
 
 impl Chunk {
-    /// Takes bytes off the front; whether the body is complete.
+    /// Takes bytes off the front. Returns whether the body is complete.
     fn take(&mut self, bytes: &mut &[u8]) -> Result<bool, NotHttp> {
         while let Some((&byte, rest)) = bytes.split_first() {
             if let Self::Data(left) = self {
@@ -222,7 +220,7 @@ impl Chunk {
         Ok(false)
     }
 
-    /// What comes after this byte of framing; `None` if it was the body's last.
+    /// Returns what comes after this byte of framing; `None` after the body's last.
     fn frame(self, byte: u8) -> Result<Option<Self>, NotHttp> {
         Ok(Some(match (self, byte) {
             (Self::Size(0) | Self::Extension(0), b'\n') => Self::Trailer { empty: true },
@@ -252,7 +250,7 @@ fn skip(left: &mut u64, bytes: &mut &[u8]) {
     *bytes = &bytes[n..];
 }
 
-/// More is no answer that a probe should wait for, in bytes.
+/// A probe does not wait for a longer head, in bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
 
 const MOST_FIELDS: usize = 128;
@@ -261,7 +259,7 @@ const MOST_FIELDS: usize = 128;
 mod tests {
     use super::*;
 
-    /// Status and close of each answer, cut at every offset and byte by byte.
+    /// Asserts status and close of each response, cut at every offset and byte by byte.
     #[track_caller]
     fn assert_read(bytes: &[u8], expected: &[(u16, bool)], partial: bool) {
         let now = Instant::now();

@@ -1,6 +1,4 @@
 //! The arguments of `ebbtide probe`.
-//!
-//! Knows nothing of how they are carried out.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,7 +37,7 @@ pub(crate) struct Target {
     pub url: Option<SocketAddr>,
 
     /// A server that runs already, by its process id, with --url. It is sent the one signal and
-    /// nothing else, so all states are probed at once, but for those that need it frozen
+    /// nothing else, so all states are probed at once, except those that need it frozen
     #[arg(long, value_name = "PID", value_parser = process)]
     pub pid: Option<i32>,
 
@@ -83,8 +81,8 @@ pub(crate) struct Course {
     #[arg(long)]
     pub group: bool,
 
-    /// How long after the signal to wait for the end, for each state; whoever is still there is
-    /// killed, and said to hang. Well above what a request takes
+    /// How long after the signal to wait for the end, for each state; a server that is still there
+    /// is killed, and said to hang. Well above what a request takes
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = within::<60_000>)]
     pub deadline: Duration,
 
@@ -130,11 +128,11 @@ pub(crate) struct Output {
 }
 
 impl Probe {
-    /// Itself, if its flags fit together, which no single one can say.
+    /// Checks that the flags fit together, and returns them.
     ///
     /// # Errors
     ///
-    /// A line that says what does not fit together.
+    /// Returns a line that says which do not.
     pub(crate) fn checked(self) -> Result<Self, String> {
         if self.course.pause >= self.course.deadline {
             return Err("--pause: must be shorter than --deadline, which covers it".into());
@@ -161,7 +159,7 @@ impl Probe {
     }
 }
 
-/// Where an `http://` URL without a path leads. A name is looked up: it is the user's own.
+/// Reads an `http://` URL without a path. Names are looked up: the user chose the name.
 fn url(text: &str) -> Result<SocketAddr, String> {
     use std::net::ToSocketAddrs;
     let wrong = || format!("{text:?} is no such address; write http://127.0.0.1:3000");
@@ -175,7 +173,7 @@ fn url(text: &str) -> Result<SocketAddr, String> {
     }
     let mut found = match place.to_socket_addrs() {
         Ok(found) => found,
-        // Without a port it is no address for std.
+        // std needs a port.
         Err(_) => (place, 80).to_socket_addrs().map_err(|_| wrong())?,
     };
     let found = found.next().ok_or_else(wrong)?;
@@ -185,7 +183,7 @@ fn url(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// A process that is neither the first nor a group.
+/// Reads a process id that is neither the first process nor a group.
 fn process(text: &str) -> Result<i32, String> {
     match text.parse() {
         Ok(pid) if pid > 1 => Ok(pid),
@@ -195,7 +193,7 @@ fn process(text: &str) -> Result<i32, String> {
     }
 }
 
-/// What a request line can have behind its method.
+/// Reads what can follow the method in a request line.
 fn target(text: &str) -> Result<String, String> {
     let path = text.split('?').next().unwrap_or_default();
     values::path(path)?;
@@ -210,7 +208,7 @@ fn target(text: &str) -> Result<String, String> {
     }
 }
 
-/// A field of a request, as it is on the wire.
+/// Reads a field of a request, as it is on the wire.
 fn field(text: &str) -> Result<String, String> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let right = text.split_once(':').is_some_and(|(name, _)| {
@@ -226,7 +224,7 @@ fn field(text: &str) -> Result<String, String> {
     }
 }
 
-/// A duration of at least 1 ms and at most so many.
+/// Reads a duration from 1 ms to `MOST`.
 fn within<const MOST: u64>(text: &str) -> Result<Duration, String> {
     let duration = values::duration(text)?;
     let most = Duration::from_millis(MOST);
@@ -239,7 +237,7 @@ fn within<const MOST: u64>(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A file whose name says which picture it is.
+/// Reads a file name whose extension says which picture it is.
 fn picture(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match path.extension().and_then(|extension| extension.to_str()) {
@@ -248,7 +246,7 @@ fn picture(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// These are the probe's own: it must know where a request ends.
+/// The probe writes these itself: it must know where a request ends.
 const OURS: [&str; 4] = [
     "Content-Length",
     "Transfer-Encoding",

@@ -1,6 +1,4 @@
 //! One client: a connection that writes what its script says, and notes what it sees and when.
-//!
-//! Knows nothing of the server, of the other clients, or of what is right.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -14,31 +12,31 @@ use super::script::{Kind, Script};
 use super::seen::{End, Phase, Tally};
 use super::state::State;
 
-/// A client, and all that it saw.
+/// A client, and everything that it saw.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) state: State,
     pub(super) script: Script,
     stream: Option<TcpStream>,
     connected: bool,
-    /// Not yet taken by the kernel.
+    /// Bytes that the kernel has not taken yet.
     out: Vec<u8>,
     answers: Answers,
-    /// Begun on this connection: a byte of it was sent.
+    /// Requests of which a byte was sent on this connection.
     asked: u64,
-    /// What became of the requests, since the warm one.
+    /// The fate of the requests after the warm one.
     pub(super) tally: Tally,
-    /// The last complete answer.
+    /// The last complete response.
     pub(super) last: Option<Answer>,
-    /// The script has begun: what came before only warmed the connection.
+    /// The script has begun; everything before only warmed the connection.
     begun: bool,
     /// The script's last part is under way.
     sent_all: bool,
-    /// Whether the signal found it in its state.
+    /// Whether the signal found the client in its state.
     pub(super) ready: bool,
     /// When a client that connects anew does so again.
     due: Option<Instant>,
-    /// How often it has connected.
+    /// How often the client has connected.
     connects: u32,
     pub(super) end: Option<(End, Instant)>,
     /// Each phase and when it began.
@@ -92,12 +90,12 @@ impl Client {
         self.mark();
     }
 
-    /// Asks once, so that the connection is one that has been used.
+    /// Sends one request, so that the connection is a used one.
     pub(super) fn warm(&mut self, request: &[u8]) {
         self.send(request, 1);
     }
 
-    /// Begins with the script.
+    /// Begins the script.
     pub(super) fn begin(&mut self) {
         let first = self.script.first.clone();
         self.last = None;
@@ -111,7 +109,7 @@ impl Client {
         self.send(&first, requests);
     }
 
-    /// Sends the rest of what was begun.
+    /// Sends the rest of a request that was begun.
     pub(super) fn finish(&mut self) {
         if !self.sent_all && self.asked > 0 && self.end.is_none() {
             self.sent_all = true;
@@ -120,17 +118,17 @@ impl Client {
         }
     }
 
-    /// Whether it asks again and again.
+    /// Returns whether the client asks again and again.
     pub(super) const fn loops(&self) -> bool {
         matches!(self.script.kind, Kind::Busy | Kind::Connecting)
     }
 
-    /// Whether it is connected and all that it has asked is answered.
+    /// Returns whether the client is connected and has all its responses.
     pub(super) const fn is_answered(&self) -> bool {
         self.connected && self.asked == 0
     }
 
-    /// Whether the state is made, as far as the client can tell.
+    /// Returns whether the state is made, as far as the client can tell.
     pub(super) fn is_ready(&self) -> bool {
         match self.script.kind {
             Kind::Streaming => self.answers.in_body(),
@@ -139,17 +137,17 @@ impl Client {
         }
     }
 
-    /// Whether a request has been begun that is not answered.
+    /// Returns whether a request was begun and has no response.
     pub(super) const fn is_owed(&self) -> bool {
         self.asked > 0
     }
 
-    /// Whether some bytes of an answer are here, and not all.
+    /// Returns whether a part of a response is here.
     pub(super) const fn is_torn(&self) -> bool {
         self.answers.partial()
     }
 
-    /// Whether the server still holds its connection, or would make it a new one.
+    /// Returns whether the server still holds the connection, or would accept a new one.
     pub(super) const fn is_held(&self) -> bool {
         self.connected && self.end.is_none()
     }
@@ -168,13 +166,13 @@ impl Client {
         }
     }
 
-    /// Goes on after an event, until nothing can be written or read.
+    /// Continues after an event, until nothing can be written or read.
     pub(super) fn go_on(&mut self) {
         if self.end.is_some() || !self.connect_goes_on() {
             return;
         }
         if let Err(error) = self.flush() {
-            // What was sent before may have been answered, so it is read all the same.
+            // The server may have answered earlier bytes, so the client still reads.
             self.read();
             self.ended(refused_or_reset(&error));
         } else {
@@ -183,7 +181,7 @@ impl Client {
         self.mark();
     }
 
-    /// Whether it is connected by now.
+    /// Returns whether the connection is made by now.
     fn connect_goes_on(&mut self) -> bool {
         if self.connected {
             return true;
@@ -210,7 +208,7 @@ impl Client {
         self.asked += requests;
         self.tally.asked += requests;
         self.out.extend_from_slice(bytes);
-        // Also when nothing is to be written: the mark is made.
+        // The mark is made even when nothing is left to write.
         self.go_on();
     }
 
@@ -260,7 +258,7 @@ impl Client {
         match self.script.kind {
             _ if count == 0 || closes || !self.begun => {}
             Kind::Busy => self.ask_again(),
-            // It was asked to close, and says that it will not.
+            // The client asked for a close, and the response denies it.
             Kind::Connecting => self.ended(End::Left),
             _ => {}
         }
@@ -271,7 +269,7 @@ impl Client {
         self.tally.answered += count;
     }
 
-    /// The next request of a client that asks again and again, unless the end has been seen.
+    /// Sends the next request of a client that asks again and again, unless the end was seen.
     fn ask_again(&mut self) {
         let open = match self.stream.as_ref().map(|stream| stream.peek(&mut [0])) {
             Some(Ok(0)) | None => false,
@@ -296,7 +294,7 @@ impl Client {
         self.ended(End::Fin);
     }
 
-    /// The connection is over. Closes it too, as clients do.
+    /// Ends the connection on this side too, as clients do.
     fn ended(&mut self, end: End) {
         if self.end.is_some() {
             return;
@@ -350,7 +348,7 @@ impl Client {
     }
 }
 
-/// Whether the connection is made; an error if it will not be.
+/// Returns whether the connection is made; an error if it cannot be.
 fn connected(stream: &TcpStream) -> io::Result<bool> {
     if let Some(error) = stream.take_error()? {
         return Err(error);
@@ -371,11 +369,11 @@ fn refused_or_reset(error: &io::Error) -> End {
     }
 }
 
-/// So many answers and a client is busy.
+/// Responses after which a client counts as busy.
 const WARM: u64 = 5;
 
-/// Between two connections of a client that connects anew: without it, it would use up the ports.
+/// Between two connections of a client that connects anew; without it, the ports would run out.
 const PACE: Duration = Duration::from_millis(5);
 
-/// More do not fit into the ports of a minute, with all the clients there may be.
+/// The most connections of one client: with the most clients, the ports of a minute fit no more.
 const MOST_CONNECTS: u32 = 1_000;

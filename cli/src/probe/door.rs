@@ -1,6 +1,4 @@
-//! When a listener closed, as seen from outside: by knocking at its door.
-//!
-//! Knows no HTTP.
+//! Finds out when a listener closed, by connecting again and again.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -12,29 +10,29 @@ use std::time::{Duration, Instant};
 use super::failure::Failure;
 use super::process::Exit;
 
-/// Knocks until nobody opens: the only way to tell from outside when a listener has closed. Each
-/// connection is closed at once, so that it holds up nothing.
+/// Connects until a connection is refused: nothing else shows from outside when a listener has
+/// closed. Each connection is closed at once, so that it holds up nothing.
 #[derive(Debug)]
 pub(super) struct Door {
     enough: Arc<AtomicBool>,
     knocks: thread::JoinHandle<Option<Knocks>>,
 }
 
-/// What the knocks at a door that closed have shown.
+/// What the tries at a listener have shown, once it has closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Knocks {
-    /// When the last was let in.
+    /// When the last connection was made.
     opened: Option<Instant>,
-    /// When the last before the refusal was sent, if it was neither refused nor let in.
+    /// When the last try before the refusal began, if it was neither refused nor accepted.
     unanswered: Option<Instant>,
-    /// When the first was refused.
+    /// When the first try was refused.
     refused: Instant,
 }
 
 impl Knocks {
-    /// When the door closed. A SYN that met it closing had no answer, and the next knock came late
-    /// by all the time for which one was waited for: so it is when that SYN was sent. And if nobody
-    /// was let in after the exit, it had closed by then.
+    /// Returns when the listener closed. A SYN that met it closing had no answer, and the next try
+    /// came a timeout later: the listener closed when that SYN was sent. Where nothing was accepted
+    /// after the exit, it had closed by then.
     pub(super) fn closed(self, exit: Option<Exit>) -> Instant {
         let met = self.unanswered.unwrap_or(self.refused);
         let ended = exit.map(|exit| exit.at);
@@ -44,7 +42,7 @@ impl Knocks {
 }
 
 impl Door {
-    /// Starts to knock, on a thread of its own.
+    /// Starts to connect, on a thread of its own.
     ///
     /// # Errors
     ///
@@ -60,21 +58,21 @@ impl Door {
         })
     }
 
-    /// Whether a knock was refused.
+    /// Returns whether a try was refused.
     pub(super) fn is_closed(&self) -> bool {
         self.knocks.is_finished()
     }
 
-    /// What the knocks have shown, if the door closed.
+    /// Returns what the tries have shown, if the listener closed.
     pub(super) fn closed(self) -> Option<Knocks> {
         self.enough.store(true, Ordering::Relaxed);
-        // It has nothing that could panic.
+        // Nothing in the thread can panic.
         self.knocks.join().ok().flatten()
     }
 }
 
-/// Knocks until the door is closed, or once more after the word to stop: a server that ended just now
-/// has closed its door.
+/// Connects until a refusal, or once more after the word to stop: a server that ended just now has
+/// closed its listener.
 fn knock(addr: SocketAddr, stop: &AtomicBool) -> Option<Knocks> {
     let mut opened = None;
     let mut unanswered = None;
@@ -97,7 +95,7 @@ fn knock(addr: SocketAddr, stop: &AtomicBool) -> Option<Knocks> {
     }
 }
 
-/// Between two knocks.
+/// Between two tries.
 const KNOCK_PACE: Duration = Duration::from_millis(2);
 
 /// A listener that is about to close may leave a SYN without an answer.
@@ -125,7 +123,7 @@ mod tests {
         assert_eq!(knocks(None).closed(Some(exit(4))), at(4));
         assert_eq!(knocks(Some(1)).closed(Some(exit(90))), at(57));
         assert_eq!(knocks(Some(1)).closed(None), at(57));
-        // A child of it held the listener.
+        // A child of the server held the listener.
         assert_eq!(knocks(Some(40)).closed(Some(exit(4))), at(57));
     }
 

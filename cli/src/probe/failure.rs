@@ -1,6 +1,4 @@
-//! Why a probe has nothing to tell, in one line each.
-//!
-//! Knows nothing of how a probe goes.
+//! Why a probe found nothing, in one line each.
 
 use std::fmt;
 use std::io;
@@ -10,24 +8,24 @@ use std::time::Duration;
 use super::process::{Exit, Process};
 use crate::values::signal_names;
 
-/// Why there is nothing to tell.
+/// Why the probe found nothing.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The command cannot be started.
     Start(String, io::Error),
-    /// There is no such process, or it is another user's.
+    /// There is no such process, or it belongs to another user.
     Find(i32, io::Error),
-    /// The server ended before the signal. With its last words.
+    /// The server ended before the signal; with its last words.
     Ended(Exit, String),
-    /// Nobody accepts connections. With its last words.
+    /// Nothing accepts connections; with the last words of the server.
     Silent {
         addr: SocketAddr,
         patience: Duration,
         words: String,
-        /// Whether the probe has started what should listen there.
+        /// Whether the probe has started the server.
         ours: bool,
     },
-    /// Somebody did before the server was started.
+    /// Something accepted connections before the server was started.
     Taken(SocketAddr),
     /// What answers is no HTTP server.
     NoHttp {

@@ -1,8 +1,8 @@
 //! `ebbtide probe`: tells how any HTTP/1.1 server drains.
 //!
-//! Starts the server once for each state, brings connections into that state, sends the signal,
-//! and says what each client saw. Knows servers only from outside: by their command, their port,
-//! their answers and their end.
+//! The probe starts the server once for each state, brings connections into that state, sends the
+//! signal, and says what each client saw. It sees servers only from outside: their command, their
+//! port, their responses and their end.
 
 mod answer;
 pub(crate) mod args;
@@ -61,7 +61,7 @@ pub(super) fn probe(args: &Probe) -> ExitCode {
 
 fn carry_out(args: &Probe) -> Result<Report, Failure> {
     if let Some(path) = &args.output.timeline {
-        // Before the work, since it would be in vain.
+        // A file that cannot be written must fail before the work.
         write(path, "")?;
     }
     process::take_the_server_along().map_err(Failure::System)?;
@@ -71,7 +71,7 @@ fn carry_out(args: &Probe) -> Result<Report, Failure> {
         false => Ok(table::table(&report)),
     };
     let text = text.map_err(|error| Failure::System(error.into()))?;
-    // Piped into a pager that was closed: nothing is left to say.
+    // stdout may be a pager that was closed; the error has no other place to go.
     let _ = io::stdout().write_all(text.as_bytes());
     if let Some(path) = &args.output.timeline {
         let html = path
@@ -165,9 +165,9 @@ fn skip(state: State, facts: &Facts) -> Line {
     Line::skipped(state, facts.why_not(state).unwrap_or_default())
 }
 
-/// On stderr, and at a terminal only.
+/// Draws a bar on stderr, at a terminal only.
 fn bar(states: usize) -> ProgressBar {
-    // Also when something fails, whose line should stand alone.
+    // A failure clears the bar too: its line must stand alone.
     let bar = ProgressBar::new(states as u64).with_finish(ProgressFinish::AndClear);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
         bar.set_style(style);
@@ -205,8 +205,8 @@ fn plan(args: &Probe, server: &Server, addr: SocketAddr) -> Result<Plan, Failure
     })
 }
 
-/// The exit code where there was nothing to probe.
+/// The exit code where the probe found nothing to probe.
 const NOTHING_PROBED: u8 = 2;
 
-/// Of an upload, in bytes.
+/// The length of an upload, in bytes.
 const BODY: usize = 1024;

@@ -1,7 +1,7 @@
-//! What can be asked of the server at all: whether it speaks HTTP, and what its paths do.
+//! Asks what the server can do: whether it speaks HTTP, and what its paths do.
 //!
-//! Asked one by one before anything is probed, so that a state that cannot be made is skipped with
-//! the reason. Knows nothing of signals.
+//! The questions come one by one before the probe, so that a state that cannot be made is skipped
+//! with the reason.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ use super::state::{Need, State};
 #[derive(Debug)]
 pub(super) struct Facts {
     facts: Vec<(Need, Fact)>,
-    /// What the fast path is answered with.
+    /// The status of the fast path.
     status: u16,
 }
 
@@ -32,7 +32,7 @@ impl Facts {
         needed.find_map(|(_, fact)| fact.as_ref().err().map(String::as_str))
     }
 
-    /// Returns whether such a status is the answer that was asked for, and not a refusal.
+    /// Returns whether a status is the one that the path should have, and no refusal.
     pub(super) const fn is_right(&self, status: u16) -> bool {
         status < 400 || status == self.status
     }
@@ -42,7 +42,7 @@ impl Facts {
 ///
 /// # Errors
 ///
-/// It ended, or did not come up in that time.
+/// The server ended, or did not come up in that time.
 pub(super) fn wait(
     process: &mut Process,
     addr: SocketAddr,
@@ -72,7 +72,7 @@ pub(super) fn wait(
 ///
 /// # Errors
 ///
-/// It speaks no HTTP, or does not answer in that time.
+/// The server speaks no HTTP, or does not answer in that time.
 pub(super) fn ask(
     requests: &Requests,
     process: &mut Process,
@@ -116,18 +116,18 @@ struct Asker<'a> {
     requests: &'a Requests,
     addr: SocketAddr,
     patience: Duration,
-    /// How long an answer takes at least that is to be under way when the signal comes.
+    /// The least time of a response that must be under way when the signal comes.
     least: Duration,
 }
 
-/// An answer, and when it was asked for.
+/// A response, and when it was asked for.
 struct Told {
     asked: Instant,
     answer: Answer,
 }
 
 impl Asker<'_> {
-    /// Asks twice: a server may say that it will close, or may not say it and close all the same.
+    /// Asks twice: a server may announce its close, or close without a word.
     fn keep_alive(&self, fast: &[u8], told: &Told) -> Fact {
         let closes = told.answer.close || self.ask_for(&[fast, fast].concat(), 2).is_err();
         match closes {
@@ -186,7 +186,7 @@ impl Asker<'_> {
         self.ask_for(request, 1)
     }
 
-    /// The last of so many answers.
+    /// Returns the last of `count` responses.
     fn ask_for(&self, requests: &[u8], count: u32) -> Result<Told, String> {
         self.exchange(requests, count).map_err(|error| {
             let patience = humantime::format_duration(self.patience);
@@ -246,11 +246,11 @@ impl Asker<'_> {
     }
 }
 
-/// For one try to connect.
+/// The time of one try to connect.
 const CONNECT: Duration = Duration::from_millis(250);
 
 /// Between two tries.
 const TURN: Duration = Duration::from_millis(5);
 
-/// How much is shown of what is no HTTP, in bytes.
+/// Bytes that are shown of something that is no HTTP.
 const SHOWN: usize = 40;

@@ -1,10 +1,8 @@
 //! The server under probe, as a process: started or found, frozen, signalled, watched, ended.
 //!
-//! What was started is the leader of a process group of its own, and that whole group is killed
-//! when the probe is done with it, also when the probe itself is interrupted. What was found is sent
-//! the one signal, and nothing else.
-//!
-//! Knows nothing of what the server says.
+//! A server that the probe started leads a process group of its own. The probe kills that whole
+//! group at its end, also when a signal interrupts the probe. A server that the probe found gets
+//! the one signal and nothing else.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -34,22 +32,22 @@ pub(super) struct Process {
 
 #[derive(Debug)]
 enum Server {
-    /// Started here. Its group has the same id.
+    /// The probe started it. Its group has the same id.
     Started {
         child: Child,
-        /// Of stderr and of stdout.
+        /// The ends of stderr and of stdout.
         words: [Words; 2],
     },
-    /// Ran already; when it was started, as far as the system tells.
+    /// It ran already; with its start time, as far as the system tells.
     Found { started: Option<String> },
 }
 
 /// How a server ended, as far as can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
-    /// Seen at most a millisecond late, or what a turn of the probe takes.
+    /// When the probe saw the end: at most a millisecond late, or a turn of the probe.
     pub(super) at: Instant,
-    /// None if a signal ended it, or if it was not started here.
+    /// None if a signal ended it, or if the probe did not start it.
     pub(super) code: Option<i32>,
     /// The signal that ended it.
     pub(super) signal: Option<i32>,
@@ -61,7 +59,7 @@ impl Process {
         let [program, args @ ..] = command else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        // Held until the group is known, so that an interrupt cannot come in between.
+        // The lock is held until the group is known, so that no interrupt comes in between.
         let mut group = current_group();
         let mut child = Command::new(program)
             .args(args)
@@ -99,12 +97,12 @@ impl Process {
         })
     }
 
-    /// Whether it was started here, so that it may be frozen and killed.
+    /// Returns whether the probe started the server, and so may freeze and kill it.
     pub(super) const fn is_ours(&self) -> bool {
         matches!(self.server, Server::Started { .. })
     }
 
-    /// How it ended, if it has.
+    /// Returns how the server ended, if it has.
     pub(super) fn exit(&mut self) -> Option<Exit> {
         if self.exit.is_none() {
             self.exit = match &mut self.server {
@@ -119,8 +117,8 @@ impl Process {
         self.exit
     }
 
-    /// Sends a signal, to the group if that was asked for. Nothing is sent to a process that has
-    /// ended, whose id may be another's.
+    /// Sends a signal, to the group if that was asked for. A process that has ended gets none: its
+    /// id may be another's.
     pub(super) fn signal(&mut self, signal: Signal, group: bool) -> io::Result<()> {
         if self.exit().is_some() {
             return Err(Errno::ESRCH.into());
@@ -143,7 +141,7 @@ impl Process {
             if all_stopped(self.pid) {
                 return Ok(());
             }
-            // Only a parent is told, and of its child alone: not of a group.
+            // The system tells only a parent, and of its child alone: not of a group.
             thread::sleep(TURN);
         }
         Err(io::ErrorKind::TimedOut.into())
@@ -154,7 +152,7 @@ impl Process {
         self.signal(Signal::SIGCONT, true)
     }
 
-    /// The last lines it wrote.
+    /// Returns the last line that the server wrote.
     pub(super) fn last_words(&self) -> String {
         match &self.server {
             Server::Started { words, .. } => {
@@ -172,10 +170,11 @@ impl Drop for Process {
             return;
         };
         let mut group = current_group();
-        // The id of a group is not given to another while it has members. If it has none any more,
-        // this says so: ids are given out in turn, and this one was in use a moment ago.
+        // The system gives the id of a group to no other while the group has members. Without
+        // members, this call fails: ids are given out in turn, and this one was in use a moment
+        // ago.
         let _ = killpg(self.pid, Signal::SIGKILL);
-        // If it has left its own group, then by its handle.
+        // A server that has left its group is killed by its handle.
         let _ = child.kill();
         let _ = child.wait();
         *group = None;
@@ -192,22 +191,21 @@ impl Exit {
     }
 }
 
-/// The group that is alive, for whoever interrupts the probe.
+/// The group that is alive, which an interrupt of the probe must kill.
 static GROUP: Mutex<Option<Pid>> = Mutex::new(None);
 
 fn current_group() -> MutexGuard<'static, Option<Pid>> {
     GROUP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on an interrupt of the probe takes the server with it, which is in a group of its own
-/// and would not hear a Ctrl-C.
+/// Makes an interrupt of the probe kill the server too, whose group gets no Ctrl-C.
 pub(super) fn take_the_server_along() -> io::Result<()> {
     let mut heard = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             for signal in heard.forever() {
-                // Held to the end: no other server is started.
+                // The lock is held to the end: no other server is started.
                 let group = current_group();
                 if let Some(group) = *group {
                     let _ = killpg(group, Signal::SIGKILL);
@@ -218,19 +216,19 @@ pub(super) fn take_the_server_along() -> io::Result<()> {
     Ok(())
 }
 
-/// What the system says of a process.
+/// What the system tells of a process.
 struct Stat {
     state: char,
     group: i32,
     started: String,
 }
 
-/// Linux only; elsewhere nothing is known.
+/// Reads it on Linux; elsewhere nothing is known.
 fn stat(pid: Pid) -> Option<Stat> {
     read_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// `pid (name) state ppid pgrp …`, where the name may hold anything.
+/// Reads `pid (name) state ppid pgrp …`, where the name may hold any bytes.
 fn read_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
@@ -241,7 +239,7 @@ fn read_stat(text: &str) -> Option<Stat> {
     })
 }
 
-/// Whether it has ended, or waits for its parent to notice, or is another by now.
+/// Returns whether the process has ended, waits for its parent to notice, or is another by now.
 fn gone(pid: Pid, started: Option<&str>) -> bool {
     match (stat(pid), started) {
         (Some(now), Some(before)) => now.started != before || matches!(now.state, 'Z' | 'X'),
@@ -249,7 +247,7 @@ fn gone(pid: Pid, started: Option<&str>) -> bool {
     }
 }
 
-/// Whether every process of the group stands still. Where the system does not tell, it is believed.
+/// Returns whether every process of the group stands still; true where the system does not tell.
 fn all_stopped(group: Pid) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else {
         return true;
@@ -260,8 +258,8 @@ fn all_stopped(group: Pid) -> bool {
         .all(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X'))
 }
 
-/// What a server writes: read on and on, so that it never waits for us, and forgotten but for the
-/// end.
+/// The output of a server. A thread reads it all the time, so that the server never waits, and
+/// keeps the end.
 #[derive(Debug, Default)]
 struct Words {
     kept: Arc<Mutex<VecDeque<u8>>>,
@@ -286,12 +284,13 @@ impl Words {
         };
         Self {
             kept,
-            // Without a thread the pipe is closed, and nobody waits for us either.
+            // Without a thread the pipe is closed, and the server does not wait either.
             end: thread::Builder::new().spawn(listen).ok().map(|_| end),
         }
     }
 
-    /// The last line. A server that has ended has written it, and the thread may be about to read.
+    /// Returns the last line. A server that has ended has written it, and the thread may be about
+    /// to read it.
     fn last(&self) -> String {
         if let Some(end) = &self.end {
             let _ = end.recv_timeout(LAST_WORDS); // nothing is ever sent: it ends or takes too long
@@ -308,16 +307,16 @@ fn lock(kept: &Mutex<VecDeque<u8>>) -> MutexGuard<'_, VecDeque<u8>> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Between two looks whether the group stands still.
+/// Time between two checks whether the group stands still.
 const TURN: Duration = Duration::from_millis(1);
 
 /// The kernel stops a process at its next step.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For the last line of a server that has ended, if others still hold its pipe.
+/// The time to wait for the last line of an ended server, where others still hold its pipe.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// How much of what a server wrote is kept, in bytes.
+/// Bytes that are kept of a server's output.
 const KEPT: usize = 2048;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a probe found, as plain data: a line for each state, with each of its clients.
 //!
-//! Times are milliseconds since the signal, below 0 before it. Knows nothing of how it is shown.
+//! Times are milliseconds since the signal, below 0 before it.
 
 use std::collections::BTreeMap;
 
@@ -9,48 +9,49 @@ use serde::Serialize;
 use super::seen::{End, Phase};
 use super::state::State;
 
-/// The whole of it.
+/// The whole report.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
     /// The command, or the process.
     pub(super) server: String,
     pub(super) signal: String,
     pub(super) deadline_ms: f64,
-    /// In each state.
+    /// Clients in each state.
     pub(super) connections: u16,
-    /// One server for all states.
+    /// Whether one server served all states.
     pub(super) together: bool,
-    /// In one state at least it was probed, nothing was lost or torn, and it stopped each time.
+    /// Whether at least one state was probed, nothing was lost or torn, and the server stopped each
+    /// time.
     pub(super) ok: bool,
     /// Requests.
     pub(super) lost: u64,
-    /// Answers.
+    /// Responses.
     pub(super) torn: u64,
     pub(super) states: Vec<Line>,
 }
 
-/// What became of the clients in one state.
+/// What happened to the clients in one state.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Line {
     pub(super) state: State,
     pub(super) level: Level,
     /// In words, on one line.
     pub(super) verdict: String,
-    /// Why it matters.
+    /// Why the state matters.
     pub(super) why: &'static str,
     /// How many clients saw what.
     pub(super) saw: BTreeMap<Saw, u32>,
-    /// Complete or not.
+    /// Requests, whole or in part.
     pub(super) requests: u64,
     pub(super) answered: u64,
     pub(super) lost: u64,
     pub(super) torn: u64,
-    /// None if it was skipped.
+    /// None if the state was skipped.
     pub(super) stop: Option<Stop>,
     pub(super) clients: Vec<Row>,
 }
 
-/// How bad it is.
+/// How bad a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Level {
@@ -68,28 +69,28 @@ pub(super) enum Level {
 pub(super) enum Saw {
     /// Every request was answered, the last time with a close.
     AnsweredWithClose,
-    /// The same, but the last answer did not say that it was the last.
+    /// Every request was answered, but the last response did not announce the close.
     AnsweredWithoutClose,
-    /// Every request was answered; the last answer had begun before the signal.
+    /// Every request was answered; the last response had begun before the signal.
     AnsweredAndClosed,
-    /// Some of a pipeline were answered, the last with a close, which says that the others were
-    /// not run.
+    /// Some of a pipeline were answered, the last with a close, which says that the others were not
+    /// run.
     AnsweredInPart,
-    /// An answer came, and it was no.
+    /// The response was a refusal.
     Refused,
     /// No connection was made, and nothing was sent.
     TurnedAway,
-    /// Nothing was owed, and the connection ended.
+    /// No request was open, and the connection ended.
     Fin,
     Reset,
-    /// Nothing was owed, and the connection was open at the deadline.
+    /// No request was open, and the connection was open at the deadline.
     Hang,
-    /// An answer ended in the middle.
+    /// A response ended in the middle.
     Torn,
-    /// A request was sent, wholly or in part, and the connection ended without a byte.
+    /// A request was sent, whole or in part, and the connection ended without a byte.
     LostByFin,
     LostByReset,
-    /// There was no answer at the deadline.
+    /// There was no response at the deadline.
     LostByHang,
     /// The client was not in its state when the signal came.
     NotMade,
@@ -98,17 +99,17 @@ pub(super) enum Saw {
 /// How the server stopped.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Stop {
-    /// When a new connection was refused first.
+    /// When a new connection was first refused.
     pub(super) listener_closed_ms: Option<f64>,
-    /// None if it was still there at the deadline.
+    /// None if the server was still there at the deadline.
     pub(super) exit_ms: Option<f64>,
-    /// The process had ended, and at the deadline its listener or a connection was open all the
-    /// same: it was only what had started the server.
+    /// Whether the process had ended while its listener or a connection was still open at the
+    /// deadline: the process had only started the server.
     pub(super) still_serving: bool,
-    /// None if a signal ended it, or if it was not started by the probe.
+    /// None if a signal ended it, or if the probe did not start it.
     pub(super) exit_code: Option<i32>,
     pub(super) exit_signal: Option<i32>,
-    /// From the last byte that a client got, or from the signal, to the exit.
+    /// The time from the last byte that a client got, or from the signal, to the exit.
     pub(super) lag_ms: Option<f64>,
 }
 
@@ -116,12 +117,12 @@ pub(super) struct Stop {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Row {
     pub(super) saw: Saw,
-    /// Of the last answer.
+    /// The status of the last response.
     pub(super) status: Option<u16>,
     pub(super) requests: u64,
     pub(super) answered: u64,
     pub(super) spans: Vec<Span>,
-    /// None if it was open at the deadline.
+    /// None if the connection was open at the deadline.
     pub(super) end: Option<End>,
     pub(super) end_ms: Option<f64>,
 }
@@ -135,7 +136,7 @@ pub(super) struct Span {
 }
 
 impl Report {
-    /// Whether there was no state that the server could be brought into.
+    /// Returns whether the server could be brought into no state.
     pub(super) fn skipped(&self) -> bool {
         self.states.iter().all(|line| line.level == Level::Skipped)
     }
@@ -146,7 +147,7 @@ impl Report {
 }
 
 impl Stop {
-    /// Whether nothing of the server was left at the deadline.
+    /// Returns whether nothing of the server was left at the deadline.
     pub(super) const fn is_complete(&self) -> bool {
         self.exit_ms.is_some() && !self.still_serving
     }
@@ -181,7 +182,7 @@ impl Saw {
 }
 
 impl Line {
-    /// A state that could not be made.
+    /// Returns the line of a state that could not be made.
     pub(super) fn skipped(state: State, why_not: &str) -> Self {
         Self {
             state,
@@ -198,12 +199,12 @@ impl Line {
         }
     }
 
-    /// How many clients saw that.
+    /// Counts the clients that saw this.
     pub(super) fn count(&self, saw: Saw) -> u32 {
         self.saw.get(&saw).copied().unwrap_or_default()
     }
 
-    /// What all clients saw: `7 FIN, 1 reset`.
+    /// Returns what all clients saw: `7 FIN, 1 reset`.
     pub(super) fn summary(&self) -> String {
         let counts = self.saw.iter();
         let counts: Vec<_> = counts
@@ -216,7 +217,7 @@ impl Line {
     }
 }
 
-/// A time for people: `0.4 ms`, `52 ms`, `1.21 s`.
+/// Writes a time for people: `0.4 ms`, `52 ms`, `1.21 s`.
 pub(super) fn time(millis: f64) -> String {
     match millis.abs() {
         ..9.95 => format!("{millis:.1} ms"),

@@ -1,10 +1,8 @@
-//! One run: connections are brought into their states, the signal is sent, and all is watched until
-//! it has ended or the deadline is over.
+//! One run: brings connections into their states, sends the signal, and watches until everything
+//! has ended or the deadline is over.
 //!
-//! One thread plays all clients, so that little time passes between what happens and the note of
-//! it; another only knocks at the listener's door.
-//!
-//! Knows nothing of what is right.
+//! One thread plays all clients, so that it notes each event soon. Another thread only watches the
+//! listener.
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,13 +37,13 @@ pub(super) struct Seen {
     pub(super) clients: Vec<Client>,
     /// The moment from which the server could know of the signal.
     pub(super) signalled: Instant,
-    /// When a new connection was refused first, or the exit before that.
+    /// When a new connection was first refused, or the exit before that.
     pub(super) door_closed: Option<Instant>,
     pub(super) exit: Option<Exit>,
-    /// Whether the process was started here, so that its listener should end with it: that of a
-    /// server that ran already may be its supervisor's, or have a successor.
+    /// Whether the probe started the process, so that its listener must end with it. The listener
+    /// of a server that ran already may belong to its supervisor, or have a successor.
     pub(super) ours: bool,
-    /// Whether all its processes were sent the signal.
+    /// Whether all processes of the group got the signal.
     pub(super) group: bool,
     /// When the watch ended.
     pub(super) until: Instant,
@@ -84,9 +82,9 @@ pub(super) fn run(
     })?;
     let door = Door::watch(addr)?;
     let ours = process.is_ours();
-    // Who was started by a command that has ended may still be serving: then the door is open.
+    // A server may outlive the command that started it: then the listener is open.
     let over = |clients: &[Client], process: &mut Process| {
-        // Asked each time, which is what dates the exit.
+        // The question also dates the exit, so it comes each time.
         process.exit().is_some()
             && (door.is_closed() || !ours)
             && clients.iter().all(|client| client.end.is_some())
@@ -106,7 +104,7 @@ pub(super) fn run(
     })
 }
 
-/// Whether it writes what only the kernel hears.
+/// Returns whether the client writes while the server is frozen.
 fn writes_to_the_frozen(client: &Client) -> bool {
     client.state.needs_freeze()
 }
@@ -139,7 +137,7 @@ impl World {
         })
     }
 
-    /// Everything that comes before the signal while the server runs.
+    /// Does everything that comes before the signal while the server runs.
     fn prepare(&mut self, plan: &Plan, process: &mut Process) -> Result<(), Failure> {
         let limit = Instant::now() + plan.start_timeout;
         self.connect(|kind| kind != Kind::Backlog);
@@ -152,7 +150,8 @@ impl World {
         };
         self.drive_alive(process, limit, |clients| clients.iter().all(is_there))?;
         self.drive_alive(process, Instant::now() + plan.settle, |_| false)?;
-        // What the server works on comes last, so that it is still working when the signal comes.
+        // The slow requests come last, so that the server still works on them when the signal
+        // comes.
         for takes_time in [false, true] {
             let mine = |client: &Client| {
                 !writes_to_the_frozen(client) && client.state.takes_time() == takes_time
@@ -165,7 +164,7 @@ impl World {
         self.drive_alive(process, Instant::now() + plan.settle / 2, |_| false)
     }
 
-    /// What only the kernel hears, while the server stands still.
+    /// Lets clients write while the server is frozen.
     fn write_to_the_frozen(&mut self, process: &mut Process) -> Result<(), Failure> {
         self.connect(|kind| kind == Kind::Backlog);
         self.begin(writes_to_the_frozen);
@@ -190,7 +189,7 @@ impl World {
         chosen.for_each(Client::begin);
     }
 
-    /// Drives while the server must not end.
+    /// Drives the clients while the server must not end.
     fn drive_alive(
         &mut self,
         process: &mut Process,
@@ -206,7 +205,7 @@ impl World {
         }
     }
 
-    /// Plays the clients until it is done, or for that long.
+    /// Plays the clients until `done`, or until `limit`.
     fn drive(
         &mut self,
         process: &mut Process,
@@ -233,11 +232,11 @@ impl World {
     }
 }
 
-/// Between two looks whether the server has ended.
+/// Between two checks whether the server has ended.
 const TURN: Duration = Duration::from_millis(1);
 
-/// A kernel completes a handshake on the same machine in less; if its backlog is full it does not.
+/// A kernel completes a local handshake in less time, unless its backlog is full.
 const HANDSHAKE: Duration = Duration::from_millis(500);
 
-/// So many find the gap between two moments, and do not use up the ports.
+/// The most clients that connect anew: enough to find a gap, without using up the ports.
 const MOST_CONNECTING: u16 = 16;

@@ -1,6 +1,4 @@
 //! What the client of each state writes, and when.
-//!
-//! Knows no sockets and no clock.
 
 use std::net::SocketAddr;
 
@@ -9,7 +7,7 @@ use super::state::State;
 /// The requests that a probe sends.
 #[derive(Clone, Debug)]
 pub(super) struct Requests {
-    /// The address in the Host field, unless a field says another.
+    /// The address in the Host field, unless a field has another.
     host: String,
     fields: Vec<String>,
     pub(super) path: String,
@@ -23,17 +21,17 @@ pub(super) struct Requests {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) kind: Kind,
-    /// Asks once before, and is answered.
+    /// Whether the client sends one request before, and reads its response.
     pub(super) warm: bool,
-    /// What is written before the signal.
+    /// Bytes to write before the signal.
     pub(super) first: Vec<u8>,
-    /// What is written some time after it.
+    /// Bytes to write some time after the signal.
     pub(super) rest: Vec<u8>,
-    /// How many requests these are.
+    /// The number of requests in these bytes.
     pub(super) requests: u64,
 }
 
-/// What makes a client different from one that writes, waits, and writes the rest.
+/// How a client differs from one that writes, waits, and writes the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
     #[default]
@@ -42,7 +40,7 @@ pub(super) enum Kind {
     Unread,
     /// Connects and writes while the server is frozen.
     Backlog,
-    /// The answer must be arriving before the signal.
+    /// The response must be arriving before the signal.
     Streaming,
     /// Asks again and again on one connection.
     Busy,
@@ -63,17 +61,17 @@ impl Requests {
         }
     }
 
-    /// The next server is elsewhere.
+    /// Sets the address of the next server.
     pub(super) fn set_host(&mut self, addr: SocketAddr) {
         self.host = addr.to_string();
     }
 
-    /// A request without a body.
+    /// Returns a request without a body.
     pub(super) fn get(&self, path: &str) -> Vec<u8> {
         self.head("GET", path, "").into_bytes()
     }
 
-    /// The head and the body of an upload.
+    /// Returns the head and the body of an upload.
     pub(super) fn post(&self, path: &str) -> (Vec<u8>, &[u8]) {
         let length = format!("Content-Length: {}\r\n", self.body.len());
         (self.head("POST", path, &length).into_bytes(), &self.body)

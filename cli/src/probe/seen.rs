@@ -1,30 +1,30 @@
-//! What one client saw: its phases, its end, and what became of its requests.
+//! What one client saw: its phases, its end, and the fate of its requests.
 
 use serde::Serialize;
 
-/// What became of a client's requests, without the one that only warmed the connection.
+/// The fate of a client's requests, without the one that only warmed the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) asked: u64,
     pub(super) answered: u64,
     pub(super) torn: u64,
-    /// By a client that asks again and again: sent, and not a byte came back.
+    /// Requests of a client that asks again and again that got not a byte.
     pub(super) lost: u64,
 }
 
-/// What a client is doing, as it is drawn.
+/// The phase of a client, as the timeline draws it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Phase {
     /// The handshake.
     Connecting,
-    /// Connected, and nothing is owed to it.
+    /// Connected, and no request is open.
     Silent,
     /// A request is sent in part.
     Sending,
-    /// A request is sent, and no byte of the answer is here.
+    /// A request is sent, and no byte of the response is here.
     Waiting,
-    /// An answer arrives.
+    /// A response arrives.
     Answering,
     /// Asks again and again.
     Looping,
@@ -36,8 +36,8 @@ pub(super) enum Phase {
 pub(super) enum End {
     Fin,
     Reset,
-    /// It was never made.
+    /// The connection was never made.
     Refused,
-    /// What came was no HTTP, and the client has left.
+    /// The server spoke no HTTP, and the client has left.
     Left,
 }

@@ -1,6 +1,4 @@
-//! The server that is probed: started by its command as often as one is needed, or found.
-//!
-//! Knows nothing of states and signals.
+//! The server that is probed: started by its command for each state, or found.
 
 use std::env;
 use std::io;
@@ -12,7 +10,7 @@ use super::failure::Failure;
 use super::preflight;
 use super::process::Process;
 
-/// How to come by a server, as often as one is needed.
+/// Provides a server for each state.
 #[derive(Debug)]
 pub(super) enum Server {
     /// This program's own.
@@ -46,7 +44,7 @@ impl Server {
         }
     }
 
-    /// A server that accepts connections, and where.
+    /// Returns a server that accepts connections, and its address.
     pub(super) fn start(&mut self, patience: Duration) -> Result<(Process, SocketAddr), Failure> {
         if let Self::Running(pid, addr) = self {
             let mut process = Process::find(*pid).map_err(|error| Failure::Find(*pid, error))?;
@@ -78,7 +76,7 @@ impl Server {
     }
 }
 
-/// A port that was free a moment ago.
+/// Returns an address whose port was free a moment ago.
 fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

@@ -1,6 +1,4 @@
-//! The states in which a signal can find a connection.
-//!
-//! Knows their names and why they matter, and nothing of how they are made.
+//! The states in which a signal can find a connection: their names and why they matter.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -40,9 +38,9 @@ pub(crate) enum State {
 /// What a state needs to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// The server keeps connections open after an answer.
+    /// The server keeps connections open after a response.
     KeepAlive,
-    /// A path that takes its time.
+    /// A path that takes time.
     Slow,
     /// A path that answers in pieces.
     Stream,
@@ -53,12 +51,12 @@ pub(super) enum Need {
 }
 
 impl State {
-    /// Every state, in the order in which they are probed.
+    /// Returns every state, in the order in which they are probed.
     pub(super) fn all() -> Vec<Self> {
         Self::value_variants().to_vec()
     }
 
-    /// As it is written on the command line.
+    /// Returns the name on the command line.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -77,7 +75,7 @@ impl State {
         }
     }
 
-    /// What the client was doing, and why it matters what becomes of it.
+    /// Returns what the client was doing, and why its fate matters.
     pub(super) const fn why(self) -> &'static str {
         match self {
             Self::Empty => {
@@ -120,7 +118,7 @@ impl State {
         }
     }
 
-    /// What it needs.
+    /// Returns what the state needs.
     pub(super) const fn needs(self) -> &'static [Need] {
         match self {
             Self::Empty | Self::Fresh | Self::HalfHead | Self::Connecting => &[],
@@ -134,12 +132,12 @@ impl State {
         }
     }
 
-    /// Whether the server is to be in the middle of its answer.
+    /// Returns whether the server must be in the middle of its response.
     pub(super) const fn takes_time(self) -> bool {
         matches!(self, Self::Handler | Self::Streaming | Self::Pipelined)
     }
 
-    /// Whether the server is frozen for it.
+    /// Returns whether the server is frozen for the state.
     pub(super) fn needs_freeze(self) -> bool {
         self.needs().contains(&Need::Freeze)
     }

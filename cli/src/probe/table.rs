@@ -1,6 +1,4 @@
-//! A report as a text for people.
-//!
-//! Knows nothing of how it came about.
+//! Prints a report as a text for people.
 
 use std::fmt::Write;
 
@@ -8,7 +6,7 @@ use super::report::{Level, Line, Report, time};
 use crate::logger::one_line;
 use crate::values::signal_names;
 
-/// A line for each state, what they are about, and what it comes to.
+/// Returns a line for each state, an explanation, and a conclusion.
 pub(super) fn table(report: &Report) -> String {
     let mut rows = vec![TITLES.map(str::to_owned)];
     rows.extend(report.states.iter().map(cells));
@@ -70,7 +68,7 @@ fn cells(line: &Line) -> [String; 6] {
     ]
 }
 
-/// What it comes to, in a sentence.
+/// Returns the conclusion, in a sentence.
 pub(super) fn conclusion(report: &Report) -> String {
     let skipped = report.states.iter();
     let skipped = skipped.filter(|line| line.level == Level::Skipped).count();

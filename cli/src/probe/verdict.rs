@@ -1,6 +1,4 @@
-//! What the clients of a run saw, put into a word for each, and a verdict for all in one state.
-//!
-//! Knows no sockets, no clock, and nothing of how it is shown.
+//! Puts what the clients of a run saw into a word for each, and a verdict for each state.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,7 +12,7 @@ use super::seen::End;
 use super::state::State;
 use crate::values::signal_names;
 
-/// The line of a state in a run.
+/// Returns the line of a state in a run.
 pub(super) fn line(state: State, seen: &Seen, facts: &Facts) -> Line {
     let mine = || seen.clients.iter().filter(|client| client.state == state);
     let stop = stop(seen);
@@ -58,7 +56,7 @@ pub(super) fn line(state: State, seen: &Seen, facts: &Facts) -> Line {
     line
 }
 
-/// What must not be.
+/// Returns the faults.
 fn faults(line: &Line, stop: &Stop, seen: &Seen) -> Vec<String> {
     let mut faults = Vec::new();
     if line.lost > 0 {
@@ -95,7 +93,7 @@ fn faults(line: &Line, stop: &Stop, seen: &Seen) -> Vec<String> {
     faults
 }
 
-/// What could be better.
+/// Returns what could be better.
 fn notes(line: &Line, stop: &Stop, state: State) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |count: u32, what: &str| {
@@ -138,7 +136,7 @@ fn notes(line: &Line, stop: &Stop, state: State) -> Vec<String> {
     notes
 }
 
-/// `refused with 503`.
+/// Returns `refused with 503`.
 fn refusal(line: &Line) -> String {
     let refused = line.clients.iter().filter(|row| row.saw == Saw::Refused);
     let mut statuses: Vec<_> = refused.filter_map(|row| row.status).collect();
@@ -186,7 +184,7 @@ fn row(client: &Client, seen: &Seen, facts: &Facts) -> Row {
     }
 }
 
-/// The word for what a client saw.
+/// Returns the word for what a client saw.
 fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
     let end = client.end.map(|(end, _)| end);
     let turned_away = client.script.kind == Kind::Backlog && end == Some(End::Refused);
@@ -196,7 +194,7 @@ fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
     let tally = client.tally;
     let late = client.last.filter(|answer| answer.begun >= signalled);
     if client.loops() && end.is_none() && late.is_some() {
-        // Served on and on; what the deadline found in the middle is not lost.
+        // The server served on; a request that the deadline interrupts is not lost.
         return Saw::Hang;
     }
     if client.is_torn() || tally.torn > 0 {
@@ -213,7 +211,7 @@ fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
         };
     }
     match (client.last, late, end) {
-        // Those who connect anew ask for the close themselves, so that it says nothing.
+        // Clients that connect anew ask for the close themselves, so it shows nothing.
         _ if client.script.kind == Kind::Connecting => {}
         (_, Some(_), _) if refused => return Saw::Refused,
         (_, Some(answer), _) if answer.close => return Saw::AnsweredWithClose,
@@ -231,7 +229,7 @@ fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
     }
 }
 
-/// How many of a client's requests were lost, and how many of its answers torn.
+/// Counts a client's lost requests and torn responses.
 fn losses(client: &Client, saw: Saw) -> (u64, u64) {
     let tally = client.tally;
     let owed = tally.asked.saturating_sub(tally.answered);
@@ -242,7 +240,7 @@ fn losses(client: &Client, saw: Saw) -> (u64, u64) {
     }
 }
 
-/// From one moment to another, below 0 if the other was before.
+/// Returns the time from one moment to another, below 0 if the other was before.
 fn millis(from: Instant, to: Instant) -> f64 {
     let millis = match to >= from {
         true => (to - from).as_secs_f64() * 1e3,
@@ -251,14 +249,14 @@ fn millis(from: Instant, to: Instant) -> f64 {
     (millis * 1e3).round() / 1e3
 }
 
-/// More is worth a note, in milliseconds: those who wait for it are people.
+/// More is worth a note, in milliseconds: people wait for it.
 const PROMPT: f64 = 1_000.0;
 
-/// Two events so close were one, in milliseconds: the listener closed with the process.
+/// Two events this close were one, in milliseconds: the listener closed with the process.
 const SAME: f64 = 25.0;
 
-/// Who knocks at a closed door should hear so before it sends its SYN again, in milliseconds.
+/// A refusal must come before the client sends its SYN again, in milliseconds.
 const LATE: f64 = 500.0;
 
-/// So long a drain should be noticed by those who connect, in milliseconds.
+/// New clients should notice a drain for this long, in milliseconds.
 const LONG: f64 = 100.0;

@@ -1,12 +1,12 @@
 //! Sockets that a supervisor opened and passed on: systemd's socket activation.
 //!
-//! The protocol of sd_listen_fds(3): descriptors from 3 on, their number in `LISTEN_FDS`, whose
-//! they are in `LISTEN_PID`, what they are called in `LISTEN_FDNAMES`. The supervisor keeps them
-//! open while no process serves them, so that between two processes nobody is refused: connections
-//! wait in the backlog.
+//! The protocol is that of sd_listen_fds(3): descriptors from 3 on, their number in `LISTEN_FDS`,
+//! the process they are meant for in `LISTEN_PID`, their names in `LISTEN_FDNAMES`. The supervisor
+//! keeps the sockets open between two processes, and connections wait in the backlog: nobody is
+//! refused.
 //!
-//! To make a socket of a bare number is what safe code cannot do; the crate `listenfd` does it, and
-//! looks at what is behind the number first. Knows nothing of what is served.
+//! Safe code cannot make a socket of a bare number. The crate `listenfd` does, and checks the
+//! descriptor first.
 
 use std::env;
 use std::io;
@@ -17,16 +17,16 @@ use socket2::SockRef;
 
 use ebbtide::Listener;
 
-/// Takes the sockets that were passed to this process; none if there are none, or if they were
-/// meant for another.
+/// Takes the sockets that were passed to this process. Returns none if there are none, or if they
+/// were meant for another process.
 ///
 /// Removes the number and the process id from the environment, so that no child takes them for its
-/// own, and marks the descriptors as not inherited. To be called before there is another thread,
-/// since that one could be reading the environment.
+/// own, and marks the descriptors as not inherited. Call this before another thread exists, which
+/// could be reading the environment.
 ///
 /// # Errors
 ///
-/// The number is none, or a descriptor is no TCP socket that listens.
+/// The number is malformed, or a descriptor is no listening TCP socket.
 pub(super) fn take() -> io::Result<Vec<Listener>> {
     let variable = |name| env::var(name).ok();
     let (pid, fds) = (variable("LISTEN_PID"), variable("LISTEN_FDS"));
@@ -55,13 +55,13 @@ pub(super) fn take() -> io::Result<Vec<Listener>> {
         .collect()
 }
 
-/// How many descriptors were passed to the process `own`.
+/// Returns how many descriptors were passed to the process `own`.
 fn count(pid: Option<&str>, fds: Option<&str>, own: u32) -> io::Result<usize> {
     let (Some(pid), Some(fds)) = (pid, fds) else {
         return Ok(0);
     };
     if pid.parse() != Ok(own) {
-        // Left over in the environment by a parent to which they were passed.
+        // A parent got sockets, and left the variables in the environment.
         log::debug!("LISTEN_FDS is meant for process {pid}");
         return Ok(0);
     }

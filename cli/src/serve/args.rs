@@ -135,8 +135,8 @@ pub(crate) struct Stopping {
     #[arg(alias = "drain-farewell")]
     pub tunnel_grace: Duration,
 
-    /// After a drain stay for that long, when all is closed and the report is written, so that who
-    /// collects the log of a container gets its last lines. Within --drain-timeout; a signal ends
+    /// After a drain stay for that long, when all is closed and the report is written, so that the
+    /// collector of a container's log gets its last lines. Within --drain-timeout; a signal ends
     /// it. None by default: every line is written before the exit anyway
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = values::duration)]
     pub exit_delay: Duration,
@@ -194,7 +194,7 @@ pub(crate) struct Timeouts {
     pub min_progress: u64,
 
     /// How long a connection may wait for its next request. Longer than the 60 s after which load
-    /// balancers close theirs, so that it is they who do
+    /// balancers close theirs, so that they close first
     #[arg(long, value_name = "DURATION", default_value = "75s", value_parser = values::duration)]
     pub idle_timeout: Duration,
 

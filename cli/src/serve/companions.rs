@@ -1,8 +1,8 @@
-//! What runs beside the server: threads that hear signals, tell the supervisor, draw the drain, log
-//! connections and answer the admin.
+//! The companions of the server: threads that watch signals, tell the supervisor, draw the drain,
+//! log connections and run the admin listener.
 //!
-//! Each has the same life: it starts before the server runs, gets the server's handle, and ends with
-//! the server's outcome. Knows of each only that life.
+//! All have the same life: a companion starts before the server runs, gets the server's handle, and
+//! ends with the server's outcome.
 
 use std::io;
 use std::net::SocketAddr;
@@ -124,8 +124,9 @@ impl Companions {
     }
 }
 
-/// Starts threads that no signal interrupts. The kernel then gives each signal to the loop's thread,
-/// which knows of it before it serves the requests that came with it, and answers them with a close.
+/// Starts threads that no signal interrupts. The kernel then gives each signal to the loop's
+/// thread. The loop learns of the signal before it serves the requests that came with it, and
+/// answers them with a close.
 fn spawn_deaf<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let started = start();

@@ -1,7 +1,7 @@
 //! The log of connections: a count every `--log-connections`, and a table at SIGUSR1.
 //!
-//! Threads of the command ask the loop: they log whatever the loop answers, and the loop logs
-//! nothing of its own accord while it serves. Knows no sockets.
+//! Threads of the command ask the loop and log its answers; the loop itself logs nothing while it
+//! serves.
 
 use std::io;
 use std::thread;

@@ -1,7 +1,7 @@
-//! The routes of `ebbtide serve`: something to drive with curl and a load, and to drain.
+//! The routes of `ebbtide serve`, for curl, load generators and drains.
 //!
-//! Each shows one way to answer: at once, from the request's body, later from another thread, in
-//! pieces of a known and of an unknown length.
+//! Each route shows one way to answer: at once, from the request's body, later from another thread,
+//! or in pieces of a known or unknown length.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,14 +19,14 @@ pub(super) struct Demo {
     timer: Timer,
     max_body: u64,
     files: Option<Files>,
-    /// An event a second, from the first subscriber on.
+    /// Publishes an event a second, from the first subscriber on.
     ticks: Option<Topic>,
     websocket: Echo,
 }
 
 impl Demo {
-    /// The demo, which buffers bodies up to `max_body` bytes for `/echo`, and has files at the
-    /// paths that are none of its routes.
+    /// Makes the demo. It buffers bodies up to `max_body` bytes for `/echo`, and serves files at
+    /// all other paths.
     pub(super) fn new(timer: Timer, max_body: u64, files: Option<Files>) -> Self {
         Self {
             timer,
@@ -38,7 +38,7 @@ impl Demo {
     }
 }
 
-/// Where a path leads.
+/// The route of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     Plaintext,
@@ -102,7 +102,7 @@ impl Route {
     }
 }
 
-/// Digits only: `parse` alone would take a sign.
+/// Reads digits only: `parse` alone would take a sign.
 fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
@@ -162,7 +162,7 @@ impl Demo {
         })
     }
 
-    /// Answers that much later, by the timer's thread.
+    /// Answers after this time, from the timer's thread.
     fn delay(&self, request: &Request<'_>, millis: u32) -> Reply {
         let (later, ticket) = request.later();
         let time = Instant::now() + Duration::from_millis(millis.into());
@@ -181,7 +181,7 @@ fn not_allowed(allow: &'static str) -> Admit {
     Admit::Refuse(Response::text(405, "not with this method\n").field("Allow", allow))
 }
 
-/// Publishes a tick, and sees to the next.
+/// Publishes a tick, and schedules the next.
 fn tick(topic: Topic, timer: Timer, time: Instant, n: u64) {
     let sent = SystemTime::now().duration_since(UNIX_EPOCH);
     let sent = sent.unwrap_or_default().as_micros();
@@ -191,7 +191,7 @@ fn tick(topic: Topic, timer: Timer, time: Instant, n: u64) {
     timer.at(next, move || tick(topic, again, next, n + 1));
 }
 
-/// The request's body and its type.
+/// Returns the request's body with its type.
 fn echo(request: &Request<'_>) -> Response {
     let mut response = Response::new(200).body(request.body().to_vec());
     match response.try_field("Content-Type", kind(request.field("content-type"))) {
@@ -200,8 +200,8 @@ fn echo(request: &Request<'_>) -> Response {
     }
 }
 
-/// The type of what is sent back: the one it came with, unless that says nothing or could not be
-/// sent back as it was.
+/// Returns the type of an echo: the type of the request, unless it is missing or cannot be sent
+/// back unchanged.
 fn kind(sent: Option<&[u8]>) -> &str {
     match sent.map(str::from_utf8) {
         Some(Ok(kind)) if !kind.is_empty() => kind,
@@ -209,7 +209,8 @@ fn kind(sent: Option<&[u8]>) -> &str {
     }
 }
 
-/// So many bytes: from the program itself while it has as many, else made on the way.
+/// Returns a body of this length: from the program itself while it is long enough, else made on the
+/// way.
 fn bytes(length: u64) -> Response {
     let response = Response::new(200).content_type(BINARY);
     match usize::try_from(length)
@@ -221,7 +222,7 @@ fn bytes(length: u64) -> Response {
     }
 }
 
-/// The same block again and again; the server stops at the length.
+/// Repeats the same block; the server stops at the length.
 struct Blocks;
 
 impl Source for Blocks {
@@ -231,7 +232,7 @@ impl Source for Blocks {
     }
 }
 
-/// `chunk 0`, `chunk 1` and so on, a chunk each, at its time.
+/// Sends `chunk 0`, `chunk 1` and so on, one chunk each, at its time.
 struct Chunks {
     next: u64,
     chunks: u64,
@@ -263,7 +264,7 @@ impl Source for Chunks {
     }
 }
 
-/// How often there is an event.
+/// Time between two events.
 const TICK: Duration = Duration::from_secs(1);
 
 const HELLO: &str = "Hello, World!";

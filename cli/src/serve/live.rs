@@ -1,9 +1,9 @@
-//! The line that a person at a terminal watches while the server drains: how many have gone, of the
-//! one deadline how much, who is still there, and what holds the end.
+//! The line that a person at a terminal watches while the server drains: how many connections have
+//! gone, how much of the deadline is left, which phases remain, and what holds the end.
 //!
-//! A thread that sleeps until the drain begins, and then asks the loop how it stands some times a
-//! second. There is none unless stderr is a terminal: a log gets a line a second from the loop.
-//! Knows no connections.
+//! A thread sleeps until the drain begins, and then asks the loop for its status some times a
+//! second. The thread exists only where stderr is a terminal: a log gets a line a second from the
+//! loop.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -14,21 +14,21 @@ use crate::logger::one_line;
 use crate::screen;
 use ebbtide::{Handle, Progress, Status, StatusQuery, Trigger};
 
-/// The line, drawn from the moment the drain begins until this is dropped.
+/// The line, drawn from the beginning of the drain until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Live {
     news: Sender<News>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread has to know.
+/// What the thread must know.
 #[derive(Debug)]
 enum News {
     /// There is a loop to ask.
     Running(Handle),
-    /// It was told to stop.
+    /// The loop was told to stop.
     Stopping,
-    /// It has stopped, or the server could not start.
+    /// The loop has stopped, or the server could not start.
     Over,
 }
 
@@ -49,13 +49,13 @@ impl Live {
         })
     }
 
-    /// The loop is about to run.
+    /// Takes note of a loop that is about to run.
     pub(super) fn running(&self, handle: Handle) {
-        // As in `drop`.
+        // Ignored for the same reason as in `drop`.
         let _ = self.news.send(News::Running(handle));
     }
 
-    /// To be run when the server is told to stop. Returns at once.
+    /// Returns the hook for the beginning of a drain, which returns at once.
     pub(super) fn on_trigger(&self) -> impl FnOnce(&Trigger) + Send + 'static {
         let news = self.news.clone();
         move |_| {
@@ -66,7 +66,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // A thread that panicked hears nothing, and its panic has been printed.
+        // A thread that panicked is gone, and its panic has been printed.
         let _ = self.news.send(News::Over);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -83,7 +83,7 @@ fn run(news: &Receiver<News>) {
         return;
     };
     let mut last: Option<(Status, Instant)> = None;
-    // The first is drawn after a while: a drain that is over by then needs none.
+    // The first line is drawn after a while: a short drain needs none.
     while let Err(RecvTimeoutError::Timeout) = news.recv_timeout(EVERY) {
         let answer = handle.status(OLDEST, EVERY);
         let answers = answer.is_some();
@@ -98,7 +98,7 @@ fn run(news: &Receiver<News>) {
     }
 }
 
-/// The whole line, of which the terminal may have room for less: what matters most comes first.
+/// Returns the whole line. A narrow terminal cuts its end, so what matters most comes first.
 fn line(status: &Status, age: Duration, answers: bool) -> String {
     let mut text = match status.stage {
         "delaying" => "still accepting".into(),
@@ -130,15 +130,16 @@ fn line(status: &Status, age: Duration, answers: bool) -> String {
     text
 }
 
-/// `[####........]`, full only when all have gone.
+/// Returns `[####........]`, full only when all have gone.
 fn bar(gone: u64, connections: u64) -> String {
     let filled = (gone * BAR as u64 / connections) as usize;
     format!("[{:.<BAR$}]", "#".repeat(filled.min(BAR)))
 }
 
-/// As much of the text as fits, on one line and without what a terminal would obey.
+/// Returns as much of the text as fits, on one line and without control characters.
 fn fit(text: &str, width: usize) -> String {
-    // A character beyond ASCII may take two columns. Whoever counts it so is never too long.
+    // A character beyond ASCII may take two columns. Counting two for each never gives too long a
+    // line.
     let columns = |char: char| if char.is_ascii() { 1 } else { 2 };
     let text = one_line(text);
     if text.chars().map(columns).sum::<usize>() <= width {
@@ -153,18 +154,18 @@ fn fit(text: &str, width: usize) -> String {
     fits.chain(CUT.chars()).take(width).collect()
 }
 
-/// How often the line is drawn: often enough to look alive, and nothing to the loop.
+/// Time between two drawings: short enough to look alive, and no load for the loop.
 const EVERY: Duration = Duration::from_millis(125);
 
 const OLDEST: StatusQuery = StatusQuery::new().take(1);
 
-/// Said instead of silence.
+/// The line where the loop does not answer.
 const SILENT: &str = "the loop does not answer: a handler holds it";
 
 /// The columns of the bar.
 const BAR: usize = 12;
 
-/// Where the line was cut.
+/// The mark of a line that was cut.
 const CUT: &str = "...";
 
 #[cfg(test)]
@@ -240,7 +241,7 @@ mod tests {
         assert_eq!(fit("0123456789", 2), "..");
         assert_eq!(fit("0123456789", 0), "");
         assert_eq!(fit("a\u{1b}[2Jb\n", 20), "a\\u{1b}[2Jb\\n");
-        // Wide ones count twice.
+        // Wide characters count twice.
         assert_eq!(fit("日本語日本語", 12), "日本語日本語");
         assert_eq!(fit("日本語日本語", 10), "日本語...");
         assert_eq!(fit("日本語日本語", 11), "日本語日...");

@@ -1,6 +1,4 @@
 //! `ebbtide serve`: puts the flags on a server and runs it beside its companions.
-//!
-//! Knows no sockets.
 
 mod activation;
 pub(crate) mod args;

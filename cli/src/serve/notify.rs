@@ -1,12 +1,11 @@
-//! Word to the supervisor that started the command: ready, stopping, how far, and still alive.
+//! Tells the supervisor that started the command: ready, stopping, how far, and still alive.
 //!
-//! The protocol of sd_notify(3): datagrams of `NAME=value` lines to the socket that `NOTIFY_SOCKET`
-//! names. They are written here over the standard library's sockets: the protocol is twenty lines,
-//! and the crates for it know no abstract sockets, which containers use.
+//! The protocol is that of sd_notify(3): datagrams of `NAME=value` lines to the socket that
+//! `NOTIFY_SOCKET` names. The protocol is twenty lines over the standard library's sockets, and the
+//! crates for it know no abstract sockets, which containers use.
 //!
-//! One thread says everything, in order; it exists only where there is such a socket. It asks the
-//! loop how things stand, and says that the process is alive only if the loop answered. Knows no
-//! connections.
+//! One thread sends everything, in order; it exists only where there is such a socket. The thread
+//! asks the loop for its status, and says that the process is alive only if the loop answered.
 
 use std::env;
 use std::ffi::OsStr;
@@ -31,20 +30,20 @@ pub(super) struct Supervisor {
     thread: JoinHandle<()>,
 }
 
-/// What there is to say.
+/// What to tell the supervisor.
 #[derive(Debug)]
 enum News {
     /// Every socket listens.
     Ready { status: String, handle: Handle },
     /// The server was told to stop.
     Stopping(Trigger),
-    /// It has stopped.
+    /// The server has stopped.
     Ended(String),
 }
 
 impl Supervisor {
-    /// The supervisor that the environment names, if it names one that can be reached. `limit` is
-    /// the one deadline of a drain.
+    /// Finds the supervisor that the environment names, if it can be reached. `limit` is the
+    /// deadline of a drain.
     ///
     /// # Errors
     ///
@@ -76,22 +75,23 @@ impl Supervisor {
         }))
     }
 
-    /// Every socket listens, and the loop is about to run.
+    /// Tells that every socket listens and the loop is about to run.
     pub(super) fn ready(&self, status: String, handle: Handle) {
         self.tell(News::Ready { status, handle });
     }
 
-    /// To be run when the server is told to stop. Returns at once: the drain does not wait until
-    /// the supervisor has heard of it.
+    /// Returns the hook for the beginning of a drain. The hook returns at once: the drain does not
+    /// wait for the supervisor.
     pub(super) fn on_trigger(&self) -> impl FnOnce(&Trigger) + Send + 'static {
         let news = self.news.clone();
         move |trigger| {
-            // As in `tell`.
+            // Ignored for the same reason as in `tell`.
             let _ = news.send(News::Stopping(trigger.clone()));
         }
     }
 
-    /// The server has stopped. Returns when everything has been said for which the socket has room.
+    /// Tells that the server has stopped. Returns when the socket has taken all messages for which
+    /// it has room.
     pub(super) fn ended(self, outcome: &Outcome) {
         self.ended.store(true, Ordering::Relaxed);
         self.tell(News::Ended(outcome.to_string()));
@@ -101,21 +101,21 @@ impl Supervisor {
     }
 
     fn tell(&self, news: News) {
-        // A thread that panicked hears nothing, and its panic has been printed.
+        // A thread that panicked is gone, and its panic has been printed.
         let _ = self.news.send(news);
     }
 }
 
-/// The thread.
+/// The state of the thread.
 #[derive(Debug)]
 struct Speaker {
     socket: UnixDatagram,
     watchdog: Option<Duration>,
     limit: Duration,
     ended: Arc<AtomicBool>,
-    /// When the supervisor wants to hear that the loop is alive.
+    /// When the supervisor expects to learn that the loop is alive.
     alive_due: Option<Instant>,
-    /// When to say how far the drain is.
+    /// When to tell how far the drain is.
     progress_due: Option<Instant>,
 }
 
@@ -153,7 +153,7 @@ impl Speaker {
         }
     }
 
-    /// Waits for news, until something is due.
+    /// Waits for news, until a message is due.
     fn wait(&self, news: &Receiver<News>) -> Result<News, RecvTimeoutError> {
         match self.alive_due.into_iter().chain(self.progress_due).min() {
             Some(due) => news.recv_timeout(due.saturating_duration_since(Instant::now())),
@@ -161,13 +161,13 @@ impl Speaker {
         }
     }
 
-    /// Asks the loop how it stands, and says what is due.
+    /// Asks the loop for its status, and sends what is due.
     fn report(&mut self, handle: &Handle) {
         let now = Instant::now();
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         let (alive, progress) = (is_due(self.alive_due), is_due(self.progress_due));
-        // With this patience a loop that answers late is still reported in time: at three quarters
-        // of what the supervisor allows.
+        // A loop that answers this late is still reported in time: at three quarters of what the
+        // supervisor allows.
         let patience = self.watchdog.map_or(PROGRESS, |limit| limit / 4);
         let status = handle.status(StatusQuery::default(), patience);
         let mut lines = Vec::new();
@@ -193,8 +193,8 @@ impl Speaker {
         }
     }
 
-    /// At half of the time after which the supervisor takes the process for dead, as sd_notify(3)
-    /// recommends.
+    /// Returns half of the time after which the supervisor takes the process for dead, as
+    /// sd_notify(3) recommends.
     fn next_alive(&self) -> Option<Instant> {
         self.watchdog.map(|limit| Instant::now() + limit / 2)
     }
@@ -222,7 +222,7 @@ impl Speaker {
     }
 }
 
-/// A socket whose other end is the supervisor's.
+/// Connects a socket to the supervisor's.
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     match name.as_bytes() {
@@ -233,7 +233,7 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
     }
-    // One that does not read must not hold the thread, and with it the exit.
+    // A supervisor that does not read must not hold the thread, and with it the exit.
     socket.set_write_timeout(Some(SEND_STEP))?;
     Ok(socket)
 }
@@ -253,19 +253,20 @@ fn abstract_name(_: &[u8]) -> io::Result<SocketAddr> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// How often the supervisor wants to hear from the process `own`, if from this one at all.
+/// Returns how often the supervisor expects word from the process `own`, if at all.
 fn watchdog(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
     let ours = pid.is_none_or(|pid| pid.parse() == Ok(own));
     let usec = usec?.parse().ok().filter(|usec| ours && *usec > 0)?;
     Some(Duration::from_micros(usec))
 }
 
-/// What is left, and a margin: the supervisor is to step in after the deadline, never at it.
+/// Returns what is left, with a margin: the supervisor must step in after the deadline, never at
+/// it.
 fn extend(left: Duration) -> String {
     format!("EXTEND_TIMEOUT_USEC={}", (left + MARGIN).as_micros())
 }
 
-/// A drain in one line: `draining: 3 handler, 1 reply; 24 s left`.
+/// Describes a drain in one line: `draining: 3 handler, 1 reply; 24 s left`.
 fn describe(status: &Status) -> String {
     let mut waits = Vec::new();
     if status.phases != Phases::default() || status.guards.is_empty() {
@@ -276,18 +277,17 @@ fn describe(status: &Status) -> String {
     format!("{}: {}; {left} s left", status.stage, waits.join(", "))
 }
 
-/// How often to say how far the drain is, and how long to wait for an answer about it.
+/// Time between two messages about the drain, and the longest wait for the loop's status.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// How much longer than the drain's deadline the supervisor is asked to wait: enough for a busy
-/// machine, and for a status or two that got lost.
+/// The margin after the drain's deadline: enough for a busy machine, and for a lost status or two.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// How long a supervisor may leave its socket full.
+/// The longest time that a supervisor may leave its socket full.
 const SEND_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a message waits for room before it is asked whether it still should. At the end there
-/// may be three: how far the drain was, that it began, and how it ended.
+/// The time that a message waits for room before the thread checks whether it still should. Three
+/// messages may wait at the end: the progress, the beginning, and the end of the drain.
 const SEND_STEP: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
     use crate::held::Held;
 
-    /// What the other end hears next, within that time.
+    /// Returns the lines that the other end gets next, within that time.
     fn hear(socket: &UnixDatagram, within: Duration) -> Option<String> {
         let mut buffer = [0; 1024];
         socket.set_read_timeout(Some(within)).unwrap();
@@ -319,8 +319,8 @@ mod tests {
         assert_eq!(next(), "WATCHDOG=1");
 
         held.hold();
-        // What was said a moment before may still be on its way; then there is silence, for ten
-        // times as long as there should be any.
+        // An earlier message may still be on its way. Then there is silence, for ten times the
+        // interval.
         let said = (0..10).take_while(|_| hear(&theirs, 10 * watchdog).is_some());
         assert!(said.count() < 10, "it is told all the same");
         held.release();

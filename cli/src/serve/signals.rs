@@ -1,6 +1,4 @@
 //! The last moments of the process: `--exit-delay`, and the signals that end it sooner.
-//!
-//! Knows nothing of the drain but what it said when it was over.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,36 +15,35 @@ use crate::screen::{self, say};
 use crate::values::signal_names;
 use ebbtide::{End, Handle, Outcome, StatusQuery};
 
-/// Hears the signals that stop the server, besides the loop.
+/// Watches the signals that stop the server, beside the loop.
 #[derive(Debug)]
 pub(super) struct SignalWatcher {
-    /// The thread heard one, or more.
+    /// The thread got one signal or more.
     heard: Receiver<()>,
-    /// One came. Set where the signal interrupts, on the loop's own thread, so that it is certain
-    /// what came before a moment and what after it.
+    /// A signal came. The handler sets this on the loop's own thread, so what came before and after
+    /// a moment is certain.
     came: Arc<AtomicBool>,
     life: Arc<Mutex<Life>>,
 }
 
-/// How far the process is.
+/// The state of the process.
 #[derive(Clone, Debug)]
 enum Life {
     /// There is no loop yet.
     Starting,
     /// The loop runs.
     Running(Handle),
-    /// The loop has ended: with this exit code the process is about to.
+    /// The loop has ended, and the process is about to exit with this code.
     Ending(i32),
 }
 
 impl SignalWatcher {
-    /// Starts to hear. What a signal means the loop decides, which hears it too. Should it not,
-    /// because a handler holds it, the third ends the process all the same, with the exit code of a
-    /// cut.
+    /// Starts to watch. The loop gets the signals too and decides what they mean. A handler may
+    /// hold the loop; the third signal then ends the process, with the exit code of a cut.
     ///
     /// # Errors
     ///
-    /// The signals cannot be caught, or there is no thread to be had.
+    /// The signals cannot be caught, or the system cannot start a thread.
     pub(super) fn start(signals: &[i32]) -> io::Result<Self> {
         let came = Arc::new(AtomicBool::new(false));
         for signal in signals {
@@ -62,12 +59,12 @@ impl SignalWatcher {
         Ok(Self { heard, came, life })
     }
 
-    /// There is a loop, which is about to run.
+    /// Takes note of a loop that is about to run.
     pub(super) fn running(&self, handle: Handle) {
         *lock(&self.life) = Life::Running(handle);
     }
 
-    /// The loop has ended. From now on a signal ends the delay, whatever those before it meant.
+    /// Takes note of the loop's end. From now on any signal ends the delay.
     pub(super) fn ending(&self, outcome: &Outcome) {
         *lock(&self.life) = Life::Ending(outcome.code());
         self.came.store(false, Ordering::SeqCst);
@@ -79,7 +76,7 @@ impl SignalWatcher {
         let until = Instant::now() + delay;
         while !self.came.load(Ordering::SeqCst) {
             let left = until.saturating_duration_since(Instant::now());
-            // The thread may only now tell of what came during the drain.
+            // The thread may report a signal of the drain only now.
             if self.heard.recv_timeout(left).is_err() {
                 return;
             }
@@ -87,7 +84,7 @@ impl SignalWatcher {
     }
 }
 
-/// The thread.
+/// Runs the thread.
 fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
     let mut times = Times::default();
     loop {
@@ -95,7 +92,7 @@ fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
         if numbers.is_empty() {
             continue;
         }
-        // Nobody may care any more.
+        // The receiver may be gone.
         let _ = tell.send(());
         if times.another(Instant::now()) >= AT_THE_LATEST
             && let Some(code) = stuck(life)
@@ -111,16 +108,16 @@ fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
     }
 }
 
-/// How many times signals came: those that came together are one, as they are to the loop.
+/// Counts signals. Signals that came together count as one, as they do in the loop.
 #[derive(Debug, Default)]
 struct Times {
     count: u32,
-    /// When the first of the last came.
+    /// When the first of the last group came.
     last: Option<Instant>,
 }
 
 impl Times {
-    /// How many times, now that one came.
+    /// Returns the count with one more signal.
     fn another(&mut self, now: Instant) -> u32 {
         if self
             .last
@@ -133,9 +130,8 @@ impl Times {
     }
 }
 
-/// The exit code, if for a moment the process gets no further: its loop does not answer, or it has
-/// ended and the process has not. A loop that answers hears its signals, and cuts at the third if
-/// it has not before.
+/// Returns the exit code where the process is stuck: its loop does not answer, or has ended while
+/// the process has not. A loop that answers gets its signals, and cuts by the third.
 fn stuck(life: &Mutex<Life>) -> Option<i32> {
     let start = Instant::now();
     let before = lock(life).clone();
@@ -146,10 +142,10 @@ fn stuck(life: &Mutex<Life>) -> Option<i32> {
     }
     let moment = match before {
         Life::Ending(_) => LAST_MOMENTS,
-        // A loop is also silent when it has just ended.
+        // A loop that has just ended is silent too.
         Life::Starting | Life::Running(_) => MOMENT,
     };
-    // Nothing would tell that a held loop goes on, and this thread has nothing else to do.
+    // No event shows that a held loop goes on, and this thread has no other work.
     thread::sleep(moment.saturating_sub(start.elapsed()));
     match (before, &*lock(life)) {
         (Life::Starting, Life::Starting) | (Life::Running(_), Life::Running(_)) => Some(CUT),
@@ -162,14 +158,13 @@ fn lock(life: &Mutex<Life>) -> MutexGuard<'_, Life> {
     life.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long who reads stderr may take for the last lines: until the deadline, at most
-/// [`LAST_LINES`], and also where the deadline is what ended it a moment, which a thread needs to
-/// write them where there is room.
+/// Returns how long the last lines may take to their reader: the rest of the deadline, at most
+/// [`LAST_LINES`]. After a deadline the thread still gets a moment, to write what fits.
 pub(super) fn last_lines(limit: Duration, outcome: &Outcome) -> Duration {
     left(limit, outcome).clamp(LAST_LINE, LAST_LINES)
 }
 
-/// What the drain has left of its deadline; nothing where it was cut.
+/// Returns what the drain has left of its deadline; nothing after a cut.
 pub(super) fn left(limit: Duration, outcome: &Outcome) -> Duration {
     left_after(limit, outcome.end, outcome.report.drain_millis)
 }
@@ -181,24 +176,24 @@ fn left_after(limit: Duration, end: End, drain_millis: u32) -> Duration {
     }
 }
 
-/// How long the last lines may take on their way to who reads stderr, before the process ends.
+/// The time that the last lines have to reach a reader, before the process ends.
 pub(crate) const LAST_LINES: Duration = Duration::from_millis(200);
 
-/// And where nothing is left of the deadline.
+/// The same where nothing is left of the deadline.
 const LAST_LINE: Duration = Duration::from_millis(50);
 
-/// Which signal ends the process whatever it is doing.
+/// The number of signals that end the process in any state.
 const AT_THE_LATEST: u32 = 3;
 
-/// Two that are sent together may be heard one after the other, since this is not the thread that
-/// they interrupt. Nobody presses a key again so soon.
+/// Signals closer than this count as one: the thread may get them one after the other. Nobody
+/// presses a key again so soon.
 const TOGETHER: Duration = Duration::from_millis(10);
 
-/// How long the loop may be silent, and not be taken for stuck: far longer than a turn.
+/// The time after which a silent loop counts as stuck: far longer than a turn.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// More than all that the process still waits for takes together, once its loop has ended: who asks
-/// the admin, and who reads the last lines.
+/// The time that the process has for the rest once its loop has ended: the admin listener and the
+/// last lines take less together.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
 /// The exit code of [`End::Cut`].
@@ -240,7 +235,7 @@ mod tests {
             let life = Arc::clone(&life);
             move || stuck(&life)
         });
-        // Long before the moment is over; should it come after it, the other answer is right.
+        // The channel closes long before the moment is over; after it, the other result is right.
         *lock(&life) = Life::Ending(0);
         assert!(matches!(asking.join().unwrap(), None | Some(0)));
         assert_eq!(stuck(&life), Some(0), "what should have ended has not");

@@ -1,7 +1,5 @@
-//! A thread that does things at their time: it answers the demo's delayed requests and wakes its
+//! A thread that runs tasks at their time: it answers the demo's delayed requests and wakes its
 //! streams.
-//!
-//! Knows no requests.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -10,10 +8,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
-/// What is to be done.
+/// A task.
 type Task = Box<dyn FnOnce() + Send>;
 
-/// Takes tasks for a time. The thread ends when the last of these is dropped.
+/// Takes tasks for a time. The thread ends when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Timer {
     sender: Sender<Timed>,
@@ -33,10 +31,10 @@ impl Timer {
         Ok(Self { sender })
     }
 
-    /// Does `task` at that time, on the timer's thread.
+    /// Runs `task` at that time, on the timer's thread.
     pub(super) fn at(&self, time: Instant, task: impl FnOnce() + Send + 'static) {
         let task = Box::new(task);
-        // The thread only ends when this sender does.
+        // The thread ends only with this sender.
         let _ = self.sender.send(Timed { time, task });
     }
 }
@@ -46,7 +44,7 @@ struct Timed {
     task: Task,
 }
 
-/// The earliest is the greatest, for the heap.
+/// The heap's greatest entry is the earliest.
 impl Ord for Timed {
     fn cmp(&self, other: &Self) -> Ordering {
         other.time.cmp(&self.time)

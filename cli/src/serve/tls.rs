@@ -1,6 +1,4 @@
 //! The flags for TLS, and the files that are read again at SIGHUP.
-//!
-//! Knows no sockets, and of TLS only the names of files.
 
 use std::io;
 use std::path::PathBuf;
@@ -28,7 +26,7 @@ pub(crate) struct TlsFlags {
 }
 
 impl TlsFlags {
-    /// Finds what does not go together.
+    /// Finds flags that do not go together.
     ///
     /// # Errors
     ///
@@ -51,7 +49,7 @@ impl TlsFlags {
     ///
     /// # Errors
     ///
-    /// Which file is wrong, and why.
+    /// Names the file that is wrong, and says why.
     pub(super) fn load(&self) -> Result<Option<Certificates>, Error> {
         if self.tls_cert.is_empty() {
             return Ok(None);
@@ -62,7 +60,7 @@ impl TlsFlags {
         Ok(Some(Certificates { pairs, config }))
     }
 
-    /// What the address of a listener begins with.
+    /// Returns the scheme of a listener's address.
     pub(super) const fn scheme(&self) -> &'static str {
         if self.tls_cert.is_empty() {
             "http"
@@ -80,7 +78,7 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// What the server shows.
+    /// Returns what the server shows.
     pub(super) fn config(&self) -> TlsConfig {
         self.config.clone()
     }

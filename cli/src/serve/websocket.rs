@@ -1,6 +1,4 @@
 //! `GET /ws` of the demo: a WebSocket that sends back what it gets.
-//!
-//! Knows no other route.
 
 use ebbtide::websocket::{Event, WebSocket};
 use ebbtide::{Request, Response};
@@ -10,7 +8,7 @@ use ebbtide::{Request, Response};
 pub(super) struct Echo(WebSocket);
 
 impl Echo {
-    /// With room for messages as long as those of the Autobahn test suite.
+    /// The room fits messages as long as those of the Autobahn test suite.
     pub(super) fn new() -> Self {
         let websocket = WebSocket::new().protocols(&["echo"]);
         Self(websocket.max_message(LONGEST).max_frame(LONGEST))

@@ -3,7 +3,7 @@
 use super::super::report::{Report, time};
 use super::markup::Markup;
 
-/// Where a moment is.
+/// Turns a moment into a place.
 pub(super) struct Axis {
     /// In milliseconds.
     first: f64,
@@ -30,7 +30,7 @@ impl Axis {
 
     pub(super) fn x(&self, millis: f64) -> f64 {
         let scaled = |millis: f64| match millis < 0.0 {
-            // What comes before needs no room.
+            // Earlier moments need no room.
             true => -0.35 * millis.abs().sqrt(),
             false => millis.sqrt(),
         };
@@ -39,7 +39,7 @@ impl Axis {
         LEFT + (at - first) / (last - first) * (WIDTH - RIGHT - LEFT)
     }
 
-    /// Ticks that have room, with their times above and below.
+    /// Draws ticks that have room, with their times above and below.
     pub(super) fn grid(&self, svg: &mut Markup, top: f64, bottom: f64) {
         let signal = self.x(0.0);
         let mut before = signal + 8.0;
@@ -61,7 +61,7 @@ impl Axis {
         }
     }
 
-    /// The signal and the deadline, over everything.
+    /// Draws the signal and the deadline, over everything.
     pub(super) fn moments(&self, svg: &mut Markup, report: &Report, top: f64, bottom: f64) {
         let mut moment = |millis: f64, name: &str, colour: &str, dashes: &str| {
             let x = self.x(millis);
@@ -92,15 +92,15 @@ impl Axis {
     }
 }
 
-/// In milliseconds.
+/// The ticks, in milliseconds.
 const TICKS: [f64; 13] = [
     1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 15_000.0, 60_000.0,
 ];
 
-/// A deadline is drawn unless it is so many times later than all else.
+/// A deadline is drawn if it is at most this many times later than everything else.
 const NEAR: f64 = 4.0;
 
-/// What came before is not drawn, in milliseconds.
+/// Earlier moments are not drawn, in milliseconds.
 const EARLIEST: f64 = -150.0;
 
 pub(super) const RED: &str = "#c22f1d";

@@ -1,11 +1,9 @@
-//! A writer of SVG that escapes all it is given.
-//!
-//! By hand, since it is four shapes. Knows nothing of what is drawn.
+//! A writer of SVG that escapes all its input: four shapes need no crate.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// What has been written so far.
+/// The text so far.
 #[derive(Debug)]
 pub(super) struct Markup(String);
 
@@ -32,7 +30,7 @@ impl Markup {
         self.put(format_args!("</{name}>\n"));
     }
 
-    /// What is shown when the pointer rests on the element that is open.
+    /// Adds the text that a pointer on the open element shows.
     pub(super) fn title(&mut self, text: &str) {
         let text = escape(text);
         self.put(format_args!("<title>{text}</title>"));
@@ -48,7 +46,7 @@ impl Markup {
         ));
     }
 
-    /// A line, or what it encloses.
+    /// Writes a line, or what it encloses.
     pub(super) fn path(
         &mut self,
         path: &str,
@@ -66,7 +64,7 @@ impl Markup {
         ));
     }
 
-    /// `style` is attributes, as they are.
+    /// Writes a text; `style` is attributes, as they are.
     pub(super) fn text(&mut self, [x, y]: [f64; 2], text: &str, style: &str) {
         let text = escape(text);
         self.put(format_args!(
@@ -87,8 +85,8 @@ fn titled(title: &str) -> String {
     }
 }
 
-/// For an attribute in double quotes and between elements. What XML 1.0 cannot hold at all becomes
-/// a mark of replacement.
+/// Escapes for an attribute in double quotes and between elements. Characters that XML 1.0 cannot
+/// hold become a replacement mark.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     let odd = |char: char| {
         matches!(char, '<' | '>' | '&' | '"' | '\'' | '\u{fffe}' | '\u{ffff}') || char.is_control()

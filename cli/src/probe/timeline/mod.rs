@@ -1,10 +1,8 @@
-//! A report as a picture: a row for each connection, time from left to right.
+//! Draws a report: a row for each connection, time from left to right.
 //!
 //! Each state has a band of its own, and in each band time begins with the signal. The axis is the
-//! square root of time, since what matters happens in the first milliseconds, and who hangs does so
-//! for seconds. Every bar and mark says by its title what it is.
-//!
-//! Knows nothing of how the report came about, and no files.
+//! square root of time: most events fall into the first milliseconds, while a hanging connection
+//! lasts seconds. The title of every bar and mark says what it is.
 
 mod axis;
 mod markup;
@@ -18,7 +16,7 @@ use super::seen::{End, Phase};
 use super::table::conclusion;
 use crate::values::signal_names;
 
-/// As an SVG document.
+/// Returns an SVG document.
 pub(super) fn svg(report: &Report) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}",
@@ -26,7 +24,7 @@ pub(super) fn svg(report: &Report) -> String {
     )
 }
 
-/// As a page that needs nothing else.
+/// Returns a page that needs no other file.
 pub(super) fn html(report: &Report) -> String {
     let title = format!("How {} drains", report.server);
     let title = escape(&title);
@@ -92,7 +90,7 @@ fn picture(report: &Report) -> String {
     svg.finish()
 }
 
-/// The title and what the colours mean.
+/// Draws the title and what the colours mean.
 fn heading(svg: &mut Markup, report: &Report) {
     let title = format!("How {} drains", report.server);
     svg.text(
@@ -126,7 +124,7 @@ fn heading(svg: &mut Markup, report: &Report) {
     }
 }
 
-/// The name of a band and its verdict.
+/// Draws the name of a band and its verdict.
 fn label(svg: &mut Markup, line: &Line, y: f64) {
     let colour = match line.level {
         Level::Skipped => "#8a8a8a",
@@ -147,7 +145,7 @@ fn label(svg: &mut Markup, line: &Line, y: f64) {
     svg.close("g");
 }
 
-/// The bars of a connection, and its end.
+/// Draws the bars of a connection, and its end.
 fn connection(
     svg: &mut Markup,
     axis: &Axis,
@@ -197,8 +195,8 @@ fn connection(
     mark(svg, [x, y + bar / 2.0], bar, row.saw, row.end, &title);
 }
 
-/// The end of a connection: a bar for a FIN, a cross for a reset, a dash for who was turned away, an
-/// arrow for who is still there. Red if something was lost.
+/// Draws the end of a connection: a bar for a FIN, a cross for a reset, a dash for a refused
+/// connection, an arrow for an open one. Red means that something was lost.
 fn mark(svg: &mut Markup, [x, y]: [f64; 2], size: f64, saw: Saw, end: Option<End>, title: &str) {
     let colour = match saw.is_loss() || end.is_none() {
         true => "#d62718",
@@ -223,7 +221,7 @@ fn mark(svg: &mut Markup, [x, y]: [f64; 2], size: f64, saw: Saw, end: Option<End
     svg.path(&path, colour, width, end.is_none(), title);
 }
 
-/// When the server of a band ended, or that it did not.
+/// Draws when the server of a band ended, or that it did not.
 fn stop(svg: &mut Markup, axis: &Axis, line: &Line, y: f64, height: f64) {
     let Some(stop) = line.stop else { return };
     let Some(exit) = stop.exit_ms else { return };
@@ -250,7 +248,7 @@ fn stop(svg: &mut Markup, axis: &Axis, line: &Line, y: f64, height: f64) {
     }
 }
 
-/// How high the band of a state is.
+/// The band of a state: its height.
 struct Band {
     height: f64,
     row: f64,
@@ -278,7 +276,7 @@ const fn class(level: Level) -> &'static str {
     }
 }
 
-/// Told apart also by those who see no red or no green (after Okabe and Ito).
+/// Returns a colour; people who see no red or no green can tell them apart (after Okabe and Ito).
 const fn colour(phase: Phase) -> &'static str {
     match phase {
         Phase::Connecting => "#c4c4c4",
@@ -290,7 +288,7 @@ const fn colour(phase: Phase) -> &'static str {
     }
 }
 
-/// At most so many characters, whole or with an ellipsis.
+/// Returns at most `most` characters, whole or with an ellipsis.
 fn shorten(text: &str, most: usize) -> String {
     match text.chars().count() > most {
         true => text.chars().take(most - 1).chain(['…']).collect(),
@@ -298,7 +296,7 @@ fn shorten(text: &str, most: usize) -> String {
     }
 }
 
-/// Lines of about so many characters, cut at blanks.
+/// Cuts a text at blanks into lines of about `most` characters.
 fn wrap(text: &str, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
