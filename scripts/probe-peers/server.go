@@ -1,5 +1,4 @@
-// A server on Go's net/http with Shutdown, as its documentation shows it, for
-// scripts/probe-peers/run.
+// A server on Go's net/http with Shutdown, as in Go's documentation, for scripts/probe-peers/run.
 package main
 
 import (

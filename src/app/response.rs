@@ -224,8 +224,8 @@ impl Response {
         response
     }
 
-    /// Returns whether dropping the response does nothing. A response that owns nothing may be
-    /// forgotten, so every field is named here: a new one does not compile until it has its answer.
+    /// Returns whether dropping the response does nothing. The loop forgets such a response, so this
+    /// names every field: a new field breaks the build here, and cannot leak.
     #[inline]
     pub(crate) const fn owns_nothing(&self) -> bool {
         let Self {
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_a_user_gives_splits_an_answer() {
+    fn no_value_splits_a_response() {
         const CASES: &[(&str, &str)] = &[
             ("X", "a\r\nSet-Cookie: b"),
             ("X", "a\nb"),
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_field_leaves_the_answer_as_it_was() {
+    fn a_refused_field_leaves_the_response_as_it_was() {
         let mut response = Response::new(200).field("A", "b");
         assert!(response.try_field("C", "d\r\n").is_err());
         assert_eq!(

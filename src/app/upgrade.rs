@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_a_101_with_its_fields() {
+    fn the_response_is_a_101_with_its_fields() {
         let upgrade = Upgrade {
             id: ConnId::from_bits(1),
             nth: 1,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ebbtide::{
-    BodyContext, Drain, End, Fill, Handle, Handler, LateRequests, Limits, Request, Response,
+    BodyContext, Drain, End, Fill, Handle, Handler, LateRequests, Limits, Pipe, Request, Response,
     Running, Server, Signals, Source, StatusQuery, Trigger,
 };
 
@@ -334,6 +334,23 @@ fn a_handler_may_be_chosen_at_run_time_and_may_fail_with_an_answer() {
         assert!(read_all(&mut client).ends_with(expected));
         assert_eq!(running.wait().unwrap().code(), 0);
     }
+}
+
+#[test]
+fn a_handler_that_would_wait_for_its_own_loop_is_told_so() {
+    let running = server()
+        .spawn(|request: &Request<'_>| {
+            let (writer, _pipe) = Pipe::new(1);
+            writer.send("fits").unwrap();
+            let (refused, forever) = (writer.send("more"), Duration::MAX);
+            let status = request.handle().status(StatusQuery::new(), forever);
+            Response::text(200, format!("{refused:?}, {}\n", status.is_none()))
+        })
+        .unwrap();
+    let mut client = ask(running.local_addr().unwrap(), "/");
+    running.handle().shutdown();
+    assert!(read_all(&mut client).ends_with("Err(OnLoop(4 bytes)), true\n"));
+    assert_eq!(running.wait().unwrap().code(), 0);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use ebbtide::{Handler, Running};
 
-use super::{ask, connect, read_all, read_to, server};
+#[cfg(feature = "websocket")]
+use super::connect;
+use super::{ask, read_all, read_to, server};
 
 #[cfg(feature = "websocket")]
 #[path = "../../examples/websocket.rs"]

@@ -13,37 +13,37 @@ use crate::work::{Scale, Work};
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 pub(crate) struct Args {
-    /// All workloads, with instructions where valgrind is installed, and the crate's own benches
+    /// Runs all workloads, instructions only if valgrind is installed, and the crate's own benches
     #[arg(long)]
     pub(crate) all: bool,
-    /// These workloads [default: all but instructions]
+    /// Runs only these workloads [default: all except instructions]
     #[arg(long, value_delimiter = ',', value_name = "WORK")]
     work: Vec<Work>,
-    /// Only servers with one of these in their name, in lower or upper case
+    /// Measures only servers whose name contains one of these, in lower or upper case
     #[arg(long, value_delimiter = ',', value_name = "TEXT")]
     peer: Vec<String>,
-    /// One more server: NAME=COMMAND, in which {port} is filled in
+    /// Adds a server: NAME=COMMAND, where {port} stands for its port
     #[arg(long, value_name = "NAME=COMMAND")]
     also: Vec<String>,
-    /// How long each figure is measured [default: 2]
+    /// Measures each figure for this number of seconds [default: 2]
     #[arg(long)]
     seconds: Option<f64>,
-    /// How often all is done; figures are medians [default: 3]
+    /// Runs everything this number of times; figures are medians [default: 3]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Fewer connections, less time, one round: some two minutes
+    /// Takes some two minutes: fewer connections, less time, one round
     #[arg(long)]
     quick: bool,
-    /// A handful of connections, for milliseconds: to see that everything works
+    /// Checks that everything works: a handful of connections, milliseconds for each figure
     #[arg(long, conflicts_with = "quick")]
     tiny: bool,
-    /// Puts tables and plots into benches/peers/results, and a summary into docs/benchmarks.md, between its marks
+    /// Writes tables and plots to benches/peers/results, and a summary between the marks of docs/benchmarks.md
     #[arg(long)]
     pub(crate) publish: bool,
-    /// Says which servers there are, and ends
+    /// Lists the servers, and why others are absent
     #[arg(long)]
     pub(crate) list: bool,
-    /// What the bench starts itself with: be this server
+    /// Runs this server, in a process that the bench starts
     #[arg(long, hide = true, requires = "port")]
     pub(crate) serve: Option<String>,
     #[arg(long, hide = true)]
@@ -51,7 +51,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The servers that are wanted.
+    /// Returns the selected servers.
     pub(crate) fn peers(&self) -> Result<Vec<Peer>, String> {
         let wanted = |peer: &Peer| {
             let name = peer.name.to_lowercase();
@@ -64,12 +64,12 @@ impl Args {
             peers.push(peer);
         }
         if peers.is_empty() {
-            return Err("no server has such a name; --list says which there are".to_owned());
+            return Err("no server has such a name; --list shows all".to_owned());
         }
         Ok(peers)
     }
 
-    /// The workloads, in their order.
+    /// Returns the selected workloads, in the order of the run.
     pub(crate) fn works(&self) -> Vec<Work> {
         let mut works = vec![Work::Requests, Work::Memory, Work::Drain, Work::Storm];
         if !self.work.is_empty() {

@@ -1,4 +1,4 @@
-//! Who runs where, and what it cost: affinity, and the CPU time of processes.
+//! Affinity, CPU time and memory of processes.
 //!
 //! Knows no servers.
 
@@ -13,7 +13,7 @@ use nix::sys::time::TimeValLike;
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
-/// The two processors of a run; the same, where there is one.
+/// The two processors of a run: the same one on a machine with a single processor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cpus {
     pub(crate) client: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Cpus {
 }
 
 impl Cpus {
-    /// The first and the last that this process may use.
+    /// Returns the first and the last processor that this process may use.
     pub(crate) fn find() -> io::Result<Self> {
         let set = sched_getaffinity(Pid::from_raw(0))?;
         let mut allowed = (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false));
@@ -31,16 +31,17 @@ impl Cpus {
     }
 }
 
-/// Runs this thread, and what it starts from now on, on one processor.
+/// Pins this thread, and processes it starts from now on, to one processor.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// Gives this process, and what it starts, the policy SCHED_BATCH, under which nobody who wakes up
-/// interrupts who runs: on one processor, client and server then take turns. Whether that was
-/// possible.
+/// Sets the policy SCHED_BATCH for this process and its children; returns whether that worked.
+///
+/// A waking process then does not interrupt a running one: client and server take turns on one
+/// processor.
 pub(crate) fn take_turns() -> bool {
     Command::new("chrt")
         .args(["--batch", "--pid", "0", &process::id().to_string()])
@@ -49,7 +50,7 @@ pub(crate) fn take_turns() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// A process and those it started, which live.
+/// Returns a process and its living descendants.
 pub(crate) fn tree(root: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return vec![root];
@@ -77,12 +78,12 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
 
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses, and may hold anything.
+    // The name stands in parentheses and may itself contain some.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The CPU time of these processes since each began, user and system, to the nanosecond.
+/// Returns the CPU time of these processes, user and system, to the nanosecond.
 pub(crate) fn spent(pids: &[u32]) -> Duration {
     let clock = |pid: &u32| {
         let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(*pid).ok()?)).ok()?;
@@ -91,8 +92,8 @@ pub(crate) fn spent(pids: &[u32]) -> Duration {
     pids.iter().filter_map(clock).sum()
 }
 
-/// The CPU time of all that this process started and has waited for.
-pub(crate) fn spent_by_the_dead() -> Duration {
+/// Returns the CPU time of all children that this process has waited for.
+pub(crate) fn spent_by_exited() -> Duration {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
         return Duration::ZERO;
     };
@@ -100,7 +101,7 @@ pub(crate) fn spent_by_the_dead() -> Duration {
     Duration::from_micros(micros.unsigned_abs())
 }
 
-/// The memory of these processes in bytes, shared pages by their share.
+/// Returns the memory of these processes in bytes (PSS: a shared page counts by its share).
 pub(crate) fn memory(pids: &[u32]) -> u64 {
     let pss = |pid: &u32| {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;

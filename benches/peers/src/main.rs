@@ -1,9 +1,10 @@
-//! ebbtide and other servers on the same work: see `benches/README.md`.
+//! Measures ebbtide and other servers on the same work: see `benches/README.md`.
 
 mod args;
 mod client;
 mod cpu;
 mod floor;
+mod machine;
 mod net;
 mod own;
 mod peers;
@@ -26,14 +27,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::args::Args;
 use self::cpu::Cpus;
+use self::machine::Machine;
 use self::own::Own;
 use self::peers::{Peer, Start};
 use self::process::Served;
 use self::sheet::Sheet;
-use self::work::Work;
+use self::work::{Scale, Work};
 
 fn main() -> ExitCode {
-    // `ebbtide serve`, from this build.
+    // Runs `ebbtide serve` of this same build.
     let mut arguments = env::args_os().skip(1).peekable();
     if arguments.peek().is_some_and(|first| first == "ebbtide") {
         return ebbtide_cli::main(arguments);
@@ -52,12 +54,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Is a server, until it has drained.
+/// Runs a built-in server until its drain is over.
 fn serve(name: &str, port: u16) -> Result<(), String> {
     let peer = peers::all().into_iter().find(|peer| peer.name == name);
     match peer.map(|peer| peer.start) {
         Some(Start::Here(serve)) => serve(port).map_err(|error| error.to_string()),
-        _ => Err(format!("no server here is {name}")),
+        _ => Err(format!("no built-in server is named {name}")),
     }
 }
 
@@ -67,7 +69,7 @@ fn bench(args: &Args) -> Result<(), String> {
     let cpus = Cpus::find().map_err(|error| error.to_string())?;
     fs::create_dir_all(peers::out_dir()).map_err(|error| error.to_string())?;
     raise_files();
-    let machine = table::Machine::now();
+    let machine = Machine::now();
     let mut sheet = Sheet::default();
     let mut own = Own::default();
     if args.all && !args.list {
@@ -80,16 +82,10 @@ fn bench(args: &Args) -> Result<(), String> {
     cpu::pin(cpus.client).map_err(|error| error.to_string())?;
 
     if !turns {
-        let missing = "CPU time: no `chrt`, client and server did not take turns";
+        let missing = "CPU time: `chrt` is missing, so client and server did not take turns";
         sheet.note("all", missing.to_owned());
     }
-    let mut present = Vec::new();
-    for peer in peers {
-        match Served::start(&peer, 0, cpus) {
-            Ok(_) => present.push(peer),
-            Err(error) => sheet.note(&peer.name, format!("absent: {error}")),
-        }
-    }
+    let present = present(peers, cpus, &mut sheet);
     if args.list {
         present.iter().for_each(|peer| println!("{}", peer.name));
         sheet
@@ -97,20 +93,7 @@ fn bench(args: &Args) -> Result<(), String> {
             .for_each(|(name, text, _)| println!("{name}: {text}"));
         return Ok(());
     }
-    for round in 1..=scale.rounds {
-        for work in &works {
-            // Instructions repeat; once is enough.
-            if *work == Work::Instructions && (round > 1 || !has_valgrind(&mut sheet)) {
-                continue;
-            }
-            for peer in &present {
-                progress(begun, round, *work, peer);
-                if let Err(error) = work.run(peer, &scale, cpus, &mut sheet) {
-                    sheet.note(&peer.name, format!("{work:?}: {error}"));
-                }
-            }
-        }
-    }
+    run(begun, &works, &present, &scale, cpus, &mut sheet);
     let tables = table::tables(&present, &sheet, &scale, &works, &machine, &own.text());
     let mut plots = plot::plots(&present, &sheet, &scale, &works)?;
     plots.extend(plot::tracker(&own.curves())?);
@@ -118,10 +101,47 @@ fn bench(args: &Args) -> Result<(), String> {
     publish::write(&summary, &tables, &sheet, &plots, args.publish)?;
     println!("{tables}");
     eprintln!(
-        "{:.0} s; all of it is in target/peers",
+        "{:.0} s; the results are in target/peers",
         begun.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// Returns the servers that start, and notes why others are absent.
+fn present(mut peers: Vec<Peer>, cpus: Cpus, sheet: &mut Sheet) -> Vec<Peer> {
+    peers.retain(|peer| {
+        let started = Served::start(peer, 0, cpus);
+        if let Err(error) = &started {
+            sheet.note(&peer.name, format!("absent: {error}"));
+        }
+        started.is_ok()
+    });
+    peers
+}
+
+/// Runs all workloads on all servers, round by round.
+fn run(
+    begun: Instant,
+    works: &[Work],
+    peers: &[Peer],
+    scale: &Scale,
+    cpus: Cpus,
+    sheet: &mut Sheet,
+) {
+    for round in 1..=scale.rounds {
+        for work in works {
+            // Counts of instructions repeat, so one round is enough.
+            if *work == Work::Instructions && (round > 1 || !has_valgrind(sheet)) {
+                continue;
+            }
+            for peer in peers {
+                progress(begun, round, *work, peer);
+                if let Err(error) = work.run(peer, scale, cpus, sheet) {
+                    sheet.note(&peer.name, format!("{work:?}: {error}"));
+                }
+            }
+        }
+    }
 }
 
 fn progress(begun: Instant, round: usize, work: Work, peer: &Peer) {
@@ -142,10 +162,10 @@ fn has_valgrind(sheet: &mut Sheet) -> bool {
     found
 }
 
-/// Allows this process, and those it starts, as many open files as it may have.
+/// Raises the limit of open files, of this process and its children, to the hard limit.
 fn raise_files() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Where that is not enough, the connections that fail say so.
+        // A limit that stays too low shows as failed connections.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets as both sides of the bench open them.
+//! Opens sockets for both sides of the bench.
 //!
 //! Knows no HTTP.
 
@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::{Domain, Socket, Type};
 
-/// A non-blocking listener on loopback, with a backlog as long as the system allows.
+/// Returns a non-blocking listener on loopback. The system may shorten its backlog of 4,096.
 pub(crate) fn listen(port: u16) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.set_reuse_address(true)?;
@@ -18,9 +18,10 @@ pub(crate) fn listen(port: u16) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Begins to connect. The source address changes with `nth`: one address has 28,000 ports for one
-/// server, which new connections use up within seconds, and a search for a free one costs the
-/// kernel more the fewer are left.
+/// Begins to connect, from a source address that changes with `nth`.
+///
+/// One address has 28,000 ports for one server. New connections use those up within seconds, and the
+/// kernel's search for a free port takes longer as fewer are left.
 pub(crate) fn connect(port: u16, nth: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), None)?;
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
@@ -30,7 +31,7 @@ pub(crate) fn connect(port: u16, nth: usize) -> io::Result<TcpStream> {
     let begun = socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into());
     match begun {
         Ok(()) => {}
-        // EINPROGRESS has no kind of its own in the standard library yet.
+        // The stable standard library has no `ErrorKind` for EINPROGRESS.
         Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => {}
         Err(error) => return Err(error),
     }
@@ -39,5 +40,5 @@ pub(crate) fn connect(port: u16, nth: usize) -> io::Result<TcpStream> {
 
 const BACKLOG: i32 = 4096;
 
-/// Source addresses, all of them loopback.
+/// Number of source addresses, all on loopback.
 const SOURCES: usize = 64;

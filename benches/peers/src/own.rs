@@ -1,4 +1,4 @@
-//! The crate's own benches, which need no server: run once, for their lines and the tracker's curve.
+//! Runs the crate's own benches, which need no server, for their lines and the tracker's curve.
 //!
 //! Knows no plots.
 
@@ -6,13 +6,13 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-/// What they say: a line a figure.
+/// Output of the benches, one line for each figure.
 #[derive(Debug, Default)]
 pub(crate) struct Own {
     lines: String,
 }
 
-/// Nanoseconds a connection of one operation, by how many connections there are.
+/// Nanoseconds of one operation for each connection, by number of connections.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Curve {
     pub(crate) operation: String,
@@ -20,7 +20,7 @@ pub(crate) struct Curve {
 }
 
 impl Own {
-    /// Builds and runs them.
+    /// Builds and runs the benches.
     pub(crate) fn run() -> Result<Self, String> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -33,14 +33,14 @@ impl Own {
         let done = bench.output().map_err(|error| error.to_string())?;
         if !done.status.success() {
             let said = String::from_utf8_lossy(&done.stderr);
-            let last = said.trim().lines().next_back().unwrap_or("nothing");
-            return Err(format!("{}, and said: {last}", done.status));
+            let last = said.trim().lines().next_back().unwrap_or("no output");
+            return Err(format!("{}: {last}", done.status));
         }
         let lines = String::from_utf8_lossy(&done.stdout).into_owned();
         Ok(Self { lines })
     }
 
-    /// The lines, as a part of the report; nothing if they were not run.
+    /// Returns the lines as a part of the report, or nothing if no bench ran.
     pub(crate) fn text(&self) -> String {
         if self.lines.is_empty() {
             return String::new();
@@ -54,7 +54,7 @@ impl Own {
         )
     }
 
-    /// The curves of the tracker.
+    /// Returns the curves of the tracker.
     pub(crate) fn curves(&self) -> Vec<Curve> {
         let mut curves: Vec<Curve> = Vec::new();
         for (operation, count, nanos) in self.lines.lines().filter_map(point) {
@@ -70,7 +70,7 @@ impl Own {
     }
 }
 
-/// A line of the tracker's: `drain  1000 connections  7.5 ns each`.
+/// Parses a line of the tracker's bench: `drain  1000 connections  7.5 ns each`.
 fn point(line: &str) -> Option<(&str, u64, f64)> {
     let (before, after) = line.split_once(" connections ")?;
     let (operation, count) = before.trim().rsplit_once(' ')?;

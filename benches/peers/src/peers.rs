@@ -1,8 +1,8 @@
-//! The table of the servers: a design joins here by one row, or on the command line by `--also`.
+//! The table of servers. A server joins by a row here, or by `--also` on the command line.
 //!
-//! The contract: the server listens on 127.0.0.1 and a port it is told, answers `GET /plaintext`
-//! with 200 and a short body with Content-Length, `GET /delay/{ms}` with any 200 after that long,
-//! keeps connections, and drains at its signal, if it drains at all. Knows no figures.
+//! Each server listens on 127.0.0.1 and the given port, and keeps connections open. `GET /plaintext`
+//! gets 200, Content-Length and a short body; `GET /delay/{ms}` gets any 200 after that delay. A
+//! signal starts the drain of a server that has one. Knows no figures.
 
 use std::cell::LazyCell;
 use std::env;
@@ -24,57 +24,56 @@ use crate::rivals;
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) start: Start,
-    /// What begins its drain.
+    /// Signal that starts the drain.
     pub(crate) stop: Signal,
     pub(crate) kind: Kind,
-    /// Whether valgrind can run it: not what compiles while it runs, nor Go's threads.
+    /// Whether valgrind can run the server: JIT compilers and Go's threads fail.
     pub(crate) valgrind: bool,
-    /// How many connections may begin together: fewer than any server's backlog.
+    /// Connections that may begin together: fewer than any server's backlog.
     pub(crate) at_once: usize,
 }
 
-/// What a server is, for the reader of a table.
+/// Kind of a server, for the reader of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A loop that is no HTTP server.
     Floor,
-    /// The subject.
+    /// ebbtide, the subject of the bench.
     Ours,
     /// A server that drains.
     Other,
-    /// A server that has no drain.
+    /// A server without a drain.
     #[cfg_attr(
         not(feature = "rivals"),
-        expect(dead_code, reason = "they are all built in")
+        expect(dead_code, reason = "all of this kind are rivals")
     )]
     NoDrain,
 }
 
-/// How a server is started, always as a process of its own.
+/// Ways to start a server, always in a process of its own.
 pub(crate) enum Start {
-    /// A function of this program, which serves on a port until its drain is over.
+    /// Function of this program that serves on a port until its drain is over.
     Here(fn(u16) -> io::Result<()>),
-    /// A program, or why it cannot be run.
+    /// Program, or the reason why it cannot run.
     Program(fn(&Place<'_>) -> Result<Command, String>),
-    /// A line for the shell, with `{port}`.
+    /// Shell command with `{port}`.
     Line(String),
 }
 
-/// What a program is told.
+/// Ports and directory for a program.
 pub(crate) struct Place<'a> {
-    /// Where it listens.
+    /// Port to listen on.
     pub(crate) port: u16,
-    /// Where something listens that delays: for those who can only forward.
+    /// Port of a server that delays responses, for servers that can only forward.
     pub(crate) upstream: u16,
-    /// A directory of its own.
+    /// Directory for this process alone.
     pub(crate) dir: &'a Path,
 }
 
-/// The body of every answer.
-#[cfg_attr(not(feature = "rivals"), allow(dead_code))] // a name for what the floors spell out
+/// Body of every response.
 pub(crate) const HELLO: &str = "Hello, World!";
 
-/// All of them, in the order of the tables.
+/// Returns all servers in the order of the tables.
 pub(crate) fn all() -> Vec<Peer> {
     use Kind::{Floor, Ours};
     let here = |name: &str, kind, serve| Peer {
@@ -100,7 +99,7 @@ pub(crate) fn all() -> Vec<Peer> {
         here("axum", Kind::Other, rivals::axum),
         here("actix-web", Kind::Other, rivals::actix),
         Peer {
-            // tiny_http leaves some of the connections that begin together waiting for good.
+            // tiny_http never serves some connections when several begin together.
             at_once: 1,
             ..here("tiny_http", Kind::NoDrain, rivals::tiny)
         },
@@ -128,9 +127,9 @@ pub(crate) fn all() -> Vec<Peer> {
     peers
 }
 
-/// A server that the command line names: `name=command line with {port}`.
+/// Returns the server of a flag: `NAME=COMMAND`, with `{port}` in the command.
 pub(crate) fn also(text: &str) -> Result<Peer, String> {
-    let (name, line) = text.split_once('=').ok_or("it is NAME=COMMAND")?;
+    let (name, line) = text.split_once('=').ok_or("the form is NAME=COMMAND")?;
     if !line.contains("{port}") {
         return Err("the command has no {port}".to_owned());
     }
@@ -145,7 +144,7 @@ pub(crate) fn also(text: &str) -> Result<Peer, String> {
 }
 
 impl Peer {
-    /// The command that starts it, or why there is none.
+    /// Returns the command that starts the server, or the reason why there is none.
     pub(crate) fn command(&self, place: &Place<'_>) -> Result<Command, String> {
         match &self.start {
             Start::Here(_) => {
@@ -164,15 +163,16 @@ impl Peer {
     }
 }
 
-/// The milliseconds of `/delay/{ms}`.
+/// Returns the milliseconds of `/delay/{ms}`.
 pub(crate) fn delay(path: &str) -> Option<u64> {
     path.strip_prefix("/delay/")?.parse().ok()
 }
 
-/// Does things after a while, in the order in which it was asked: in one run all wait equally long.
+/// Returns a function that passes its value to `act` after a number of milliseconds. Values keep their
+/// order, because all delays of a run are equal.
 ///
-/// The thread for it starts with the first of them: in a process with two, the C library spends
-/// some 30 instructions more on every system call that may wait.
+/// The thread starts with the first call only. With two threads, the C library spends some 30
+/// instructions more on every system call that may wait.
 pub(crate) fn later<T: Send + 'static>(act: impl Fn(T) + Send + 'static) -> impl Fn(u64, T) {
     let sender = LazyCell::new(|| {
         let (sender, receiver) = channel::<(Instant, T)>();
@@ -185,12 +185,12 @@ pub(crate) fn later<T: Send + 'static>(act: impl Fn(T) + Send + 'static) -> impl
         sender
     });
     move |millis, what| {
-        // The thread ends only after this sender.
+        // Sending works: the thread ends only after this sender.
         let _ = sender.send((Instant::now() + Duration::from_millis(millis), what));
     }
 }
 
-/// ebbtide as a library, with its defaults.
+/// Serves with ebbtide as a library, with its defaults.
 fn ebbtide(port: u16) -> io::Result<()> {
     use ebbtide::{Reply, Response, Server, Ticket};
 
@@ -209,7 +209,7 @@ fn ebbtide(port: u16) -> io::Result<()> {
     std::process::exit(outcome.code())
 }
 
-/// The command, from this same build of the crate: see `main`.
+/// Returns the command `ebbtide serve` of this same build: see `main`.
 fn ebbtide_serve(place: &Place<'_>) -> Result<Command, String> {
     let mut command = this_program()?;
     let listen = format!("127.0.0.1:{}", place.port);
@@ -232,7 +232,7 @@ fn haproxy(place: &Place<'_>) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Compiles the program first, which the compiler remembers.
+/// Compiles the program first; Go caches the result.
 fn go(place: &Place<'_>) -> Result<Command, String> {
     let built = out_dir().join("go-server");
     let mut build = installed("go")?;
@@ -291,7 +291,7 @@ fn this_program() -> Result<Command, String> {
     Ok(Command::new(exe))
 }
 
-/// A program of the search path, with the places of daemons.
+/// Returns a program of the search path or of /usr/sbin, the directory of daemons.
 fn installed(name: &str) -> Result<Command, String> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -302,7 +302,7 @@ fn installed(name: &str) -> Result<Command, String> {
         .ok_or_else(|| "not installed".to_owned())
 }
 
-/// Writes a configuration with its placeholders filled in.
+/// Writes a configuration with its placeholders filled in, and returns its path.
 fn fill_in(name: &str, place: &Place<'_>) -> Result<PathBuf, String> {
     let from = servers(name);
     let text = fs::read_to_string(&from).map_err(|error| error.to_string())?;
@@ -315,19 +315,19 @@ fn fill_in(name: &str, place: &Place<'_>) -> Result<PathBuf, String> {
     Ok(to)
 }
 
-/// The sources and configurations of the servers that are not built in.
+/// Returns the path of a source or configuration of a server that is not built in.
 fn servers(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("servers")
         .join(name)
 }
 
-/// Where everything is written: `target/peers` of the crate.
+/// Returns the directory of all results: `target/peers` of the crate.
 pub(crate) fn out_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers")
 }
 
-/// How many connections begin together, if a server has no other wish.
+/// Connections that begin together, unless a server needs fewer.
 const AT_ONCE: usize = 128;
 
 #[cfg(test)]

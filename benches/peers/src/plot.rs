@@ -1,6 +1,6 @@
-//! The plots: one row for each server, and dots or bars on a common scale.
+//! Draws the plots: a row for each server, with dots or bars on a common scale.
 //!
-//! Costs of servers differ by factors of a hundred, so dots are on a scale of powers of ten.
+//! Costs of servers differ by factors of a hundred, so the scale of the dots is logarithmic.
 
 use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
@@ -16,61 +16,19 @@ use crate::sheet::{Ask, Column, Fate, Sheet, Storm};
 use crate::table::grouped;
 use crate::work::{Scale as Amount, Work};
 
-/// The plots of the workloads that were done.
+/// Returns the plots of the workloads that ran.
 pub(crate) fn plots(
     peers: &[Peer],
     sheet: &Sheet,
     scale: &Amount,
     works: &[Work],
 ) -> Result<Vec<Plot>, String> {
-    let (few, many) = (scale.few, grouped(scale.many as f64));
-    let costs = [
-        (Column::Cpu(Ask::Pipelined), "pipelined by 16"),
-        (Column::Cpu(Ask::Few), &format!("{few} clients")),
-        (Column::Cpu(Ask::Many), &format!("{many} clients")),
-        (Column::Cpu(Ask::Churn), "new connection each"),
-    ];
-    let paced = [
-        (Column::P50(Ask::Paced), "p50"),
-        (Column::P99(Ask::Paced), "p99"),
-        (Column::P999(Ask::Paced), "p99.9"),
-    ];
-    let drain = [
-        (Column::LastFin, "last FIN"),
-        (Column::Exit, "exit after the last answer"),
-    ];
-    let dots = [
-        (
-            Work::Requests,
-            "cpu.svg",
-            "CPU time a request, µs",
-            &costs[..],
-        ),
-        (
-            Work::Requests,
-            "latency.svg",
-            "Latency of clients that pause, µs",
-            &paced,
-        ),
-        (
-            Work::Memory,
-            "memory.svg",
-            "Process memory of an idle connection, bytes",
-            &[(Column::IdleBytes, "bytes")],
-        ),
-        (
-            Work::Drain,
-            "drain.svg",
-            "A drain of idle connections, ms",
-            &drain,
-        ),
-    ];
     let names: Vec<_> = peers.iter().map(Row::of).collect();
     let mut plots = Vec::new();
-    for (work, file, title, series) in dots {
+    for (work, file, title, series) in dots(scale) {
         if works.contains(&work) {
-            let rows = rows(peers, sheet, series);
-            let labels: Vec<_> = series.iter().map(|(_, label)| *label).collect();
+            let rows = rows(peers, sheet, &series);
+            let labels: Vec<_> = series.iter().map(|(_, label)| &label[..]).collect();
             let svg = Sketch::draw(&names, |sketch| sketch.dots(title, &rows, &labels))?;
             plots.push(Plot { file, title, svg });
         }
@@ -86,8 +44,46 @@ pub(crate) fn plots(
     Ok(plots)
 }
 
-/// The tracker's costs: a row for each number of connections. They may grow with what no longer fits
-/// into the cache, and with nothing else.
+/// Returns the plots of dots: workload, file, title, and a column with its label for each series.
+fn dots(scale: &Amount) -> [(Work, &'static str, &'static str, Series); 4] {
+    let clients = |count| format!("{} clients", grouped(count as f64));
+    let costs = vec![
+        (Column::Cpu(Ask::Pipelined), "pipelined by 16".to_owned()),
+        (Column::Cpu(Ask::Few), clients(scale.few)),
+        (Column::Cpu(Ask::Many), clients(scale.many)),
+        (Column::Cpu(Ask::Churn), "new connection each".to_owned()),
+    ];
+    let paced = vec![
+        (Column::P50(Ask::Paced), "p50".to_owned()),
+        (Column::P99(Ask::Paced), "p99".to_owned()),
+        (Column::P999(Ask::Paced), "p99.9".to_owned()),
+    ];
+    let bytes = vec![(Column::IdleBytes, "bytes".to_owned())];
+    let drain = vec![
+        (Column::LastFin, "last FIN".to_owned()),
+        (Column::Exit, "exit after the last answer".to_owned()),
+    ];
+    let memory = "Process memory of an idle connection, bytes";
+    let latency = "Latency of clients that pause, µs";
+    [
+        (Work::Requests, "cpu.svg", "CPU time a request, µs", costs),
+        (Work::Requests, "latency.svg", latency, paced),
+        (Work::Memory, "memory.svg", memory, bytes),
+        (
+            Work::Drain,
+            "drain.svg",
+            "A drain of idle connections, ms",
+            drain,
+        ),
+    ]
+}
+
+/// Columns of a plot, each with its label.
+type Series = Vec<(Column, String)>;
+
+/// Returns the plot of the tracker's costs, with a row for each number of connections.
+///
+/// Only cache misses may make the costs grow.
 pub(crate) fn tracker(curves: &[Curve]) -> Result<Option<Plot>, String> {
     let mut counts: Vec<_> = curves
         .iter()
@@ -121,16 +117,16 @@ pub(crate) fn tracker(curves: &[Curve]) -> Result<Option<Plot>, String> {
     }))
 }
 
-/// For each server its figure in each series.
-fn rows(peers: &[Peer], sheet: &Sheet, series: &[(Column, &str)]) -> Vec<Vec<Option<f64>>> {
+/// Returns each server's figure in each series.
+fn rows(peers: &[Peer], sheet: &Sheet, series: &[(Column, String)]) -> Vec<Vec<Option<f64>>> {
     let row = |peer: &Peer| {
-        let figure = |(column, _): &(Column, &str)| sheet.median(&peer.name, *column);
+        let figure = |(column, _): &(Column, String)| sheet.median(&peer.name, *column);
         series.iter().map(figure).collect()
     };
     peers.iter().map(row).collect()
 }
 
-/// What a row is about.
+/// Label of a row.
 struct Row {
     text: String,
     kind: Kind,
@@ -145,7 +141,7 @@ impl Row {
     }
 }
 
-/// A plot in the making.
+/// An unfinished plot.
 struct Sketch<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
     rows: &'a [Row],
@@ -154,7 +150,7 @@ struct Sketch<'a> {
 type Drawn = Result<(), String>;
 
 impl Sketch<'_> {
-    /// An SVG.
+    /// Returns an SVG with the labels of the rows and what `act` draws.
     fn draw(rows: &[Row], act: impl FnOnce(&Sketch<'_>) -> Drawn) -> Result<String, String> {
         let mut svg = String::new();
         {
@@ -175,7 +171,7 @@ impl Sketch<'_> {
         Ok(svg)
     }
 
-    /// What the rows are about, ours on a band.
+    /// Draws the labels of the rows, ebbtide's on a band.
     fn names(&self) -> Drawn {
         for (nth, row) in self.rows.iter().enumerate() {
             if row.kind == Kind::Ours {
@@ -191,7 +187,7 @@ impl Sketch<'_> {
         Ok(())
     }
 
-    /// Dots on a scale of powers of ten, in as many colours as there are series.
+    /// Draws dots on a logarithmic scale, in a colour for each series.
     fn dots(&self, title: &str, rows: &[Vec<Option<f64>>], labels: &[&str]) -> Drawn {
         self.text(title, (LEFT, 18), HPos::Left, BLACK)?;
         let mut x = LEFT;
@@ -224,7 +220,7 @@ impl Sketch<'_> {
         Ok(())
     }
 
-    /// Three panels of bars, from nothing to everybody.
+    /// Draws a panel of bars for each storm, from zero to the greatest sum.
     fn storms(&self, sheet: &Sheet) -> Drawn {
         let title = "Requests lost to the signal, the worst round, by the clients that are busy";
         self.text(title, (LEFT, 18), HPos::Left, BLACK)?;
@@ -254,7 +250,7 @@ impl Sketch<'_> {
         Ok(())
     }
 
-    /// The bars of one storm, with their sums.
+    /// Draws the bars of one storm, with their sums.
     fn panel(&self, sheet: &Sheet, storm: Storm, left: i32, width: i32) -> Drawn {
         let worst = |row: &Row| {
             let fates = [Fate::Lost, Fate::Backlog, Fate::Torn];
@@ -280,7 +276,7 @@ impl Sketch<'_> {
         Ok(())
     }
 
-    /// A line from top to bottom, and what it stands for.
+    /// Draws a line from top to bottom, with its label.
     fn mark(&self, x: i32, label: &str) -> Drawn {
         let bottom = TOP + ROW * self.rows.len() as i32;
         self.line([(x, TOP), (x, bottom)])?;
@@ -314,20 +310,20 @@ impl Sketch<'_> {
     }
 }
 
-/// The middle of a server's row.
+/// Returns the middle of a row.
 const fn middle(nth: usize) -> i32 {
     TOP + ROW * nth as i32 + ROW / 2
 }
 
-/// A scale of powers of ten.
+/// A logarithmic scale.
 struct Scale {
-    /// The exponents at both ends.
+    /// Exponents of ten at both ends.
     from: f64,
     to: f64,
 }
 
 impl Scale {
-    /// The least that holds all these. What is nothing, or less, stands at the left end.
+    /// Returns the smallest scale that holds all figures; zero and less stand at the left end.
     fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
         let logs: Vec<_> = figures
             .filter(|figure| *figure > 0.0)
@@ -348,7 +344,7 @@ impl Scale {
         LEFT + ((log - self.from) / (self.to - self.from) * width).round() as i32
     }
 
-    /// 1, 3, 10, 30, and so on.
+    /// Returns the marks: 1, 3, 10, 30, and so on.
     fn marks(&self) -> impl Iterator<Item = (i32, String)> {
         let halves = (self.from * 2.0).round() as i32..=(self.to * 2.0).round() as i32;
         halves.map(|half| {
@@ -374,7 +370,7 @@ const GREY: RGBColor = RGBColor(110, 110, 110);
 const LINE: RGBColor = RGBColor(215, 215, 215);
 const BAND: RGBColor = RGBColor(232, 241, 250);
 
-/// Of the series; told apart by those who do not see red or green (Okabe and Ito).
+/// Colours of the series, distinct also for readers who cannot see red or green (Okabe and Ito).
 const COLORS: [RGBColor; 4] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),

@@ -1,4 +1,4 @@
-//! A server as a process: started, waited for, measured, and never left behind.
+//! Runs a server as a process, and kills what is left of it.
 //!
 //! Knows no workloads.
 
@@ -17,23 +17,23 @@ use nix::unistd::Pid;
 use crate::cpu::{self, Cpus};
 use crate::peers::{Peer, Place, out_dir};
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Served {
     child: Child,
     pub(crate) port: u16,
     stop: Signal,
-    /// Its directory, with what it wrote to its standard output and error.
+    /// Directory of the process; its file `log` has standard output and error.
     pub(crate) dir: PathBuf,
 }
 
 impl Served {
-    /// Starts a server on its processor, and waits until it answers. With an upstream of 0 it has
+    /// Starts a server on its processor, and waits for the first response. An `upstream` of 0 is
     /// none.
     pub(crate) fn start(peer: &Peer, upstream: u16, cpus: Cpus) -> Result<Self, String> {
         Self::start_as(peer, upstream, cpus, |command, _| command)
     }
 
-    /// The same, with a last change of the command, which is told the directory.
+    /// Starts a server as `start` does, with the command that `change` makes for the directory.
     pub(crate) fn start_as(
         peer: &Peer,
         upstream: u16,
@@ -46,14 +46,14 @@ impl Served {
         let dir = dir.canonicalize().map_err(|error| error.to_string())?;
         let place = Place {
             port,
-            upstream: if upstream == 0 { NOBODY } else { upstream },
+            upstream: if upstream == 0 { NO_UPSTREAM } else { upstream },
             dir: &dir,
         };
         let mut command = change(peer.command(&place)?, &dir);
         let log = File::create(dir.join("log")).map_err(|error| error.to_string())?;
         let errors = log.try_clone().map_err(|error| error.to_string())?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        // A child has the affinity of who starts it.
+        // A child inherits the affinity of its parent.
         pinned(cpus.server)?;
         let child = command.spawn();
         pinned(cpus.client)?;
@@ -68,44 +68,50 @@ impl Served {
         Ok(served)
     }
 
-    /// Waits for a first answer.
+    /// Waits for the first response.
     fn settle(&mut self) -> Result<(), String> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(status) = self.ended() {
-                return Err(format!("it ended at once: {status}; {}", self.last_words()));
+                return Err(format!(
+                    "it ended at once: {status}; {}",
+                    self.last_log_line()
+                ));
             }
-            if let Ok(answer) = ask(self.port) {
-                if answer.starts_with("HTTP/1.1 200") {
+            if let Ok(response) = ask(self.port) {
+                if response.starts_with("HTTP/1.1 200") {
                     return Ok(());
                 }
-                return Err(format!("it answers {answer:?}"));
+                return Err(format!("the first response is {response:?}"));
             }
             thread::sleep(Duration::from_millis(5));
         }
-        Err(format!("no answer for {PATIENCE:?}; {}", self.last_words()))
+        Err(format!(
+            "no response for {PATIENCE:?}; {}",
+            self.last_log_line()
+        ))
     }
 
-    /// The process and those it started.
+    /// Returns the process and its descendants.
     pub(crate) fn tree(&self) -> Vec<u32> {
         cpu::tree(self.child.id())
     }
 
-    /// Tells it to drain.
+    /// Sends the signal that starts the drain.
     pub(crate) fn stop(&self) {
-        // It may have ended by itself, which the caller sees from `ended`.
+        // The process may have ended by itself, which the caller sees from `ended`.
         let _ = kill(self.pid(), self.stop);
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status if the process has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// The end of what it wrote.
-    fn last_words(&self) -> String {
+    /// Returns the last line of the log.
+    fn last_log_line(&self) -> String {
         let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        log.lines().last().unwrap_or("it said nothing").to_owned()
+        log.lines().last().unwrap_or("no output").to_owned()
     }
 
     fn pid(&self) -> Pid {
@@ -134,15 +140,15 @@ fn ask(port: u16) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /plaintext HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = [0; 1024];
-    let count = stream.read(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
+    let mut response = [0; 1024];
+    let count = stream.read(&mut response)?;
+    Ok(String::from_utf8_lossy(&response[..count]).into_owned())
 }
 
-/// A port that nobody listens on, below those that clients are given.
+/// Returns a port without a listener, below the ports that the system gives to clients.
 fn free_port() -> Option<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Runs side by side begin at different places.
+    // Simultaneous runs begin at different ports.
     let offset = (std::process::id() % 100) as u16 * 100;
     (0..PORTS).find_map(|_| {
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -153,11 +159,11 @@ fn free_port() -> Option<u16> {
     })
 }
 
-/// A port on which nobody listens: configurations want one that could be.
-const NOBODY: u16 = 1;
+/// A port without a listener, for configurations that need a valid port.
+const NO_UPSTREAM: u16 = 1;
 
 const FIRST_PORT: u16 = 20_000;
 const PORTS: u16 = 12_000;
 
-/// How long a server may take to start; under valgrind some take seconds.
+/// Longest start of a server; under valgrind some take seconds.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,5 +1,5 @@
-//! Where the results go: files in `target/peers`, and on request the report beside the plots in
-//! `results`, with a summary of it in `docs/benchmarks.md`.
+//! Writes the results to `target/peers`; on request, also the report to `results` and a summary to
+//! `docs/benchmarks.md`.
 //!
 //! Knows no figures.
 
@@ -11,13 +11,13 @@ use crate::sheet::Sheet;
 
 /// A plot.
 pub(crate) struct Plot {
-    /// The name of its file.
+    /// Name of the file.
     pub(crate) file: &'static str,
     pub(crate) title: &'static str,
     pub(crate) svg: String,
 }
 
-/// Writes tables, figures and plots; the summary only if all is published.
+/// Writes tables, figures and plots to `target/peers`, and with `publish` also into the repository.
 pub(crate) fn write(
     summary: &str,
     tables: &str,
@@ -42,7 +42,7 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// All tables, then all plots, which are files beside it.
+/// Returns the report: all tables, then all plots, which are files beside it.
 fn report(tables: &str, plots: &[Plot]) -> String {
     let mut report = format!("{HEAD}\n{}\n", tables.trim());
     for Plot { file, title, .. } in plots {
@@ -51,7 +51,7 @@ fn report(tables: &str, plots: &[Plot]) -> String {
     report
 }
 
-/// The text with something else between the marks.
+/// Returns the text with `new` between the marks.
 fn between_marks(text: &str, new: &str) -> Result<String, String> {
     let missing = || format!("docs/benchmarks.md has no `{BEGIN}` and `{END}`");
     let (before, rest) = text.split_once(BEGIN).ok_or_else(missing)?;

@@ -1,6 +1,6 @@
-//! The figures of a run: for each server and each column what every round brought.
+//! The figures of a run: one for each server, column and round.
 //!
-//! Knows no servers, and not how a figure is made.
+//! Knows neither servers nor how a figure is measured.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,38 +9,38 @@ use std::fmt::Write;
 #[derive(Default)]
 pub(crate) struct Sheet {
     figures: BTreeMap<(String, Column), Vec<f64>>,
-    /// Why a figure is missing, or not what it seems.
+    /// Reasons why a figure is missing or unusual, each with its number of occurrences.
     notes: BTreeMap<(String, String), usize>,
 }
 
-/// What a figure tells.
+/// Meaning of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Column {
     /// Requests a second.
     Rate(Ask),
-    /// Microseconds of CPU a request, user and system, client and server taking turns.
+    /// Microseconds of CPU for a request, user and system, client and server taking turns.
     Cpu(Ask),
     /// Latency in microseconds.
     P50(Ask),
     P99(Ask),
     P999(Ask),
-    /// User-space instructions a request.
+    /// User-space instructions for a request.
     Instructions(Ask),
     /// Bytes of process memory for each idle connection.
     IdleBytes,
     /// Bytes of process memory in all, with this number of connections.
     Memory(usize),
-    /// From the signal to the last idle connection's FIN, in milliseconds.
+    /// Milliseconds from the signal to the last idle connection's FIN.
     LastFin,
     /// Microseconds of CPU from the signal to the exit, for each connection.
     DrainCpu,
-    /// Requests under way at the signal that were not answered.
+    /// Requests under way at the signal that got no response.
     Unanswered,
-    /// From the last answer to the end of the process, in milliseconds.
+    /// Milliseconds from the last response to the end of the process.
     Exit,
-    /// The exit code.
+    /// Exit code of the process, or 128 and the number of the signal that killed it.
     Code,
-    /// What became of the requests of a storm.
+    /// Requests of a storm that had this fate.
     Storm(Storm, Fate),
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Ask {
     Churn,
 }
 
-/// The clients that are busy at the signal.
+/// Behaviour of the clients when the signal comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Storm {
     Busy,
@@ -64,12 +64,11 @@ pub(crate) enum Storm {
     Anew,
 }
 
-/// What became of a request.
+/// Outcome of a request: see `work/storm.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Fate {
     Answered,
     Lost,
-    /// As lost, but asked only after the connection had been idle for long.
     Late,
     Torn,
     Backlog,
@@ -81,12 +80,12 @@ impl Sheet {
         self.figures.entry(key).or_default().push(figure);
     }
 
-    /// Remembers what went wrong; the same word is said once.
+    /// Records what went wrong; equal texts become one note with their number.
     pub(crate) fn note(&mut self, peer: &str, text: String) {
         *self.notes.entry((peer.to_owned(), text)).or_default() += 1;
     }
 
-    /// The figure in the middle; of two, their mean.
+    /// Returns the middle figure, or the mean of the two in the middle.
     pub(crate) fn median(&self, peer: &str, column: Column) -> Option<f64> {
         let mut figures = self.all(peer, column)?.to_vec();
         figures.sort_by(f64::total_cmp);
@@ -98,7 +97,7 @@ impl Sheet {
         })
     }
 
-    /// The least and the greatest.
+    /// Returns the least and the greatest figure.
     pub(crate) fn range(&self, peer: &str, column: Column) -> Option<(f64, f64)> {
         let figures = self.all(peer, column)?;
         let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
@@ -106,19 +105,19 @@ impl Sheet {
         Some((least, most))
     }
 
-    /// Each round's.
+    /// Returns the figures of all rounds.
     fn all(&self, peer: &str, column: Column) -> Option<&[f64]> {
         let key = (peer.to_owned(), column);
         self.figures.get(&key).map(Vec::as_slice)
     }
 
-    /// What there is to say, with the server's name and how often.
+    /// Returns the notes: server, text, and number of occurrences.
     pub(crate) fn notes(&self) -> impl Iterator<Item = (&str, &str, usize)> {
         let notes = self.notes.iter();
         notes.map(|((peer, text), count)| (peer.as_str(), text.as_str(), *count))
     }
 
-    /// Every figure, one line for each server and column, a round after the other.
+    /// Returns all figures as CSV: a line for each server and column, the rounds in order.
     pub(crate) fn to_csv(&self) -> String {
         let mut csv = "server,column,rounds\n".to_owned();
         for ((peer, column), figures) in &self.figures {
@@ -127,7 +126,7 @@ impl Sheet {
                 .map(|figure| format!("{figure:.3}"))
                 .collect();
             let line = format!("\"{peer}\",\"{column:?}\",{}", figures.join(","));
-            let _ = writeln!(csv, "{line}"); // a String takes everything
+            let _ = writeln!(csv, "{line}"); // writing to a String cannot fail
         }
         csv
     }

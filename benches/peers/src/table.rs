@@ -1,49 +1,15 @@
-//! The tables, in Markdown: `docs/benchmarks.md` shows the summary, the report has all.
+//! Writes the tables in Markdown: `docs/benchmarks.md` has the summary, the report has all.
 //!
 //! Knows no plots.
 
-use std::env;
 use std::fmt::Write;
-use std::fs;
 
+use crate::machine::Machine;
 use crate::peers::{Kind, Peer};
 use crate::sheet::{Ask, Column, Fate, Sheet, Storm};
 use crate::work::{BROWSER, Scale, Work};
 
-/// What a run ran on.
-pub(crate) struct Machine {
-    processor: String,
-    processors: usize,
-    kernel: String,
-    /// The load of the last minute, before the run began.
-    load: f64,
-}
-
-impl Machine {
-    pub(crate) fn now() -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let cpuinfo = read("/proc/cpuinfo");
-        let models = cpuinfo
-            .lines()
-            .filter_map(|line| line.strip_prefix("model name"));
-        let models: Vec<_> = models.filter_map(|rest| rest.split(": ").nth(1)).collect();
-        let release = read("/proc/sys/kernel/osrelease");
-        let version: Vec<_> = release.trim().split(['.', '-']).take(2).collect();
-        let load = read("/proc/loadavg");
-        Self {
-            processor: models.first().copied().unwrap_or("unknown").to_owned(),
-            processors: models.len(),
-            kernel: version.join("."),
-            load: load
-                .split(' ')
-                .next()
-                .and_then(|load| load.parse().ok())
-                .unwrap_or(0.0),
-        }
-    }
-}
-
-/// All tables of the workloads that were done, and what the crate's own benches say.
+/// Returns all tables of the workloads that ran, and the lines of the crate's own benches.
 pub(crate) fn tables(
     peers: &[Peer],
     sheet: &Sheet,
@@ -52,7 +18,7 @@ pub(crate) fn tables(
     machine: &Machine,
     own: &str,
 ) -> String {
-    let mut text = introduction(scale, machine);
+    let mut text = machine.introduction(scale);
     let tables = [
         (Work::Requests, requests(peers, sheet, scale)),
         (Work::Requests, latencies(peers, sheet, scale)),
@@ -82,7 +48,7 @@ pub(crate) fn tables(
     text
 }
 
-/// One table: of each workload what tells the most, a row for each server.
+/// Returns one table of the most telling figures, with a row for each server.
 pub(crate) fn summary(peers: &[Peer], sheet: &Sheet, scale: &Scale, machine: &Machine) -> String {
     let thousand = grouped(scale.thousand as f64);
     let head = BROWSER.len();
@@ -134,38 +100,7 @@ pub(crate) fn summary(peers: &[Peer], sheet: &Sheet, scale: &Scale, machine: &Ma
             ],
         );
     }
-    introduction(scale, machine) + &table.text
-}
-
-fn introduction(scale: &Scale, machine: &Machine) -> String {
-    let args: Vec<_> = env::args()
-        .skip(1)
-        .filter(|arg| arg != "--publish")
-        .collect();
-    let Machine {
-        processor,
-        processors,
-        kernel,
-        load,
-    } = machine;
-    let rounds = match scale.rounds {
-        1 => "one round".to_owned(),
-        rounds => format!("medians of {rounds} rounds"),
-    };
-    let shared = if *load > ALONE {
-        format!(
-            " The machine was shared: its load average was {load:.1} when the run began, so \
-             compare rows, not runs."
-        )
-    } else {
-        String::new()
-    };
-    let args = args.join(" ");
-    format!(
-        "`cargo run --release --manifest-path benches/peers/Cargo.toml -- {args}` on {processors} \
-         cores of {processor}, Linux {kernel}; {rounds}, {:.2} s a figure, one worker each.{shared}\n",
-        scale.time.as_secs_f64()
-    )
+    machine.introduction(scale) + &table.text
 }
 
 fn requests(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
@@ -357,7 +292,7 @@ impl Table {
             Kind::NoDrain => format!("{} (no drain)", peer.name),
             Kind::Floor | Kind::Other => peer.name.clone(),
         };
-        let _ = writeln!(self.text, "| {name} | {} |", cells.join(" | ")); // a String takes all
+        let _ = writeln!(self.text, "| {name} | {} |", cells.join(" | ")); // writing to a String cannot fail
     }
 }
 
@@ -378,7 +313,7 @@ fn span(least: Option<f64>, most: Option<f64>) -> String {
     }
 }
 
-/// A whole number with a comma for each thousand.
+/// Returns a whole number with a comma for each thousand.
 pub(crate) fn grouped(figure: f64) -> String {
     let digits = format!("{:.0}", figure.abs());
     let mut text = String::new();
@@ -395,11 +330,8 @@ pub(crate) fn grouped(figure: f64) -> String {
     }
 }
 
-/// In the order of the columns.
+/// Storms in the order of the columns.
 const STORMS: [Storm; 3] = [Storm::Busy, Storm::Pausing, Storm::Anew];
-
-/// A load below which nobody else was there.
-const ALONE: f64 = 0.5;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
-//! Each workload once, with a handful of connections, on every server that is built in: that the
-//! bench builds, that the servers keep its contract, and that the tables and plots are written.
+//! Runs each workload once, with a handful of connections, on every built-in server.
+//!
+//! The bench must build, the servers must keep its contract, and tables and plots must be written.
 
 use std::process::Command;
 
@@ -48,12 +49,12 @@ fn a_server_that_does_not_come_up_is_absent_and_the_others_are_measured() {
 }
 
 #[test]
-fn bad_usage_is_told() {
+fn bad_usage_is_reported() {
     assert!(bench(&["--also", "mine"]).is_err_and(|said| said.contains("NAME=COMMAND")));
     assert!(bench(&["--peer", "nobody"]).is_err_and(|said| said.contains("--list")));
 }
 
-/// What it prints, or what it complains about.
+/// Returns the standard output of the bench, or its standard error if it fails.
 fn bench(args: &[&str]) -> Result<String, String> {
     let out = Command::new(env!("CARGO_BIN_EXE_ebbtide-peers"))
         .args(args)

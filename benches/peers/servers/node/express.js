@@ -1,4 +1,4 @@
-// Express with express-graceful-exit, the options as its README recommends.
+// Express with express-graceful-exit, with the options that the package's README recommends.
 'use strict'
 
 const express = require('express')

@@ -1,4 +1,4 @@
-//! The client's connections: opened, written to, read from, and what was seen on each.
+//! Opens, writes and reads the client's connections, and records what happened on each.
 //!
 //! Does not decide what is sent next.
 
@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 
-use super::reply::Reply;
+use super::response::Response;
 use crate::net::connect;
 
 /// Connections to one server, by number.
@@ -21,66 +21,66 @@ pub(crate) struct Links {
     port: u16,
     registry: Registry,
     links: Vec<Link>,
-    /// Connections opened so far, those that were replaced too.
+    /// Connections opened so far, including replaced ones.
     opened: usize,
     scratch: Vec<u8>,
-    /// The kernel is asked when bytes came, which makes reading dearer.
+    /// Whether the kernel says when bytes came, which makes reading dearer.
     timed: bool,
 }
 
-/// One of them.
+/// One connection.
 pub(crate) struct Link {
     stream: TcpStream,
-    /// The beginning of an answer that is not complete.
+    /// Beginning of an incomplete response.
     begun: Vec<u8>,
     /// Bytes of the requests that the kernel has not taken yet.
     unsent: usize,
-    /// What a write was told, which the kernel tells only once.
+    /// Error of a write, which the kernel reports only once.
     failed: Option<End>,
-    /// Answers that are to come.
+    /// Responses that are still to come.
     pub(crate) waiting: usize,
-    /// Answers that have come.
+    /// Responses that have come.
     pub(crate) answered: u64,
-    /// When the requests were written.
+    /// Time at which the requests were written.
     pub(crate) sent: Instant,
-    /// When the last bytes came, by the kernel's clock, and how long before the requests that was:
-    /// both only where it is asked.
+    /// Time at which the last bytes came, by the kernel's clock, after `ask_for_times` only.
     pub(crate) came: SystemTime,
+    /// Time from `came` to the writing of the requests, after `ask_for_times` only.
     pub(crate) idle: Duration,
-    /// It has ended, or was given up.
+    /// Whether the connection has ended or was given up.
     pub(crate) gone: bool,
 }
 
-/// What a look at a connection brought.
+/// Result of reading from a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Answers that are now complete.
-    pub(crate) answers: usize,
-    /// Of those, how many were not 200.
+    /// Responses that are now complete.
+    pub(crate) responses: usize,
+    /// Complete responses other than 200.
     pub(crate) bad: usize,
-    /// The last said that the connection ends.
+    /// Whether the last response announced the end of the connection.
     pub(crate) close: bool,
     pub(crate) end: Option<End>,
 }
 
-/// How a connection ended.
+/// Reasons why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// The peer's FIN.
     Fin,
-    /// There was nobody.
+    /// No listener.
     Refused,
-    /// A reset, or whatever else the kernel says.
+    /// A reset, or any other error of the kernel.
     Reset,
-    /// What came was no HTTP.
+    /// Bytes other than responses to the requests.
     Nonsense(String),
 }
 
 impl End {
-    /// What an error says of a connection; `None` that it is to be tried again.
+    /// Returns the end that an error means, or `None` if the call is to be repeated.
     fn of(error: &io::Error) -> Option<Self> {
         match error.kind() {
-            // A connection that is not made yet says the latter.
+            // The kernel reports `NotConnected` before the handshake is over.
             ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::NotConnected => None,
             ErrorKind::ConnectionRefused => Some(Self::Refused),
             _ => Some(Self::Reset),
@@ -100,12 +100,12 @@ impl Links {
         }
     }
 
-    /// From now on the kernel is asked when bytes came.
+    /// Asks the kernel to say from now on when bytes came.
     pub(crate) fn ask_for_times(&mut self) -> io::Result<()> {
         self.timed = true;
         for link in &mut self.links {
             setsockopt(&link.stream, ReceiveTimestampns, &true)?;
-            link.came = SystemTime::now(); // not before
+            link.came = SystemTime::now(); // unknown before
         }
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Links {
         &self.links[key]
     }
 
-    /// Begins another connection.
+    /// Begins another connection, and returns its number.
     pub(crate) fn open(&mut self) -> io::Result<usize> {
         let key = self.links.len();
         let link = self.begin(key)?;
@@ -136,7 +136,7 @@ impl Links {
     pub(crate) fn give_up(&mut self, key: usize) {
         let link = &mut self.links[key];
         link.gone = true;
-        // It may have been reset meanwhile: then there is nothing to shut down.
+        // A connection that was reset meanwhile has nothing to shut down.
         let _ = self.registry.deregister(&mut link.stream);
         let _ = link.stream.shutdown(std::net::Shutdown::Both);
     }
@@ -163,7 +163,7 @@ impl Links {
         })
     }
 
-    /// Sends this number of requests, all in `bytes`, as far as the kernel takes them now.
+    /// Sends `count` requests, all in `bytes`, as far as the kernel takes them now.
     pub(crate) fn send(&mut self, key: usize, bytes: &[u8], count: usize) {
         let link = &mut self.links[key];
         link.waiting += count;
@@ -176,7 +176,7 @@ impl Links {
         }
     }
 
-    /// Goes on sending.
+    /// Sends the rest of the requests.
     pub(crate) fn flush(&mut self, key: usize, bytes: &[u8]) {
         let link = &mut self.links[key];
         while link.unsent > 0 && link.failed.is_none() {
@@ -185,13 +185,13 @@ impl Links {
                 Ok(count) => link.unsent -= count,
                 Err(error) => {
                     link.failed = End::of(&error);
-                    return; // an event will tell when to go on
+                    return; // an event follows when the kernel takes more
                 }
             }
         }
     }
 
-    /// Reads what there is.
+    /// Reads everything that has come.
     pub(crate) fn receive(&mut self, key: usize) -> Seen {
         let link = &mut self.links[key];
         let mut seen = Seen::default();
@@ -205,7 +205,7 @@ impl Links {
                 Ok(count) => {
                     link.take(&self.scratch[..count], &mut seen);
                     if count < self.scratch.len() {
-                        break; // there is another edge for what comes next
+                        break; // later bytes are another edge
                     }
                 }
                 Err(error) => match End::of(&error) {
@@ -223,7 +223,7 @@ impl Links {
     }
 }
 
-/// Reads, and notes when what it reads came.
+/// Reads, and records when the bytes came.
 fn read_timed(link: &mut Link, scratch: &mut [u8]) -> io::Result<usize> {
     let mut space = cmsg_space!(TimeSpec);
     let mut buffers = [IoSliceMut::new(scratch)];
@@ -238,46 +238,46 @@ fn read_timed(link: &mut Link, scratch: &mut [u8]) -> io::Result<usize> {
 }
 
 impl Link {
-    /// Whether the requests were written in full.
+    /// Returns whether the requests were written in full.
     pub(crate) const fn sent_in_full(&self) -> bool {
         self.unsent == 0
     }
 
-    /// Whether a part of an answer has come.
+    /// Returns whether a part of a response has come.
     pub(crate) const fn torn(&self) -> bool {
         !self.begun.is_empty()
     }
 
     fn take(&mut self, bytes: &[u8], seen: &mut Seen) {
         if self.begun.is_empty() {
-            let rest = self.answers(bytes, seen);
+            let rest = self.count_responses(bytes, seen);
             if rest < bytes.len() {
                 self.begun = bytes[rest..].to_vec();
             }
         } else {
             let mut whole = std::mem::take(&mut self.begun);
             whole.extend_from_slice(bytes);
-            let rest = self.answers(&whole, seen);
+            let rest = self.count_responses(&whole, seen);
             whole.drain(..rest);
             self.begun = whole;
         }
     }
 
-    /// Counts the answers; where the last of them ends.
-    fn answers(&mut self, bytes: &[u8], seen: &mut Seen) -> usize {
+    /// Counts complete responses, and returns where the last one ends.
+    fn count_responses(&mut self, bytes: &[u8], seen: &mut Seen) -> usize {
         let mut at = 0;
         while at < bytes.len() {
-            match Reply::first(&bytes[at..]) {
-                Ok(Some(reply)) if self.waiting > 0 => {
-                    at += reply.length;
+            match Response::first(&bytes[at..]) {
+                Ok(Some(response)) if self.waiting > 0 => {
+                    at += response.length;
                     self.waiting -= 1;
                     self.answered += 1;
-                    seen.answers += 1;
-                    seen.bad += usize::from(!reply.good);
-                    seen.close = reply.close;
+                    seen.responses += 1;
+                    seen.bad += usize::from(!response.good);
+                    seen.close = response.close;
                 }
                 Ok(Some(_)) => {
-                    seen.end = Some(End::Nonsense("an answer that nobody asked for".to_owned()));
+                    seen.end = Some(End::Nonsense("a response without a request".to_owned()));
                     break;
                 }
                 Ok(None) => break,
@@ -291,5 +291,5 @@ impl Link {
     }
 }
 
-/// What one read takes at most.
+/// Most bytes of one read.
 const SCRATCH: usize = 64 * 1024;

@@ -1,10 +1,10 @@
-//! The load: clients that ask, wait for the answer, and ask again, at once or after a pause, one
-//! request at a time or several, on a connection that stays or on a new one each time.
+//! Makes the load: clients that send requests, wait for the responses, and repeat, at once or after a
+//! pause. A client sends one request at a time or several, and keeps or renews its connection.
 //!
-//! One thread, on mio, edge-triggered. Does not know what is measured with it.
+//! Runs on one thread, on mio, edge-triggered. Does not know what is measured.
 
 pub(crate) mod links;
-mod reply;
+mod response;
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,21 +15,21 @@ use mio::{Events, Poll};
 
 use self::links::Links;
 
-/// What the clients do.
+/// Behaviour of the clients.
 #[derive(Clone)]
 pub(crate) struct Load {
-    /// The requests of one go.
+    /// Requests that a client sends together.
     bytes: Vec<u8>,
-    /// How many they are.
+    /// Number of requests in `bytes`.
     depth: usize,
-    /// How long a client waits from an answer to its next request.
+    /// Pause of a client between a response and the next request.
     pause: Option<Duration>,
-    /// Each request on a connection of its own.
+    /// Whether each request has a connection of its own.
     churn: bool,
 }
 
 impl Load {
-    /// This request, again and again.
+    /// Returns a load that repeats this request.
     pub(crate) fn of(request: &[u8]) -> Self {
         Self {
             bytes: request.to_vec(),
@@ -39,7 +39,7 @@ impl Load {
         }
     }
 
-    /// Sends this number in one go.
+    /// Sends `depth` requests together.
     pub(crate) fn pipelined(self, depth: usize) -> Self {
         Self {
             bytes: self.bytes.repeat(depth),
@@ -63,12 +63,12 @@ impl Load {
     }
 }
 
-/// What the clients saw.
+/// Figures of the clients.
 pub(crate) struct Figures {
     pub(crate) requests: u64,
     pub(crate) elapsed: Duration,
-    /// From the first byte written, or the connection's beginning where each has its own, to the
-    /// last byte read, in nanoseconds.
+    /// Nanoseconds from the first byte written to the last byte read. With `churn`, the time of
+    /// connecting is included.
     pub(crate) latency: Histogram<u64>,
 }
 
@@ -88,13 +88,13 @@ pub(crate) struct Client {
     poll: Poll,
     events: Events,
     links: Links,
-    /// Who pauses, until when, in this order.
+    /// Clients that pause, and the ends of their pauses, in this order.
     pausing: VecDeque<(Instant, usize)>,
     at_once: usize,
 }
 
 impl Client {
-    /// Has no connection yet; this number will connect at once.
+    /// Returns no clients yet; later, `at_once` clients connect to the server together.
     pub(crate) fn new(port: u16, at_once: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
@@ -107,12 +107,12 @@ impl Client {
         })
     }
 
-    /// The connections, and what tells of them.
+    /// Returns the connections and their events, for workloads with a loop of their own.
     pub(crate) fn parts(&mut self) -> (&mut Poll, &mut Events, &mut Links) {
         (&mut self.poll, &mut self.events, &mut self.links)
     }
 
-    /// Connects until there are `count` clients, a few at a time; each does one round of `load`.
+    /// Connects until there are `count` clients, `at_once` at a time; each does one round of `load`.
     pub(crate) fn open(&mut self, count: usize, load: &Load) -> Result<(), String> {
         while self.links.len() < count {
             let first = self.links.len();
@@ -124,7 +124,7 @@ impl Client {
         Ok(())
     }
 
-    /// Each client, from the first, asks once; returns when all have their answers.
+    /// Sends the load once for each client from `first` on, and waits for all responses.
     pub(crate) fn round(&mut self, first: usize, load: &Load) -> Result<(), String> {
         let count = self.links.len();
         for key in first..count {
@@ -138,15 +138,16 @@ impl Client {
             if begun.elapsed() > PATIENCE {
                 let missing = wanted - figures.requests;
                 return Err(format!(
-                    "{missing} of {wanted} not answered in {PATIENCE:?}"
+                    "{missing} of {wanted} requests got no response in {PATIENCE:?}"
                 ));
             }
         }
         Ok(())
     }
 
-    /// All clients ask and ask again for `time`. Requests may be under way when it is over: they are
-    /// part of the next call's figures, which must be for the same load.
+    /// Repeats the load on all clients for `time`.
+    ///
+    /// Requests that are under way at the end count in the next call, which needs the same load.
     pub(crate) fn run(&mut self, load: &Load, time: Duration) -> Result<Figures, String> {
         if self.pausing.is_empty() {
             self.begin(load);
@@ -160,7 +161,7 @@ impl Client {
         Ok(figures)
     }
 
-    /// Sets those to work who do nothing. Pausing clients do not begin all at once.
+    /// Starts idle clients. Clients that pause start spread over one pause.
     fn begin(&mut self, load: &Load) {
         let now = Instant::now();
         let count = self.links.len() as u32;
@@ -177,7 +178,7 @@ impl Client {
         }
     }
 
-    /// Waits for events, and sees to them.
+    /// Waits for events and handles them, then sends for clients whose pause is over.
     fn turn(&mut self, load: &Load, again: bool, figures: &mut Figures) -> Result<(), String> {
         let timeout = match self.pausing.front() {
             Some((due, _)) => due.saturating_duration_since(Instant::now()).min(TURN),
@@ -198,13 +199,15 @@ impl Client {
             let seen = self.links.receive(key);
             let waiting = self.links.link(key).waiting;
             if seen.bad > 0 {
-                return Err("an answer is not 200".to_owned());
+                return Err("a response is not 200".to_owned());
             }
-            if seen.answers > 0 {
-                figures.requests += seen.answers as u64;
+            if seen.responses > 0 {
+                figures.requests += seen.responses as u64;
                 let nanos = began.elapsed().min(LONGEST).as_nanos() as u64;
-                // Within the bounds, as it was made so.
-                let _ = figures.latency.record_n(nanos.max(1), seen.answers as u64);
+                // Recording works: `min` and `max` keep the value within the bounds.
+                let _ = figures
+                    .latency
+                    .record_n(nanos.max(1), seen.responses as u64);
             }
             if waiting > 0 {
                 match seen.end {
@@ -212,7 +215,7 @@ impl Client {
                     Some(end) => return Err(format!("a connection ended under load: {end:?}")),
                 }
             }
-            let answered = seen.answers > 0;
+            let answered = seen.responses > 0;
             if seen.end.is_some() || seen.close || (answered && again && load.churn) {
                 self.links.reopen(key).map_err(|error| error.to_string())?;
             }
@@ -234,14 +237,14 @@ impl Client {
     }
 }
 
-/// Events taken in one go.
+/// Most events of one wait.
 const EVENTS: usize = 1024;
 
-/// The longest wait for an event.
+/// Longest wait for an event.
 const TURN: Duration = Duration::from_millis(20);
 
-/// How long a round may take.
+/// Longest round.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The longest latency told apart from others.
+/// Greatest latency of the histogram; a longer one counts as this one.
 const LONGEST: Duration = Duration::from_secs(60);

@@ -1,16 +1,16 @@
-//! Counts the requests in what was read: by their blank lines, or with httparse.
+//! Counts the requests in received bytes, by their blank lines or with httparse.
 //!
-//! Knows no sockets, and no bodies.
+//! Knows neither sockets nor bodies.
 
 use std::mem::MaybeUninit;
 
 use httparse::Status;
 use memchr::memmem;
 
-/// What counts requests, and remembers what a read cut in two.
+/// Counts requests, and remembers a request that a read cut in two.
 pub(super) trait Count: Default {
-    /// How many requests end in these bytes, which go on where the last ended. `None`: this is no
-    /// request.
+    /// Returns how many requests end in these bytes, which continue the previous ones. Returns `None`
+    /// for bytes that are no request.
     fn count(&mut self, bytes: &[u8]) -> Option<usize>;
 }
 
@@ -39,7 +39,7 @@ impl Count for Lines {
                 self.begun = 0;
             }
         }
-        // The usual read ends with a blank line, and nothing of another has begun.
+        // Most reads are whole requests, so this search takes most bytes.
         let mut end = 0;
         for at in memmem::find_iter(bytes, BLANK) {
             count += 1;
@@ -57,7 +57,7 @@ impl Count for Lines {
 /// Parses each head.
 #[derive(Default)]
 pub(super) struct Heads {
-    /// The head that has begun.
+    /// Beginning of an incomplete head.
     begun: Vec<u8>,
 }
 
@@ -77,7 +77,7 @@ impl Count for Heads {
     }
 }
 
-/// How many heads there are, and what is left.
+/// Returns the number of heads, and the bytes after the last.
 fn parse(mut bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut count = 0;
     while !bytes.is_empty() {
@@ -97,7 +97,7 @@ fn parse(mut bytes: &[u8]) -> Option<(usize, &[u8])> {
 
 const BLANK: &[u8] = b"\r\n\r\n";
 
-/// Room for fields.
+/// Most fields of a head.
 const FIELDS: usize = 64;
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     const THREE: &[u8] =
         b"GET / HTTP/1.1\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n\r\nGET /c HTTP/1.1\r\n\r\n";
 
-    /// However the bytes are cut in two.
+    /// Counts with a cut at every offset, and byte by byte.
     fn counts<C: Count>() {
         for cut in 0..=THREE.len() {
             let mut counter = C::default();

@@ -1,7 +1,7 @@
-//! The floor of floors: epoll itself, edge-triggered. On SIGTERM it just closes, or is polite: what
-//! it costs to look once more at each connection, say FIN, and wait for the peer's.
+//! Runs the lowest floor: bare epoll, edge-triggered. SIGTERM closes all connections at once.
 //!
-//! Counts blank lines; does not know what is between them.
+//! The polite variant first reads each connection once more, sends FIN, and waits for the peer's FIN,
+//! to show what that costs. Counts blank lines; does not know what stands between them.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
@@ -11,22 +11,22 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use slab::Slab;
 
 use super::count::{Count, Lines};
-use super::{ANSWER, EVENTS, ROW, SCRATCH, answer, stop_signal};
+use super::{EVENTS, RESPONSE, ROW, SCRATCH, respond, stop_signal};
 use crate::net::listen;
 
-/// Serves until SIGTERM, and closes.
+/// Serves until SIGTERM, then closes all connections.
 pub(crate) fn epoll(port: u16) -> io::Result<()> {
     serve(port, |_, _, _| Ok(()))
 }
 
-/// The same, but closes each connection only when its peer has.
+/// Serves until SIGTERM, then closes each connection after its peer.
 pub(crate) fn epoll_polite(port: u16) -> io::Result<()> {
-    serve(port, part)
+    serve(port, close_politely)
 }
 
 type Connections = Slab<(TcpStream, Lines)>;
 
-/// Serves until SIGTERM; `end` sees to the connections then.
+/// Serves until SIGTERM, then passes the connections to `end`.
 fn serve(
     port: u16,
     end: fn(&Epoll, &mut [EpollEvent], Connections) -> io::Result<()>,
@@ -37,7 +37,7 @@ fn serve(
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     epoll.add(&stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
     let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-    let row = ANSWER.repeat(ROW);
+    let row = RESPONSE.repeat(ROW);
     let mut connections = Connections::new();
     let mut events = vec![EpollEvent::empty(); EVENTS];
     let mut scratch = vec![0; SCRATCH];
@@ -50,7 +50,7 @@ fn serve(
                     return end(&epoll, &mut events, connections);
                 }
                 LISTENER => {
-                    // Level-triggered: the next wait reports what does not fit here.
+                    // The listener is level-triggered: another event follows for connections left.
                     while let Ok((stream, _)) = listener.accept() {
                         stream.set_nonblocking(true)?;
                         stream.set_nodelay(true)?;
@@ -71,10 +71,14 @@ fn serve(
     }
 }
 
-/// Looks at each connection a last time, says FIN, and waits for the peers' within a limit.
-fn part(epoll: &Epoll, events: &mut [EpollEvent], mut connections: Connections) -> io::Result<()> {
+/// Reads each connection once more, sends FIN, and waits for the peers' FINs within a limit.
+fn close_politely(
+    epoll: &Epoll,
+    events: &mut [EpollEvent],
+    mut connections: Connections,
+) -> io::Result<()> {
     let mut scratch = vec![0; SCRATCH];
-    let row = ANSWER.repeat(ROW);
+    let row = RESPONSE.repeat(ROW);
     connections.retain(|_, (stream, lines)| {
         receive(stream, lines, &mut scratch, &row) && stream.shutdown(Shutdown::Write).is_ok()
     });
@@ -92,7 +96,7 @@ fn part(epoll: &Epoll, events: &mut [EpollEvent], mut connections: Connections) 
     Ok(())
 }
 
-/// Reads what nobody wants any more. True: the peer has closed too.
+/// Discards what the peer sends; returns whether the peer has closed too.
 fn read_out(mut stream: &TcpStream, scratch: &mut [u8]) -> bool {
     loop {
         match stream.read(scratch) {
@@ -103,18 +107,18 @@ fn read_out(mut stream: &TcpStream, scratch: &mut [u8]) -> bool {
     }
 }
 
-/// Reads and answers. False: the peer has gone.
+/// Reads and responds; returns whether the peer is still there.
 fn receive(stream: &TcpStream, lines: &mut Lines, scratch: &mut [u8], row: &[u8]) -> bool {
     loop {
         match { stream }.read(scratch) {
             Ok(0) => return false,
             Ok(n) => {
                 let count = lines.count(&scratch[..n]).unwrap_or(0);
-                if answer(stream, count, row).is_err() {
+                if respond(stream, count, row).is_err() {
                     return false;
                 }
                 if n < scratch.len() {
-                    return true; // what comes next is another edge
+                    return true; // later bytes are another edge
                 }
             }
             Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
@@ -122,7 +126,7 @@ fn receive(stream: &TcpStream, lines: &mut Lines, scratch: &mut [u8], row: &[u8]
     }
 }
 
-/// How long a peer may take to close after us.
+/// Longest wait for the peers to close.
 const LINGER: Duration = Duration::from_secs(1);
 
 const LISTENER: u64 = u64::MAX;

@@ -1,7 +1,7 @@
-//! The floor of a server on mio: the same loop, through mio, that counts blank lines or parses each
-//! head with httparse.
+//! Runs the floor of a server on mio: a loop that counts blank lines or parses each head with
+//! httparse.
 //!
-//! Does not know what a request asks for.
+//! Ignores what a request asks for.
 
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::count::{Count, Heads, Lines};
-use super::{ANSWER, EVENTS, ROW, SCRATCH, answer, stop_signal};
+use super::{EVENTS, RESPONSE, ROW, SCRATCH, respond, stop_signal};
 use crate::net::listen;
 
 /// Serves until SIGTERM; counts blank lines.
@@ -32,7 +32,7 @@ fn serve<C: Count>(port: u16) -> io::Result<()> {
     let registry = poll.registry().try_clone()?;
     registry.register(&mut listener, LISTENER, Interest::READABLE)?;
     registry.register(&mut SourceFd(&stop.as_raw_fd()), STOP, Interest::READABLE)?;
-    let row = ANSWER.repeat(ROW);
+    let row = RESPONSE.repeat(ROW);
     let mut connections: Slab<(TcpStream, C)> = Slab::new();
     let mut events = Events::with_capacity(EVENTS);
     let mut scratch = vec![0; SCRATCH];
@@ -60,7 +60,7 @@ fn serve<C: Count>(port: u16) -> io::Result<()> {
     }
 }
 
-/// Reads and answers. False: the peer has gone, or sends no requests.
+/// Reads and responds; returns whether the peer is still there and sends requests.
 fn receive(stream: &TcpStream, counter: &mut impl Count, scratch: &mut [u8], row: &[u8]) -> bool {
     loop {
         match { stream }.read(scratch) {
@@ -69,7 +69,7 @@ fn receive(stream: &TcpStream, counter: &mut impl Count, scratch: &mut [u8], row
                 let Some(count) = counter.count(&scratch[..n]) else {
                     return false;
                 };
-                if answer(stream, count, row).is_err() {
+                if respond(stream, count, row).is_err() {
                     return false;
                 }
                 if n < scratch.len() {

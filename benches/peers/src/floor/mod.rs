@@ -1,8 +1,8 @@
-//! The floors: loops that are no HTTP servers, written for this bench, to show what the system calls
-//! cost, and what httparse adds. Each answers a request head with the same bytes, and on SIGTERM
-//! closes everything and ends; one of them waits until its peers have closed too.
+//! The floors: loops that are no HTTP servers and show what system calls cost, and what httparse adds.
 //!
-//! They know no paths: a request that others delay is answered at once.
+//! A floor sends the same bytes for every request head. SIGTERM closes all connections and ends the
+//! floor; the polite one waits until its peers have closed too. Floors ignore paths: a response that
+//! other servers delay leaves at once.
 
 mod count;
 mod epoll;
@@ -16,21 +16,20 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 pub(crate) use self::epoll::{epoll, epoll_polite};
 pub(crate) use self::mio::{mio, mio_httparse};
 
-/// What is answered: no `Date`, for a floor reads no clock.
-const ANSWER: &[u8] =
+/// The only response, without `Date`: a floor reads no clock.
+const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!";
 
-/// Responses in a row, as many as the requests of the bench's sizes in one read. More are written
-/// in two goes.
+/// Most responses of one write: a client of this bench sends fewer requests together.
 const ROW: usize = 64;
 
-/// What one read takes at most.
+/// Most bytes of one read.
 const SCRATCH: usize = 64 * 1024;
 
-/// Events taken in one go.
+/// Most events of one wait.
 const EVENTS: usize = 1024;
 
-/// Readable once SIGTERM has come, which from here on does nothing else.
+/// Blocks SIGTERM, and returns a descriptor that becomes readable with this signal.
 fn stop_signal() -> io::Result<SignalFd> {
     let mut stop = SigSet::empty();
     stop.add(Signal::SIGTERM);
@@ -38,11 +37,11 @@ fn stop_signal() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&stop, SfdFlags::SFD_NONBLOCK)?)
 }
 
-/// Writes `count` answers. A peer that does not take them is no peer of this bench: an error.
-fn answer(mut stream: impl io::Write, mut count: usize, row: &[u8]) -> io::Result<()> {
+/// Writes `count` responses. Fails if the peer does not take all at once: every client here does.
+fn respond(mut stream: impl io::Write, mut count: usize, row: &[u8]) -> io::Result<()> {
     while count > 0 {
         let now = count.min(ROW);
-        stream.write_all(&row[..now * ANSWER.len()])?;
+        stream.write_all(&row[..now * RESPONSE.len()])?;
         count -= now;
     }
     Ok(())

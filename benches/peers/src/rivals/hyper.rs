@@ -31,7 +31,7 @@ pub(crate) fn hyper(port: u16) -> io::Result<()> {
                     let Ok((stream, _)) = accepted else { continue };
                     let _ = stream.set_nodelay(true);
                     let connection = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service_fn(answer));
+                        .serve_connection(TokioIo::new(stream), service_fn(respond));
                     tokio::spawn(graceful.watch(connection));
                 }
                 () = &mut stop => break,
@@ -43,7 +43,7 @@ pub(crate) fn hyper(port: u16) -> io::Result<()> {
     })
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     if let Some(millis) = delay(request.uri().path()) {
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }

@@ -1,4 +1,4 @@
-//! may_minihttp with one worker. It has no drain: SIGTERM ends the process.
+//! may_minihttp with one worker and no drain: SIGTERM ends the process.
 
 use std::io;
 use std::time::Duration;

@@ -1,7 +1,6 @@
-//! Servers that others wrote in Rust, each as small as its documentation has it, on one worker.
+//! Servers that others wrote in Rust, each as short as in its documentation, with one worker.
 //!
-//! The contract of all servers of the bench: `GET /plaintext` is answered with `Hello, World!`,
-//! `GET /delay/{ms}` with the same after that long, and SIGTERM begins the drain, where there is one.
+//! `peers.rs` describes what every server of the bench must do.
 
 mod actix;
 mod axum;
@@ -21,12 +20,14 @@ pub(crate) use self::hyper::hyper;
 pub(crate) use self::may::may;
 pub(crate) use self::tiny::tiny;
 
-/// A runtime on the thread that called.
+/// Returns a runtime on the calling thread.
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Ends when SIGTERM comes. Within a runtime; from the call on, the signal does nothing else.
+/// Returns a future that ends with SIGTERM, which from the call on does nothing else.
+///
+/// Fails or panics outside a runtime.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut stop = signal(SignalKind::terminate())?;
     Ok(async move {

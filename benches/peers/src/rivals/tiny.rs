@@ -1,4 +1,4 @@
-//! tiny_http: a thread for each connection, and one that answers. It has no drain: SIGTERM ends the
+//! tiny_http with a thread for each connection, one for responses, and no drain: SIGTERM ends the
 //! process.
 
 use std::io;

@@ -1,7 +1,7 @@
-//! The drain of many idle connections, with some requests under way: how soon the idle ones have
-//! their FIN, what that costs the server, and whether it then ends, and well.
+//! Measures the drain of many idle connections, with some requests under way: the last idle
+//! connection's FIN, the server's CPU time, and the end of its process.
 //!
-//! The time of a FIN is when this client reads it, on a processor of its own.
+//! A FIN counts when the client, on a processor of its own, reads that FIN.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::peers::{self, Kind, Peer};
 use crate::process::Served;
 use crate::sheet::{Column, Sheet};
 
-/// Fills a server with idle connections and some that wait, and tells it to stop.
+/// Fills a server with idle connections and some requests, and sends the signal.
 pub(super) fn drain(
     peer: &Peer,
     scale: &Scale,
@@ -35,11 +35,11 @@ pub(super) fn drain(
     for key in idle..count {
         links.send(key, &slow, 1);
     }
-    // They are under way: nothing of an answer tells so, and it takes far less than this.
+    // No byte shows when the server has read the requests; reading takes far less than this.
     std::thread::sleep(scale.delay / 5);
 
     let pids = served.tree();
-    let (before, of_others) = (cpu::spent(&pids), cpu::spent_by_the_dead());
+    let (before, of_others) = (cpu::spent(&pids), cpu::spent_by_exited());
     served.stop();
     let left = watch(&mut client, &mut served, idle)?;
     let name = &peer.name;
@@ -49,43 +49,45 @@ pub(super) fn drain(
     if left.open > 0 {
         sheet.note(
             name,
-            format!("drain: idle connections stay open until {CAP:?} are over"),
+            format!("drain: idle connections are still open after {CAP:?}"),
         );
     }
     sheet.add(name, Column::Unanswered, left.unanswered as f64);
     if let Some((after, code)) = left.exit {
-        // The signal it died of, as a shell would say it, if it did not exit.
         sheet.add(name, Column::Exit, after.as_secs_f64() * 1e3);
         sheet.add(name, Column::Code, f64::from(code));
-        let spent = cpu::spent_by_the_dead().saturating_sub(of_others + before);
+        let spent = cpu::spent_by_exited().saturating_sub(of_others + before);
         sheet.add(
             name,
             Column::DrainCpu,
             spent.as_secs_f64() * 1e6 / count as f64,
         );
     } else {
-        sheet.note(name, format!("drain: has not ended after {CAP:?}"));
+        sheet.note(
+            name,
+            format!("drain: the process has not ended after {CAP:?}"),
+        );
     }
     Ok(())
 }
 
-/// What came of it.
+/// Outcome of a drain.
 struct Left {
     last_fin: Option<Duration>,
-    /// Idle connections that had no FIN.
+    /// Idle connections that did not end.
     open: usize,
     unanswered: usize,
-    /// How long after the last answer, and with which code.
+    /// Time from the last response to the end of the process, and the exit code.
     exit: Option<(Duration, i32)>,
 }
 
-/// Sees to the connections until all have ended and the process too.
+/// Watches the connections until the process ends, for `CAP` at most.
 fn watch(client: &mut Client, served: &mut Served, idle: usize) -> Result<Left, String> {
     use std::os::unix::process::ExitStatusExt;
 
     let (poll, events, links) = client.parts();
     let signalled = Instant::now();
-    let (mut ended, mut last_fin, mut last_answer) = (0, None, signalled);
+    let (mut ended, mut last_fin, mut last_response) = (0, None, signalled);
     let active = links.len() - idle;
     let mut answered = 0;
     let mut exit = None;
@@ -99,9 +101,9 @@ fn watch(client: &mut Client, served: &mut Served, idle: usize) -> Result<Left, 
                 continue;
             }
             let seen = links.receive(key);
-            if seen.answers > 0 {
-                last_answer = Instant::now();
-                answered += seen.answers;
+            if seen.responses > 0 {
+                last_response = Instant::now();
+                answered += seen.responses;
             }
             if seen.end.is_none() && !seen.close {
                 continue;
@@ -117,10 +119,11 @@ fn watch(client: &mut Client, served: &mut Served, idle: usize) -> Result<Left, 
         if events.is_empty()
             && let Some(status) = served.ended()
         {
+            // A killed process has 128 and the number of the signal, as in a shell.
             let code = status
                 .code()
                 .or_else(|| status.signal().map(|number| 128 + number));
-            exit = Some((last_answer.elapsed(), code.unwrap_or(-1)));
+            exit = Some((last_response.elapsed(), code.unwrap_or(-1)));
             break;
         }
     }
@@ -137,5 +140,5 @@ fn delayed(delay: Duration) -> Vec<u8> {
     format!("GET /delay/{millis} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }
 
-/// How long a drain is watched.
+/// Longest watch of a drain.
 const CAP: Duration = Duration::from_secs(8);

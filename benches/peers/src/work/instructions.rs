@@ -1,8 +1,9 @@
-//! User-space instructions a request, counted by valgrind: they repeat to a few of a thousand where
-//! times do not.
+//! Counts user-space instructions for a request with valgrind. Counts repeat within a few
+//! thousandths; times do not.
 //!
-//! Each server runs twice, with fewer and with more requests; the difference is theirs. All clients
-//! ask before any answer is read, so that the server finds as many as there are.
+//! Each server runs twice, with fewer and with more requests; the difference is the cost of the
+//! additional requests. All clients send before any response is read, so the server always finds
+//! the same number of requests.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +18,7 @@ use crate::peers::Peer;
 use crate::process::Served;
 use crate::sheet::{Ask, Column, Sheet};
 
-/// A small head, a browser's, and sixteen in a row.
+/// Counts for a small head, a browser's head, and sixteen requests together.
 pub(super) fn instructions(
     peer: &Peer,
     scale: &Scale,
@@ -43,7 +44,7 @@ pub(super) fn instructions(
     Ok(())
 }
 
-/// Returns all instructions of a server that answers this number of rounds.
+/// Returns all instructions of a server for a number of rounds.
 fn total(
     peer: &Peer,
     clients: usize,
@@ -62,17 +63,17 @@ fn total(
     let begun = Instant::now();
     while served.ended().is_none() {
         if begun.elapsed() > PATIENCE {
-            return Err("it does not end under valgrind".to_owned());
+            return Err("the server does not end under valgrind".to_owned());
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    collected(&served.dir).ok_or_else(|| "valgrind has written no total".to_owned())
+    collected(&served.dir).ok_or_else(|| "valgrind wrote no total".to_owned())
 }
 
-/// The same command, under valgrind.
+/// Returns the same command under valgrind.
 fn counted(command: Command, dir: &Path) -> Command {
     let mut valgrind = Command::new("valgrind");
-    // The worker of nginx is another user when its master is root, and writes its total too.
+    // Under root, nginx runs its worker as another user, and the worker writes a total too.
     if let Err(error) = fs::set_permissions(dir, Permissions::from_mode(0o777)) {
         eprintln!("peers: {}: {error}", dir.display());
     }
@@ -85,7 +86,7 @@ fn counted(command: Command, dir: &Path) -> Command {
     valgrind
 }
 
-/// The sum over the processes that wrote a total here.
+/// Returns the sum over all processes that wrote a total.
 fn collected(dir: &Path) -> Option<u64> {
     let files = fs::read_dir(dir).ok()?.filter_map(Result::ok);
     let totals = files.filter_map(|file| {
@@ -107,5 +108,5 @@ fn collected(dir: &Path) -> Option<u64> {
 const LESS: usize = 10;
 const MORE: usize = 40;
 
-/// How long a server may take to end.
+/// Longest wait for the end of a server.
 const PATIENCE: Duration = Duration::from_secs(20);

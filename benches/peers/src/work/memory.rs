@@ -1,6 +1,6 @@
-//! What an idle connection keeps of the server's memory: the slope over many of them.
+//! Measures the memory that a server keeps for an idle connection: the slope over many connections.
 //!
-//! Each has had one request answered. The kernel's part, for the sockets, is not in it.
+//! Each connection has had one response. The kernel's memory for sockets is not counted.
 
 use super::{SMALL, Scale};
 use crate::client::{Client, Load};
@@ -9,7 +9,7 @@ use crate::peers::Peer;
 use crate::process::Served;
 use crate::sheet::{Column, Sheet};
 
-/// Opens more and more connections, and weighs the server each time.
+/// Opens more and more connections, and measures the server's memory each time.
 pub(super) fn memory(
     peer: &Peer,
     scale: &Scale,

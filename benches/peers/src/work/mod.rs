@@ -1,4 +1,4 @@
-//! The workloads: each starts a server, does its work on it, and puts figures on the sheet.
+//! The workloads: each starts a server, measures that server, and puts figures on the sheet.
 
 mod drain;
 mod instructions;
@@ -15,39 +15,40 @@ use crate::sheet::Sheet;
 /// A workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Work {
-    /// Requests a second, latency and CPU time, on kept and on new connections.
+    /// Measures requests a second, latency and CPU time, on kept and on new connections
     Requests,
-    /// Memory of idle connections.
+    /// Measures the memory of idle connections
     Memory,
-    /// Many idle connections and some requests under way at the signal.
+    /// Drains many idle connections and some requests under way
     Drain,
-    /// All connections busy at the signal.
+    /// Counts lost requests while all connections are busy
     Storm,
-    /// Instructions a request, under valgrind.
+    /// Counts instructions for a request, under valgrind
     Instructions,
 }
 
-/// How much of everything.
+/// Sizes and times of the workloads.
 #[derive(Clone, Debug)]
 pub(crate) struct Scale {
-    /// How long a figure is measured.
+    /// Time for each figure.
     pub(crate) time: Duration,
-    /// How often everything is done.
+    /// Number of rounds.
     pub(crate) rounds: usize,
     /// Connections of the small, the larger and the largest load.
     pub(crate) few: usize,
     pub(crate) thousand: usize,
     pub(crate) many: usize,
-    /// Idle connections: each of these is a point of the curve, and the last are drained.
+    /// Numbers of idle connections: each is a point of the memory curve, the last is drained.
     pub(crate) idle: Vec<usize>,
     /// Requests under way when the signal comes.
     pub(crate) active: usize,
-    /// How long their answers take.
+    /// Delay of the responses to those requests.
     pub(crate) delay: Duration,
-    /// Clients that are busy in a storm, and in the storm of new connections those that stay, and
-    /// those that come anew.
+    /// Clients of a storm on kept connections.
     pub(crate) busy: usize,
+    /// Clients of the storm of new connections that keep theirs.
     pub(crate) staying: usize,
+    /// Clients of the same storm that connect anew for each request.
     pub(crate) anew: usize,
 }
 
@@ -69,7 +70,7 @@ impl Scale {
         }
     }
 
-    /// All workloads in about two minutes.
+    /// Returns the scale for all workloads in about two minutes.
     pub(crate) fn quick() -> Self {
         Self {
             time: Duration::from_millis(250),
@@ -81,7 +82,7 @@ impl Scale {
         }
     }
 
-    /// Just to see that everything works.
+    /// Returns the scale that only checks that everything works.
     pub(crate) fn tiny() -> Self {
         Self {
             time: Duration::from_millis(20),
@@ -100,7 +101,7 @@ impl Scale {
 }
 
 impl Work {
-    /// Does it once.
+    /// Runs the workload once.
     pub(crate) fn run(
         self,
         peer: &Peer,
@@ -140,5 +141,5 @@ pub(crate) const BROWSER: &[u8] = b"GET /plaintext HTTP/1.1\r\n\
     Priority: u=0, i\r\n\
     \r\n";
 
-/// Requests that a pipelining client sends in one go.
+/// Requests that a pipelining client sends together.
 const DEPTH: usize = 16;

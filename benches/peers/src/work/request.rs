@@ -1,8 +1,8 @@
-//! Requests: how many a second, how long each takes, and what it costs the server.
+//! Measures requests a second, their latency, and the server's CPU time.
 //!
-//! Rates and latencies are taken with the server and the clients on processors of their own, the
-//! cost with both on one, taking turns: apart, a fast server would wait for the client, wake up for
-//! every request, and seem dearer than it is.
+//! Server and clients have processors of their own for rates and latencies; for CPU time, both take
+//! turns on one. On its own processor, a fast server would sleep and wake for every request, and seem
+//! dearer than it is.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::peers::Peer;
 use crate::process::Served;
 use crate::sheet::{Ask, Column, Sheet};
 
-/// Every load on this server, each on a process of its own.
+/// Runs every load on this server, each on a process of its own.
 pub(super) fn requests(
     peer: &Peer,
     scale: &Scale,
@@ -75,7 +75,7 @@ fn measure(
     Ok(())
 }
 
-/// Microseconds of CPU a request.
+/// Returns microseconds of CPU for a request, with client and server taking turns.
 fn in_turns(
     client: &mut Client,
     served: &Served,
@@ -93,15 +93,14 @@ fn in_turns(
             return Ok(spent.as_secs_f64() * 1e6 / requests as f64);
         }
     }
-    Err("nothing was answered".to_owned())
+    Err("no request got a response".to_owned())
 }
 
-/// How often a load is given its time, if nothing is answered in it: a busy machine may take all of
-/// a short one.
+/// Attempts at a load without any response: a busy machine may take all of a short time.
 const TRIES: usize = 20;
 
-/// The part of the time for which a load runs before it is measured.
+/// Divisor of the time for which a load runs before the measurement.
 const WARM: u32 = 5;
 
-/// How long a client of the paced load waits before its next request.
+/// Pause of a client of the paced load before the next request.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,20 +1,20 @@
-//! The signal in the middle of a storm: what became of the requests.
+//! Sends the signal in the middle of a storm, and counts what became of the requests.
 //!
-//! The client is honest. Before each request it looks whether the connection has ended, and if so
-//! it asks on a new one, as it does when an answer said close; nothing that it could have known is
-//! held against the server, nor how long the client took. A client whose connection is refused is
-//! content: another server would take it. After the signal is counted:
+//! Before each request, a client checks whether its connection has ended. If so, or if the last
+//! response said close, the client takes a new connection: a server is not blamed for an end that a
+//! client can see, nor for a slow client. A refused client stops, because another server would take
+//! that client. Counts begin with the signal:
 //!
-//! * answered: by whatever answer, a refusal too;
-//! * lost: written in full on a connection that had answered before and showed no end, and no byte
-//!   came back before it ended, or none at all;
-//! * late: the same, but written more than 25 ms after the answer before it had come: no client here
-//!   wants to pause so long, but the system may hold it up. When an answer came, its kernel says;
-//! * torn: a part of an answer came;
-//! * backlog: on a new connection, which the kernel had established, no byte came back.
+//! * answered: got any response, even a refusal;
+//! * lost: written in full on a connection that had answered before and showed no end, and got no
+//!   byte;
+//! * late: lost, but written more than 25 ms after the previous response had come, by the kernel's
+//!   clock. No client here wants such a pause, but the system may hold a client up;
+//! * torn: got a part of a response;
+//! * backlog: written on a new connection, which the kernel had established, and got no byte.
 //!
-//! What is left between the look and the write is less than what the way of a FIN takes on a real
-//! network: no server can close an idle connection without that.
+//! The time between check and write is shorter than the way of a FIN on a real network. No server
+//! can close an idle connection without that risk.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use crate::peers::Peer;
 use crate::process::Served;
 use crate::sheet::{Column, Fate, Sheet, Storm};
 
-/// The three storms, each on a process of its own.
+/// Runs the three storms, each on a process of its own.
 pub(super) fn storms(
     peer: &Peer,
     scale: &Scale,
@@ -42,7 +42,7 @@ pub(super) fn storms(
         (Storm::Anew, scale.staying, None, scale.anew),
     ];
     for (storm, staying, pause, anew) in storms {
-        match blow(peer, staying, pause, anew, cpus) {
+        match run(peer, staying, pause, anew, cpus) {
             Ok(fates) => {
                 for (fate, count) in fates {
                     sheet.add(&peer.name, Column::Storm(storm, fate), count as f64);
@@ -54,7 +54,7 @@ pub(super) fn storms(
     Ok(())
 }
 
-fn blow(
+fn run(
     peer: &Peer,
     staying: usize,
     pause: Option<Duration>,
@@ -84,7 +84,7 @@ fn blow(
                 clients.signalled = Some(Instant::now());
             }
             Some(at) if clients.all_out() || at.elapsed() > CAP => break,
-            // What a process that is gone has sent, has arrived.
+            // All bytes of an ended process have arrived after `SETTLED`.
             Some(_) if events.is_empty() && ended.is_some_and(is_over) => break,
             Some(_) if ended.is_none() && events.is_empty() => {
                 ended = served.ended().map(|_| Instant::now());
@@ -99,15 +99,15 @@ fn is_over(since: Instant) -> bool {
     since.elapsed() > SETTLED
 }
 
-/// Those who ask.
+/// Clients of a storm.
 struct Clients<'a> {
     links: &'a mut Links,
-    /// The first of them stay on their connections.
+    /// Number of clients that keep their connections: the first ones.
     staying: usize,
     pause: Option<Duration>,
-    /// Until when; the first to ask first.
+    /// Ends of pauses and their clients, the earliest end first.
     pausing: BTreeSet<(Instant, usize)>,
-    /// Who has nothing more to do: refused, or its request was lost.
+    /// Whether each client has stopped: refused, or left without a response.
     out: Vec<bool>,
     signalled: Option<Instant>,
     answered: u64,
@@ -135,7 +135,7 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// All begin; those that pause, one after the other.
+    /// Starts all clients; clients that pause start one after the other.
     fn begin(&mut self) {
         let count = self.links.len();
         let now = Instant::now();
@@ -155,7 +155,7 @@ impl<'a> Clients<'a> {
         Some(due.saturating_duration_since(Instant::now()))
     }
 
-    /// Who has paused long enough asks again.
+    /// Sends for each client whose pause is over.
     fn go_on(&mut self) -> Result<(), String> {
         while let Some((due, key)) = self.pausing.first().copied() {
             if due > Instant::now() {
@@ -177,15 +177,15 @@ impl<'a> Clients<'a> {
         }
         let seen = self.links.receive(key);
         if seen.bad > 0 && self.signalled.is_none() {
-            return Err("an answer is not 200, before the signal".to_owned());
+            return Err("a response before the signal is not 200".to_owned());
         }
         if self.signalled.is_some() {
-            self.answered += seen.answers as u64;
+            self.answered += seen.responses as u64;
         }
         if let Some(end) = seen.end {
             return self.ended(key, &end);
         }
-        if seen.answers == 0 {
+        if seen.responses == 0 {
             return Ok(());
         }
         let last_of_connection = seen.close || key >= self.staying;
@@ -193,7 +193,7 @@ impl<'a> Clients<'a> {
             self.renew(key)?;
         }
         match self.pause {
-            // From when the answer came, not from when it is read.
+            // The pause begins when the response came, not when the client read it.
             Some(pause) => {
                 let ago = self.links.link(key).came.elapsed().unwrap_or_default();
                 let due = Instant::now() + pause.saturating_sub(ago);
@@ -205,10 +205,10 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Looks, and asks: on a new connection, if this one has ended.
+    /// Checks the connection, and sends on it, or on a new one after an end.
     fn ask(&mut self, key: usize) -> Result<(), String> {
         if self.out[key] || self.links.link(key).waiting > 0 {
-            return Ok(()); // an end came in the pause, and it has asked anew since
+            return Ok(()); // the connection ended in the pause, and the client has sent on a new one
         }
         match self.links.receive(key).end {
             Some(end) => self.ended(key, &end),
@@ -219,14 +219,14 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// A connection has ended.
+    /// Handles the end of a connection.
     fn ended(&mut self, key: usize, end: &End) -> Result<(), String> {
         let link = self.links.link(key);
-        let owed = link.waiting > 0 && link.sent_in_full();
+        let is_waiting = link.waiting > 0 && link.sent_in_full();
         match end {
             End::Nonsense(what) => return Err(what.clone()),
             End::Refused => self.out(key),
-            _ if !owed => {
+            _ if !is_waiting => {
                 self.renew(key)?;
                 self.links.send(key, SMALL, 1);
             }
@@ -241,7 +241,7 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Its request has no answer.
+    /// Counts a request without a response.
     fn unanswered(&mut self, key: usize) {
         let link = self.links.link(key);
         let count = if link.torn() {
@@ -269,7 +269,7 @@ impl<'a> Clients<'a> {
         self.out.iter().all(|out| *out)
     }
 
-    /// What became of them; who still waits has lost its request.
+    /// Returns the counts; a client that still waits has lost its request.
     fn fates(mut self) -> [(Fate, u64); 5] {
         for key in 0..self.out.len() {
             let link = self.links.link(key);
@@ -287,21 +287,21 @@ impl<'a> Clients<'a> {
     }
 }
 
-/// How long the storm blows before the signal.
+/// Time from the start of a storm to the signal.
 const BEFORE: Duration = Duration::from_millis(400);
 
-/// What a client that pauses does between two requests.
+/// Pause of a client between two requests.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Who asks after so long an idleness was held up.
+/// Idle time above which the system held the client up.
 const LATE: Duration = Duration::from_millis(25);
 
-/// The longest wait for an event.
+/// Longest wait for an event.
 const TURN: Duration = Duration::from_millis(5);
 
-/// How long the clients are watched after the signal.
+/// Longest watch after the signal.
 const CAP: Duration = Duration::from_secs(8);
 
-/// For how long the clients go on after the server's process has ended: handshakes whose SYN was
-/// turned away try again after a second.
+/// Time for which the clients go on after the end of the process: the kernel repeats a refused SYN
+/// after a second.
 const SETTLED: Duration = Duration::from_millis(1_500);
