@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use super::support::get;
+use super::support::{get, until};
 use super::{Kind, Stands, connect, memory, read_some, serve, stop};
 
 /// The most bytes that are sent of anything: much more than any limit.
@@ -93,16 +93,11 @@ fn a_peer_that_pipelines_and_does_not_read_is_no_longer_read() {
     for stream in &mut crowd {
         // The reset follows the bytes that had come.
         let mut buffer = vec![0; 1 << 20];
-        let error = loop {
+        let error = until("a reset", || {
             kind.is_served_on_the_kept();
-            let wait = Some(Duration::from_millis(100));
-            stream.set_read_timeout(wait).expect("a timeout");
             // A read before the end would make room.
-            match stream.take_error().expect("asked") {
-                Some(error) => break error,
-                None => std::thread::park_timeout(Duration::from_millis(20)),
-            }
-        };
+            stream.take_error().expect("asked")
+        });
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         let _ = stream.read(&mut buffer);
     }

@@ -186,19 +186,11 @@ fn open_files(pid: i32) -> usize {
     files.expect("it runs").count()
 }
 
-/// Returns how many files the command has open after a client has left.
+/// Returns how many files the command has open without a connection.
 fn files_at_rest(served: &Served) -> usize {
-    served.settle();
-    // The client's own file counts until it is closed: wait until a tenth of a second changes
-    // nothing.
-    let mut files = open_files(served.pid());
-    loop {
-        thread::park_timeout(Duration::from_millis(100));
-        match open_files(served.pid()) {
-            now if now == files => return files,
-            now => files = now,
-        }
-    }
+    let mut client = connect(served.addr());
+    ask(&mut client);
+    open_files(served.pid()) - 1
 }
 
 /// Waits until a process has at most this number of files open, because the last FINs may be on
@@ -215,6 +207,6 @@ fn wait_for_files(pid: i32, count: usize) {
             begun.elapsed() < PATIENCE,
             "{open} files are open, not {count}"
         );
-        thread::park_timeout(Duration::from_millis(5));
+        thread::yield_now();
     }
 }
