@@ -13,7 +13,7 @@ use crate::values;
 pub(crate) struct Flags {
     /// Where `ebbtide ctl`, Prometheus and curl ask how the server is, and tell it to stop: a Unix
     /// socket that only this user can connect to, or an address and a port. Answers during a drain
-    /// too. None by default, as who can reach it can stop the server
+    /// too. None by default, as anyone who can reach it can stop the server
     #[arg(long, value_name = "unix:PATH|ADDR:PORT", value_parser = Place::parse)]
     pub admin: Option<Place>,
 

@@ -1,6 +1,4 @@
-//! The admin listener and `ebbtide ctl`: who may ask, what is answered, and until when.
-//!
-//! Knows the contract of both and nothing of how it is kept.
+//! The admin listener and `ebbtide ctl`: who may ask, what they answer, and until when.
 
 use ebbtide_lab::command as support;
 
@@ -25,7 +23,7 @@ use support::client::Client;
 use support::served::{Served, command, finish, output, run};
 use support::{GET, PATIENCE, get, post_head, until};
 
-/// A directory of one test alone, removed at its end.
+/// A directory of one test, removed at its end.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -42,12 +40,12 @@ impl Directory {
         path.to_str().expect("text").to_owned()
     }
 
-    /// The flag's value for a Unix socket.
+    /// Returns the flag's value for a Unix socket.
     fn unix(&self) -> String {
         format!("unix:{}", self.path("s"))
     }
 
-    /// A file with this content and mode.
+    /// Writes a file with this content and mode.
     fn file(&self, name: &str, content: &str, mode: u32) -> String {
         let path = self.path(name);
         fs::write(&path, content).expect("a file");
@@ -62,19 +60,19 @@ impl Drop for Directory {
     }
 }
 
-/// A server with a Unix socket for its admin listener.
+/// Starts a server with a Unix socket for its admin listener.
 fn served_on(directory: &Directory) -> Served {
     Served::start(&["--admin", &directory.unix(), "--report", "json"])
 }
 
-/// Asks by the socket of [`served_on`]; lines of the head are parted by `\n`.
+/// Asks by the socket of [`served_on`]; `\n` parts the lines of the head.
 #[track_caller]
 fn ask(directory: &Directory, head: &str) -> Response {
     let stream = UnixStream::connect(directory.path("s")).expect("connect");
     exchange(stream, head)
 }
 
-/// One request, without its last empty line, and its answer.
+/// Sends one request, given without its last empty line, and returns the response.
 #[track_caller]
 fn exchange(mut stream: impl Read + Write, head: &str) -> Response {
     let head = head.replace('\n', "\r\n") + "\r\nConnection: close\r\n\r\n";
@@ -89,7 +87,7 @@ fn exchange(mut stream: impl Read + Write, head: &str) -> Response {
     response.unwrap_or_else(|| panic!("no answer: {conversation:?}"))
 }
 
-/// The TCP address of the admin listener, as it was announced.
+/// Returns the TCP address of the admin listener, from the log.
 fn tcp(served: &Served) -> String {
     let line = served.log().wait_line("admin on http://", PATIENCE);
     let (_, addr) = line.rsplit_once('/').expect("an address");
@@ -123,7 +121,7 @@ fn start_ctl(args: &[&str]) -> Child {
         .expect("the command starts")
 }
 
-/// Its stdout, if it went well.
+/// Returns the stdout of a successful run.
 #[track_caller]
 fn told(output: Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -131,7 +129,7 @@ fn told(output: Output) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// The exit code, and one line on stderr that has this in it; nothing on stdout.
+/// Asserts the exit code, nothing on stdout, and one line on stderr that contains `about`.
 #[track_caller]
 fn assert_fails(output: &Output, code: i32, about: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -141,7 +139,7 @@ fn assert_fails(output: &Output, code: i32, about: &str) {
     assert_eq!(stderr.lines().count(), 1, "not one line: {stderr}");
 }
 
-/// An upload of which the server has two bytes, and waits for two more; and its client.
+/// Begins an upload of which the server has two bytes and waits for two more.
 fn upload(served: &Served, directory: &Directory) -> Client {
     let client = Client::connect(served.addr());
     client.send(&post_head("/echo", 4));
@@ -152,7 +150,7 @@ fn upload(served: &Served, directory: &Directory) -> Client {
     client
 }
 
-/// Asks for the status again and again until it is as wanted.
+/// Asks for the status until it is as wanted.
 #[track_caller]
 fn wait_until(directory: &Directory, wanted: impl Fn(&Value) -> bool) {
     until("such a status", || wanted(&status(directory)).then_some(()));
@@ -271,7 +269,7 @@ fn with_a_token_every_request_needs_it() {
     assert_fails(&ctl(&["--admin", &addr, "status"]), 1, "401");
     assert_fails(&ctl(&["--admin", &addr, "wait"]), 1, "--token-file");
     told(ctl(&["--admin", &addr, "--token-file", &file, "status"]));
-    // The token is enough to tell it to stop.
+    // The token alone allows the stop.
     let response = ask(&format!(
         "POST /shutdown HTTP/1.1\nHost: a\nAuthorization: Bearer {TOKEN}"
     ));
@@ -317,7 +315,7 @@ fn a_browser_is_refused() {
             assert_eq!(consent, 0, "{response}");
         }
     }
-    // A name that a page's own DNS leads here.
+    // The DNS of a page can make its own name lead here.
     for host in ["evil.example", "localhost.evil.example:80", "192.0.2.1"] {
         let head = format!("GET /status HTTP/1.1\nHost: {host}");
         assert_eq!(ask_tcp(&head).status, 403, "{host}");
@@ -511,7 +509,7 @@ fn it_answers_until_the_drain_is_over_and_told_twice_is_told_once() {
 
 #[test]
 fn who_may_not_ask_holds_no_place() {
-    /// More than there are places.
+    /// More clients than there are places.
     const MANY: usize = 40;
     let directory = Directory::new();
     let file = directory.file("token", TOKEN, 0o600);
@@ -524,7 +522,7 @@ fn who_may_not_ask_holds_no_place() {
         stream.write_all(request).expect("write");
         stream
     };
-    // Refused with all that there is to refuse, they keep their ends open; others never ask.
+    // Each of these is refused for a reason of its own and keeps its end open; others never ask.
     let paths = ["/status", "/none", "/cut"];
     let refused: Vec<_> = (0..MANY)
         .map(|n| {
@@ -569,7 +567,7 @@ fn signals_after_it_was_told_to_stop_end_the_notice_and_then_cut() {
     wait_until(&directory, |status| status["phases"]["handler"] == 1);
     let shutdown = "POST /shutdown HTTP/1.1\nHost: a\nX-Ebbtide-Admin: 1";
     assert_eq!(ask(&directory, shutdown).status, 202);
-    // Who sent the first need not know that it stops already.
+    // The first client need not know that the server stops already.
     served.terminate();
     served.log().wait_line("stopping already", PATIENCE);
     served.terminate();
@@ -603,7 +601,7 @@ fn who_asks_for_nothing_more_holds_up_no_end() {
         let (exit, _) = served.wait_report(1);
         (exit.at - start).saturating_sub(LIMIT)
     };
-    // Of some tries the best: a machine that is busy only ever adds.
+    // The best of some tries counts: a busy machine only adds time.
     for cut in [false, true] {
         let best = (0..TRIES).map(|_| over(cut)).min().expect("some");
         println!("cut: {cut}: gone {best:?} later");
@@ -611,7 +609,7 @@ fn who_asks_for_nothing_more_holds_up_no_end() {
     }
 }
 
-/// Without waiting for anybody, on a machine that has nothing else to do.
+/// The time of a prompt exit, on a machine without other work.
 const AT_ONCE: Duration = Duration::from_millis(100);
 const TRIES: usize = 5;
 
@@ -696,7 +694,7 @@ fn ctl_has_an_exit_code_for_each_way_to_fail() {
     for ask in ["status", "connections", "shutdown", "cut"] {
         assert_fails(&ctl(&["--admin", &admin, ask]), 3, "is the server running?");
     }
-    // Who only waits for its end has what it waits for.
+    // A client that only waits for the end succeeds.
     let gone = ["--admin", &admin, "wait"];
     assert_eq!(told(ctl(&gone)), "the server has gone\n");
     assert_eq!(told(ctl(&[&gone[..], &["--json"]].concat())), "");
@@ -705,7 +703,7 @@ fn ctl_has_an_exit_code_for_each_way_to_fail() {
     let served = served_on(&directory);
     let impatient = ["--admin", &admin, "wait", "--timeout", "50ms"];
     assert_fails(&ctl(&impatient), 1, "has not gone within 50ms");
-    // The word to stop arrives, but somebody is still there when patience ends.
+    // The word to stop arrives, but a connection is still open when the limit is over.
     let uploading = upload(&served, &directory);
     let impatient = ["--admin", &admin, "shutdown", "--wait", "--timeout", "50ms"];
     assert_fails(&ctl(&impatient), 1, "has not gone within 50ms");
@@ -727,7 +725,7 @@ fn ctl_has_an_exit_code_for_each_way_to_fail() {
     );
 
     let served = served_on(&directory);
-    // The served port is no admin listener: what answers there is a 404.
+    // The served port is no admin listener, and answers 404.
     let wrong = served.addr().to_string();
     assert_fails(&ctl(&["--admin", &wrong, "status"]), 1, "404");
 }
@@ -749,7 +747,7 @@ fn ctl_tells_it_to_stop_and_waits() {
     served.wait_report(0);
 }
 
-/// Answers the next who connects as a server with that process id, and keeps the connection.
+/// Answers the next connection as a server with that process id, and keeps the connection.
 fn greet(listener: &UnixListener, pid: u32) -> UnixStream {
     let (mut stream, _) = listener.accept().expect("a connection");
     let mut request = Vec::new();
@@ -765,7 +763,7 @@ fn greet(listener: &UnixListener, pid: u32) -> UnixStream {
     stream
 }
 
-/// What answers here is the test, since only it can tell when it was reached.
+/// Answers in the place of the server, because only the test can tell when `ctl` has connected.
 #[test]
 fn ctl_waits_until_the_server_has_gone() {
     let directory = Directory::new();
@@ -774,7 +772,7 @@ fn ctl_waits_until_the_server_has_gone() {
         let listener = UnixListener::bind(&path).expect("listen");
         let admin = directory.unix();
         let waiting = start_ctl(&["--admin", &admin, "wait", "--timeout", "1m"]);
-        // A connection that is closed is no server that has gone.
+        // A closed connection does not mean that the server has gone.
         drop(greet(&listener, 1));
         let connection = greet(&listener, 1);
         let successor = match last {
@@ -784,7 +782,7 @@ fn ctl_waits_until_the_server_has_gone() {
                 None
             }
             Last::LeftBehind => {
-                // First, or it would be reached once more.
+                // The listener goes first; `ctl` could otherwise connect once more.
                 drop(listener);
                 drop(connection);
                 None
@@ -814,7 +812,7 @@ fn ctl_is_not_misled_by_a_server_that_goes_while_it_is_asked() {
     assert_eq!(told(output), "the server has gone\n");
 }
 
-/// How a server goes.
+/// The ways in which a server goes.
 #[derive(Clone, Copy, Debug)]
 enum Last {
     Removed,

@@ -1,6 +1,4 @@
-//! The command line: help, mistakes, addresses, readiness, and what is written to stderr.
-//!
-//! Knows the contract of `ebbtide serve` and nothing of how it is kept.
+//! The command line: help, mistakes, addresses, readiness, and the lines on stderr.
 
 use ebbtide_lab::command as support;
 use ebbtide_needs::needs;
@@ -158,14 +156,14 @@ fn a_port_in_use_is_one_line_and_exit_code_2() {
     let addr = taken.local_addr().expect("an address").to_string();
     let about = format!("ebbtide: --listen: cannot listen on {addr}: ");
     assert_mistake(&["serve", "--listen", &addr], &about);
-    // Also when another listener could be had.
+    // One listener that fails is enough.
     assert_mistake(
         &["serve", "--listen", "127.0.0.1:0", "--listen", &addr],
         &addr,
     );
 }
 
-/// One line on stderr which says what it is about, nothing on stdout, exit code 2.
+/// Asserts exit code 2, nothing on stdout, and one line on stderr that is about `about`.
 fn assert_mistake(args: &[&str], about: &str) {
     let output = run(args);
     let stderr = String::from_utf8(output.stderr).expect("text");
@@ -233,7 +231,7 @@ fn readiness_fails_before_the_listener_closes() {
     assert_eq!((healthy.status, &healthy.body[..]), (200, &b"ok"[..]));
     assert!(!healthy.says_close());
 
-    // The signal is taken with the request or before it.
+    // The loop takes the signal with the request or before it.
     served.terminate_after(|| ());
     let draining = until("a failed check", || {
         let response = Client::connect(served.addr()).exchange(0, &get("/health"));
@@ -244,7 +242,7 @@ fn readiness_fails_before_the_listener_closes() {
         (503, &b"draining"[..])
     );
     draining.assert_last();
-    // Everything else is still served, to those who are new.
+    // The server still answers everything else, also on new connections.
     let late = Client::connect(served.addr());
     let response = late.exchange(0, GET);
     assert_eq!((response.status, &response.body[..]), (200, HELLO));
@@ -330,7 +328,7 @@ fn an_exit_delay_comes_after_the_report_and_is_ended_by_a_second_signal() {
     served.terminate();
     assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
 
-    // What was cut is over; and the deadline covers the delay.
+    // A cut is over at once; and the deadline covers the delay.
     let served = Served::start(&["--exit-delay", "20s", "--dev"]);
     served.terminate();
     assert_eq!(served.wait_exit(PATIENCE).code, Some(3));
@@ -374,7 +372,7 @@ fn connections_are_counted_in_the_log() {
     waiting.send(&get("/delay/5000"));
     let line = served.log().wait_line("1 handler", PATIENCE);
     assert!(line.contains("2 idle"), "{line}");
-    // It comes again, with what is true then.
+    // The line comes again, with new figures.
     drop(idle);
     served.log().wait_line(": 1 handler", PATIENCE);
 }
@@ -403,7 +401,7 @@ fn a_signal_shows_what_the_oldest_wait_for_and_how_many_more() {
     let paths = rows.filter_map(|line| line.split(" GET ").nth(1)?.split(' ').next());
     let expected: Vec<_> = (0..20).map(|n| format!("/delay/{}", 60_000 + n)).collect();
     assert_eq!(paths.collect::<Vec<_>>(), expected);
-    // It goes on.
+    // The server goes on.
     assert_eq!(idle.exchange(1, GET).body, HELLO);
     drop((waiting, idle));
 }
@@ -418,7 +416,7 @@ fn the_environment_says_how_much_is_logged() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the command starts");
-        // It may not listen yet, and then the signal ends it: until it has heard one.
+        // A signal before the handler would kill the process.
         let pid = Pid::from_raw(child.id() as i32);
         until("a handler of the signal", || {
             let caught = caught(pid) & (1 << (Signal::SIGTERM as u32 - 1));
@@ -434,7 +432,7 @@ fn the_environment_says_how_much_is_logged() {
     let debug = logged("ebbtide=debug");
     let line = " DEBUG ebbtide::engine::stop: the listeners are closed\n";
     assert!(debug.contains(line), "{debug}");
-    // What would silence all of it is no answer to how much.
+    // A filter that would silence everything is ignored.
     for (level, warnings) in [("", 0), ("bogus", 1)] {
         let log = logged(level);
         assert!(log.contains(" INFO  pid "), "{level}: {log}");
@@ -442,7 +440,7 @@ fn the_environment_says_how_much_is_logged() {
     }
 }
 
-/// The signals that a process catches, as the kernel tells: a bit each.
+/// Returns the signals that a process catches, one bit each.
 fn caught(pid: Pid) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));

@@ -1,7 +1,7 @@
 //! What a person at a terminal sees while the server drains.
 //!
-//! The command's stderr is a pseudo-terminal, and what it writes goes through a terminal emulator:
-//! what is asserted is the screen as it is after each read. Knows the command from outside.
+//! The command's stderr is a pseudo-terminal, and its output goes through a terminal emulator. The
+//! tests assert the screen after each read.
 
 use ebbtide_lab::command as support;
 
@@ -38,29 +38,29 @@ struct Terminal {
 #[derive(Default)]
 struct State {
     bytes: Vec<u8>,
-    /// After each read.
+    /// The screen after each read.
     screens: Vec<Screen>,
     closed: bool,
 }
 
-/// What is to be seen.
+/// What the terminal shows.
 #[derive(Clone, Debug, Default)]
 struct Screen {
-    /// Those that are not blank.
+    /// The rows that are not blank.
     rows: Vec<String>,
-    /// How many bytes made it.
+    /// How many bytes made the screen.
     bytes: usize,
 }
 
 impl Screen {
-    /// The lowest row, if it is the one that is rewritten.
+    /// Returns the lowest row, if it is the live line.
     fn live(&self) -> Option<&str> {
         let row = self.rows.last()?;
         row.starts_with("draining [").then_some(row)
     }
 }
 
-/// How it ended.
+/// How the command ended.
 struct Ended {
     code: i32,
     screens: Vec<Screen>,
@@ -68,7 +68,7 @@ struct Ended {
 }
 
 impl Ended {
-    /// What is left to be seen: the log, and the outcome below it.
+    /// Returns the rows that stay: the log, and the outcome below it.
     #[track_caller]
     fn left(&self) -> (&[String], &str) {
         let rows = &self.screens.last().expect("something").rows;
@@ -131,7 +131,7 @@ impl Watched {
         kill(pid, signal).expect("it runs");
     }
 
-    /// Waits for this among all that was written, and gives that up to the end of a line.
+    /// Waits for a text in the whole output, and returns the output up to the end of a line.
     #[track_caller]
     fn wait_text(&self, wanted: &str) -> String {
         let text = |state: &State| String::from_utf8_lossy(&state.bytes).into_owned();
@@ -145,7 +145,7 @@ impl Watched {
         text(&state)
     }
 
-    /// Waits for a screen after that one, and gives it.
+    /// Waits for a screen after that one, and returns it.
     #[track_caller]
     fn wait_screen(&self, after: &Screen, wanted: impl Fn(&Screen) -> bool) -> Screen {
         let find = |state: &State| {
@@ -191,7 +191,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // It has ended already, unless the test failed.
+        // The child has ended already, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -225,7 +225,7 @@ impl Terminal {
     }
 }
 
-/// A row of the log begins with the time of day.
+/// Returns whether a row belongs to the log: such a row begins with the time of day.
 fn is_log(row: &str) -> bool {
     let time = row.split(' ').next().unwrap_or_default();
     time.len() == "12:34:56.789Z".len() && time.ends_with('Z')
@@ -245,7 +245,7 @@ fn a_drain_is_one_line_that_is_rewritten_and_leaves_nothing_behind() {
     idle.exchange(1, GET); // after the others: the server has them by now
     watched.signal(Signal::SIGTERM);
 
-    // The idle one goes, and then the one that is answered first.
+    // The idle connection goes first, and then the one that is answered first.
     let screen = watched.wait_live(
         &Screen::default(),
         " of 25 s; 2 handler; oldest: 127.0.0.1:",
@@ -265,7 +265,7 @@ fn a_drain_is_one_line_that_is_rewritten_and_leaves_nothing_behind() {
     );
     assert!(live.contains(" GET /delay/3000 (handler for "), "{live}");
 
-    // The table stands above it, each of its rows whole, and the line goes on below.
+    // The table stands above the live line, each of its rows whole, and the line goes on below.
     watched.signal(Signal::SIGUSR1);
     let screen = watched.wait_screen(&screen, |screen| match &screen.rows[..] {
         [.., row, _] => screen.live().is_some() && row.contains(" GET /delay/3000 ("),
@@ -289,7 +289,7 @@ fn a_drain_is_one_line_that_is_rewritten_and_leaves_nothing_behind() {
     assert!(outcome.starts_with("ebbtide: drained in "), "{outcome}");
     let told = log.iter().filter(|row| row.contains(" s left")).count();
     assert_eq!(told, 1, "only the table, which was asked for: {log:#?}");
-    // At no moment was it anywhere but below the log.
+    // The live line was always below the log.
     for Screen { rows, .. } in &ended.screens {
         let (_, log) = rows.split_last().expect("a row");
         let garbled = log
@@ -323,7 +323,7 @@ fn a_second_ctrl_c_cuts_and_the_line_is_gone() {
     watched.signal(Signal::SIGINT);
     let screen = watched.wait_live(&Screen::default(), " gone, ");
     watched.keyboard.write_all(b"\x03").expect("typed");
-    // The echo stands behind the line, and goes when that is drawn again.
+    // The echo stands behind the line, and goes when the line is drawn again.
     let has_echo = |state: &State| {
         let mut pairs = state.bytes[screen.bytes..].windows(2);
         pairs.any(|pair| pair == b"^C")

@@ -1,7 +1,5 @@
-//! The command while nobody reads its stderr: a pipe that is full, or a terminal that was stopped,
+//! The command while nobody reads its stderr. A pipe that is full, or a terminal that was stopped,
 //! holds up the log and nothing else.
-//!
-//! Knows the contract of `ebbtide serve` and nothing of how it is kept.
 
 use ebbtide_lab::command as support;
 
@@ -65,24 +63,24 @@ impl Unread {
         kill(self.pid(), signal).expect("it is not reaped");
     }
 
-    /// A client whom the server has told of its request before, and who waits for an answer.
+    /// Returns a client that has had one response, and waits for another.
     fn waiting(&self) -> Client {
         let client = Client::connect(self.addr);
         assert_eq!(client.exchange(0, GET).body, HELLO);
         client.send(&get("/delay/60000"));
-        // What the server reads after that shows that it has read that.
+        // The response to a later request shows that the server has read this one.
         Client::connect(self.addr).exchange(0, GET);
         client
     }
 
-    /// Waits for the end; the exit code.
+    /// Waits for the end, and returns the exit code.
     #[track_caller]
     fn end(&mut self) -> Option<i32> {
         let (tell, ended) = channel();
         let pid = self.pid();
         thread::spawn(move || {
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-            // Nobody may wait any more.
+            // The receiver may be gone.
             let _ = tell.send(waitid(Id::Pid(pid), flags));
         });
         let ended = ended.recv_timeout(PATIENCE).expect("it does not end");
@@ -97,14 +95,14 @@ impl Unread {
 
 impl Drop for Unread {
     fn drop(&mut self) {
-        // It has ended already, unless the test failed.
+        // The child has ended already, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Fills a pipe with empty lines, by a description of the test's own: the other is the command's,
-/// which writes to it as it finds it.
+/// Fills a pipe with empty lines. The description is the test's own, so that the command's stays as
+/// it is.
 fn fill(writer: &impl AsRawFd) {
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
     let mut writer: File = OpenOptions::new()
@@ -120,7 +118,7 @@ fn fill(writer: &impl AsRawFd) {
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
-/// What is said to happen at once happens within this, on a machine that does other things too.
+/// The limit for events that come at once, on a busy machine.
 const PROMPT: Duration = Duration::from_millis(1500);
 
 #[test]

@@ -1,8 +1,8 @@
 //! What requests and connections cost the command in system calls, as strace counts them.
 //!
-//! Three a request: the wait, the read, the write. The kernel is asked to watch a connection once
-//! in its life, and an idle one leaves a drain in four: a last look, our FIN, whether the peer has
-//! it, and the close. Counted by the difference between runs, so that starting and stopping cancel out.
+//! A request costs three: the wait, the read, the write. The kernel is asked to watch a connection
+//! once in its life. An idle one leaves a drain in four: a last read, our FIN, whether the peer has
+//! it, and the close. The difference between runs counts, so that start and stop cancel out.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,7 +47,7 @@ fn an_idle_connection_leaves_in_four_calls() {
     let _alone = super::alone();
     let left = difference(&count_calls(204, 1), &count_calls(4, 1));
     tell(&format!("200 connections of one request: {left:?}"));
-    // The request is one read more, and the waits are few: many leave in one.
+    // The request is one more read. Many connections leave in one wait.
     let expected = [
         ("recvfrom", 400),
         ("shutdown", 200),
@@ -63,12 +63,12 @@ fn an_idle_connection_leaves_in_four_calls() {
     }
 }
 
-/// Calls that two runs may differ by for no reason but the moment: whether two connections arrive
-/// in one wait or in two, whether a thread finds a lock taken.
+/// Calls that two runs may differ by: two connections may arrive in one wait or in two, and a
+/// thread may find a lock taken.
 const NOISE: i64 = 40;
 
-/// Runs the command under strace, makes the connections, asks on each as often as said, one
-/// request at a time, and stops it; they close when it has.
+/// Runs the command under strace, makes connections, sends this number of requests on each, one at
+/// a time, and stops the command.
 fn count_calls(connections: usize, requests: usize) -> Calls {
     let mut traced = Traced::start();
     let mut clients: Vec<_> = (0..connections).map(|_| connect(traced.addr)).collect();
@@ -89,7 +89,7 @@ fn count_calls(connections: usize, requests: usize) -> Calls {
 struct Traced {
     strace: Child,
     command: Pid,
-    /// Kept open, or the command could not write its report.
+    /// The pipe stays open, so that the command can write its report.
     _stderr: Lines<BufReader<ChildStderr>>,
     addr: SocketAddr,
     summary: PathBuf,
@@ -143,17 +143,17 @@ impl Traced {
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        // Reaped by `wait`, unless the test has failed before.
+        // `wait` has reaped it, unless the test has failed before.
         if let Ok(None) = self.strace.try_wait() {
-            // One of them gone takes the other along; what is gone need not be killed.
+            // The end of the one ends the other.
             let _ = kill(self.command, Signal::SIGKILL);
             let _ = self.strace.wait();
         }
     }
 }
 
-/// What strace says: columns with the share of time, the seconds, the time of a call, the calls,
-/// the errors if there were any, and the name.
+/// Reads strace's table: share of time, seconds, time of a call, calls, errors if any, and the
+/// name.
 fn parse(summary: &str) -> Calls {
     let row = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
@@ -166,7 +166,7 @@ fn parse(summary: &str) -> Calls {
     calls
 }
 
-/// What the one has more than the other.
+/// Returns what the first has more than the second.
 fn difference(more: &Calls, less: &Calls) -> Calls {
     let names = more.keys().chain(less.keys());
     let of = |calls: &Calls, name| calls.get(name).copied().unwrap_or(0);
@@ -191,12 +191,11 @@ fn ask(client: &mut TcpStream) {
     assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
 }
 
-/// Whether there is a strace here, and whether it may trace.
 /// Prints figures past the test harness, which hides the output of tests that pass.
 fn tell(line: &str) {
     let line = format!("calls: {line}\n");
     io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// How long a client waits for its answer before the test fails.
+/// How long a client waits for a response before the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);

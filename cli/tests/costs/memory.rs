@@ -1,7 +1,7 @@
 //! What connections cost the command as the kernel sees it, and how they leave: 18,000 real ones.
 //!
-//! The client is this process and the server another, for each has its own limit of open files.
-//! Where that limit is lower there are fewer connections, and the test says so.
+//! The client is this process and the server another, because each has its own limit of open files.
+//! A lower limit allows fewer connections, and the test prints it.
 
 use ebbtide_lab::command as support;
 
@@ -15,19 +15,19 @@ use support::cost::{anonymous, connections, tell};
 use support::served::Served;
 use support::{GET, HELLO, PATIENCE, get};
 
-/// Connections at most.
+/// The most connections.
 const MANY: usize = 18_000;
 
-/// Connections before the counting: what the process needs at all, it has by then.
+/// Connections before the count. By then the process has allocated all that does not grow with
+/// them.
 const FEW: usize = 2_000;
 
-/// Ports of the command: to find a free one of its own among 28,000 takes the client's kernel the
-/// longer the more of them lead to the same port, and would take most of the test's time.
+/// Listeners of the command. The client's kernel needs the longer to find a free port the more
+/// connections lead to the same listener.
 const LISTENERS: usize = 8;
 
-/// What a connection may add to the anonymous memory of the process, in bytes: 64 for its entry,
-/// and half as much again for the pages and the allocator around it. In a debug build mio's
-/// stream is 12 bytes longer and the entry 80.
+/// The most anonymous memory for a connection, in bytes: 64 for the entry, and half as much again
+/// for pages and the allocator. In a debug build mio's stream is 12 bytes longer and the entry 80.
 const MOST: f64 = 96.0;
 
 /// Idle connections when the signal comes, and requests that are under way.
@@ -72,7 +72,7 @@ fn idle_connections_cost_little_and_leave_at_once() {
     leave(&served, clients, busy);
 }
 
-/// A drain: each idle connection gets a FIN and no reset, each request under way its answer.
+/// Drains: each idle connection gets a FIN and no reset, each request under way its response.
 fn leave(served: &Served, mut idle: Vec<TcpStream>, mut busy: Vec<TcpStream>) {
     for client in &mut busy {
         ask(client, &get("/delay/1500"));
@@ -118,7 +118,7 @@ fn ask(client: &mut TcpStream, request: &[u8]) {
     client.write_all(request).unwrap();
 }
 
-/// Reads one answer of `/plaintext`, which comes in one piece.
+/// Reads one response of `/plaintext`, which comes in one piece.
 fn assert_answered(client: &mut TcpStream) {
     let mut answer = [0; 1024];
     let n = client.read(&mut answer).unwrap();

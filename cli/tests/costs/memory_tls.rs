@@ -1,7 +1,7 @@
 //! What idle TLS connections cost the command as the kernel sees it: thousands of real ones.
 //!
-//! The client is this process and the server another. The client's side of TLS is forgotten once a
-//! connection has been answered: an idle socket is all that it needs to keep.
+//! The client is this process and the server another. The client drops its side of TLS after a
+//! response: an idle socket needs no more.
 
 use ebbtide_lab::command as support;
 
@@ -14,18 +14,19 @@ use support::served::Served;
 use support::tls::Client;
 use support::{GET, HELLO};
 
-/// Connections at most: a handshake takes ten times as long in a debug build.
+/// The most connections: a handshake takes ten times as long in a debug build.
 const MANY: usize = if cfg!(debug_assertions) {
     2_000
 } else {
     10_000
 };
 
-/// Connections before the counting: what the process needs at all, it has by then.
+/// Connections before the count. By then the process has allocated all that does not grow with
+/// them.
 const FEW: usize = 500;
 
-/// What a connection may add to the anonymous memory of the process, in bytes: the 3,500 that
-/// `sizes_tls` counts, and a half of it for the allocator and what handshakes leave between.
+/// The most anonymous memory for a connection, in bytes: the 3,500 that the library's `tests/costs`
+/// counts, and half of that for the allocator and the gaps that handshakes leave.
 const MOST: f64 = 5_000.0;
 
 #[test]

@@ -1,6 +1,4 @@
 //! Server-sent events over real sockets: `GET /events` of the command, and a browser's EventSource.
-//!
-//! Knows the contract of the command and the public library.
 
 use ebbtide_lab::command as support;
 use ebbtide_needs::needs;
@@ -124,7 +122,7 @@ fn site(addr: &str, topic: &Topic, reports: &Sender<String>) -> Running {
 struct Browser(Child, PathBuf);
 
 impl Browser {
-    /// Opens a page; returns `None` without a browser.
+    /// Opens a page.
     fn open(url: &str) -> Self {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let is_there = |name: &&str| {

@@ -1,7 +1,5 @@
 //! Static files over real sockets: conditions, ranges, hostile paths, and large downloads in a
 //! drain.
-//!
-//! Knows the contract of `ebbtide serve --root` and nothing of how it is kept.
 
 use ebbtide_lab::command as support;
 use ebbtide_needs::needs;
@@ -25,7 +23,7 @@ use support::client::Client;
 use support::served::Served;
 use support::{HELLO, PATIENCE, get, post};
 
-/// A directory with `root` in it, which is served; removed at the end.
+/// A directory with a served `root` in it, removed at the end.
 struct Tree(PathBuf);
 
 impl Tree {
@@ -41,7 +39,7 @@ impl Tree {
         self.0.join("root")
     }
 
-    /// A file below the root that was not modified a moment ago.
+    /// Writes a file below the root with an old modification time.
     fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.root().join(name);
         fs::create_dir_all(path.parent().expect("a directory")).expect("directories");
@@ -52,7 +50,7 @@ impl Tree {
         path
     }
 
-    /// A file of zeros that takes no room on the disk, with a mark in every megabyte.
+    /// Makes a file of zeros that takes no room on the disk, with a mark in every megabyte.
     fn sparse(&self, name: &str) -> PathBuf {
         let path = self.file(name, b"");
         let file = File::options()
@@ -84,12 +82,12 @@ impl Drop for Tree {
 /// The length of a large file: more than the kernel's buffers of a connection hold.
 const LARGE: usize = 50 << 20;
 
-/// A request with more fields.
+/// Returns a request with more fields.
 fn with(method: &str, path: &str, fields: &str) -> Vec<u8> {
     format!("{method} {path} HTTP/1.1\r\nHost: t.example\r\n{fields}\r\n").into_bytes()
 }
 
-/// One exchange on a connection of its own.
+/// Makes one exchange on a connection of its own.
 fn ask(addr: SocketAddr, request: &[u8]) -> Response {
     let client = Client::connect(addr);
     let method = String::from_utf8_lossy(request);
@@ -315,14 +313,14 @@ fn conditions_are_those_of_the_rfc() {
             "Range: bytes=50-\r\nIf-Match: \"a\"\r\n".to_owned(),
             412,
         ),
-        // GET alone has ranges.
+        // Only GET has ranges.
         ("HEAD", "Range: bytes=0-1\r\n".to_owned(), 200),
     ] {
         let response = ask(addr, &with(method, "/file", &fields));
         assert_eq!(response.status, status, "{method} {fields}");
     }
 
-    // Another state of the file is another tag, weak while it is new.
+    // A changed file has another tag, weak while the file is new.
     fs::write(&path, "9876543210").unwrap();
     let next = ask(
         addr,
@@ -332,7 +330,7 @@ fn conditions_are_those_of_the_rfc() {
     assert!(field(&next, "ETag").starts_with("W/\""), "{next}");
 }
 
-/// The date of a file as coreutils say it.
+/// Returns the date of a file as coreutils write it.
 fn httpdate_of(path: &Path) -> String {
     let output = Command::new("date")
         .env("LC_ALL", "C")
@@ -393,7 +391,7 @@ fn every_range_is_what_a_naive_reader_takes() {
     }
 }
 
-/// The first and last bytes of the ranges that have any, by RFC 9110, section 14.1.2.
+/// Returns the first and last bytes of the satisfiable ranges, by RFC 9110 §14.1.2.
 fn naive(set: &str, length: usize) -> Vec<(usize, usize)> {
     let parts = set.split(',').filter_map(|part| {
         let (first, last) = part.split_once('-').expect("a range");
@@ -411,7 +409,7 @@ fn naive(set: &str, length: usize) -> Vec<(usize, usize)> {
     parts.collect()
 }
 
-/// Reads multipart/byteranges as RFC 2046 says, and demands exactly these parts.
+/// Reads multipart/byteranges as RFC 2046 says, and asserts exactly these parts.
 fn assert_parts(response: &Response, expected: &[(usize, usize)], content: &[u8]) {
     let kind = field(response, "Content-Type");
     let boundary = kind
@@ -481,7 +479,7 @@ fn a_large_download_to_a_slow_reader_survives_a_drain_in_little_memory() {
     );
 }
 
-/// The memory of a process that is resident, in bytes.
+/// Returns the resident memory of a process, in bytes.
 fn resident(pid: i32) -> usize {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
@@ -536,7 +534,7 @@ fn curl_goes_on_where_it_stopped() {
     assert!(well(&["-sS", "-r", "10-19", &url]) == content[10..20]);
     assert!(well(&["-sS", "-r", "-5", &url]) == content[content.len() - 5..]);
     assert!(well(&["-sS", "-r", "3999990-", &url]) == content[3_999_990..]);
-    // A conditional download: the second time there is nothing to do.
+    // The second conditional download has nothing to fetch.
     let tag = tree.0.join("tag");
     let tag = tag.to_str().unwrap();
     let code = ["-sS", "-o", to, "-w", "%{http_code}", "--etag-save", tag];

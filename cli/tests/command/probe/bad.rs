@@ -1,4 +1,4 @@
-//! Servers that stop badly, each in its own way: what a probe must see.
+//! Servers that stop badly, each in its own way, for the probe to find.
 //!
 //! Each connection has a thread. Only the signal and the reset need more than std.
 
@@ -19,15 +19,15 @@ use socket2::SockRef;
 /// The variable that says how bad the server is.
 pub(crate) const HOW: &str = "EBBTIDE_BAD_SERVER";
 
-/// What this program is started with to be the server.
+/// The arguments that make this program the server.
 pub(crate) const ARGS: &[&str] = &["--ignored", "--exact", "probe::server", "--nocapture"];
 
-/// How long an answer is worked on.
+/// The time that a slow response takes.
 const SLOW: Duration = Duration::from_millis(400);
 
 const REFUSAL: &[u8] = b"HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
-/// Serves until it ends in its way.
+/// Serves until the server ends in its way.
 pub(crate) fn serve(how: &str) -> ! {
     if how == "ends early" {
         eprintln!("no database");
@@ -41,7 +41,7 @@ pub(crate) fn serve(how: &str) -> ! {
     let world = Arc::new(World::default());
     match how {
         "hangs" => {
-            // Heard, and nothing is done.
+            // The signal is caught and ignored.
             flag::register(SIGTERM, Arc::new(AtomicBool::new(false))).expect("a signal");
         }
         "resets" | "forgets" | "refuses" => {
@@ -66,17 +66,17 @@ pub(crate) fn serve(how: &str) -> ! {
     exit(9);
 }
 
-/// All connections, and how many of them are in the middle of something.
+/// All connections, and how many of them have an open request.
 #[derive(Default)]
 struct World {
     streams: Mutex<Vec<TcpStream>>,
     busy: AtomicUsize,
-    /// Every answer is a 503 from now on.
+    /// Whether each response is a 503 from now on.
     refusing: AtomicBool,
 }
 
 impl World {
-    /// Everyone is reset, whatever it was doing.
+    /// Resets every connection, and exits.
     fn reset_all(&self) {
         let streams = self.streams.lock().expect("no panic");
         for stream in &*streams {
@@ -87,7 +87,7 @@ impl World {
         exit(5); // with the lock held, so that nobody is closed otherwise
     }
 
-    /// Ends when everyone has been answered.
+    /// Exits when every request has its response.
     fn finish(&self) {
         while self.busy.load(Ordering::SeqCst) > 0 {
             thread::yield_now();
@@ -108,7 +108,7 @@ fn converse(stream: &TcpStream, world: &World, how: &str) -> Option<()> {
         }
         "says nothing" => wait_forever(),
         "closes" => {
-            // What came is read, or the close would be a reset.
+            // The request is read first; otherwise the close would be a reset.
             lines.fill_buf().ok()?;
             stream.shutdown(std::net::Shutdown::Both).ok()?;
             return None;
@@ -117,7 +117,7 @@ fn converse(stream: &TcpStream, world: &World, how: &str) -> Option<()> {
     }
     loop {
         let mut line = String::new();
-        // A request is one from its first byte on.
+        // A request counts from its first byte on.
         let begun = lines.fill_buf().ok()?.len();
         if begun == 0 {
             return None;
@@ -164,7 +164,7 @@ fn answer(line: &str, out: &mut impl Write, how: &str) -> Option<()> {
     out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         .ok()?;
     if how == "ends before the signal" && line.starts_with("GET / ") {
-        // After the probe's three questions for this path.
+        // The probe asks three questions for this path first.
         static SERVED: AtomicUsize = AtomicUsize::new(0);
         if SERVED.fetch_add(1, Ordering::SeqCst) == 2 {
             exit(8);

@@ -1,7 +1,6 @@
 //! `ebbtide probe`, against the command's own server and against servers that stop badly.
 //!
-//! The bad servers are this very program, started again: see `server`. Knows the probe by its
-//! flags, its output and its exit code.
+//! The bad servers are this very program, started again: see `server`.
 
 use ebbtide_lab::command as support;
 
@@ -21,7 +20,7 @@ use serde_json::Value;
 use support::served::{Served, command, finish, output, wait_refused};
 use support::until;
 
-/// Small times: a bad server is waited for until the deadline.
+/// Short times: the probe waits for a bad server until the deadline.
 const SMALL: &[&str] = &[
     "--settle=40ms",
     "--pause=80ms",
@@ -32,7 +31,7 @@ const SMALL: &[&str] = &[
     "--upload-path=/upload",
 ];
 
-/// Not a test: the server that the others start, when the environment says how bad it is.
+/// Runs the server that the other tests start, when the environment says how bad it is.
 #[test]
 #[ignore = "a server for the other tests"]
 fn server() {
@@ -146,7 +145,7 @@ fn a_server_that_hangs_is_still_there() {
     }
     assert_eq!(report.state("fresh")["saw"]["hang"], 3);
     assert_eq!(report.state("busy")["saw"]["hang"], 3);
-    // It goes on serving, and says nothing of an end.
+    // The server goes on serving, and does not announce an end.
     assert_eq!(report.state("handler")["saw"]["answered-without-close"], 3);
     assert_eq!(report.0["lost"], 0);
 
@@ -192,12 +191,12 @@ fn a_server_that_does_not_say_close_is_told_so() {
     for state in ["handler", "half-head"] {
         let line = report.state(state);
         assert_eq!(level(line), "note", "{line:#}");
-        // It also goes on accepting, which takes the handler's time to be seen.
+        // The server also goes on accepting, which only shows after the handler's time.
         let verdict = line["verdict"].as_str().expect("text");
         assert!(verdict.starts_with("3 without close"), "{verdict}");
         assert_eq!(line["saw"]["answered-without-close"], 3, "{line:#}");
     }
-    // The head had been sent before the signal, and could not say so.
+    // The head left before the signal, and could not announce the close.
     let line = report.state("streaming");
     assert_eq!(
         (level(line), &line["saw"]["answered-and-closed"]),
@@ -234,7 +233,7 @@ fn all_states_can_be_put_to_one_server() {
     assert_eq!(output.status.code(), Some(0), "{report:?}");
     let states = report.0["states"].as_array().expect("an array");
     assert_eq!(states.len(), 12, "all but empty");
-    // They are of one server, so that they have one end.
+    // One server has one end.
     let exit = &states[0]["stop"]["exit_ms"];
     assert!(
         states.iter().all(|line| line["stop"]["exit_ms"] == *exit),
@@ -273,7 +272,7 @@ fn a_server_that_runs_is_sent_the_signal_and_nothing_else() {
         "skipped: needs --slow-path"
     );
     assert_eq!(found.state("idle")["saw"]["fin"], 2, "{found:?}");
-    // One signal: a second would have been exit code 3.
+    // One signal: a second would give exit code 3.
     let (_, report) = served.wait_report(0);
     assert_eq!(report.end(), "drained");
 }
@@ -429,7 +428,7 @@ fn a_process_that_does_not_listen_where_it_should_is_asked_for_its_url() {
 fn nothing_of_the_server_is_left_behind() {
     let addr = free_port();
     let url = format!("http://{addr}");
-    // The shell dies of the signal, and what it has started does not hear it.
+    // The shell dies of the signal, and its child does not get it.
     let this = env::current_exe().expect("this program");
     let shell = format!("'{}' {} & wait", this.display(), bad::ARGS.join(" "));
     let output = output(
@@ -625,7 +624,7 @@ fn level(line: &Value) -> &str {
     line["level"].as_str().expect("text")
 }
 
-/// It is well formed, and each connection has its rows in it.
+/// Asserts that the picture is well formed, and that each connection has its rows.
 fn assert_drawn(svg: &str, report: &Found) {
     let document = roxmltree::Document::parse(svg).expect("well-formed");
     assert_eq!(document.root_element().tag_name().name(), "svg");
@@ -639,13 +638,13 @@ fn assert_drawn(svg: &str, report: &Found) {
         for n in 1..=line["clients"].as_array().expect("an array").len() {
             let start = format!("{name} {n}: ");
             let named = titles.iter().filter(|title| title.starts_with(&start));
-            // At least a phase and the end.
+            // A connection has at least a phase and the end.
             assert!(named.count() >= 2, "{start}: {titles:#?}");
         }
     }
 }
 
-/// A probe of the command's own server, or of what the arguments say.
+/// Probes the command's own server, or the one that the arguments name.
 fn probe(args: &[&str]) -> Output {
     output(
         Command::new(command())
@@ -655,7 +654,7 @@ fn probe(args: &[&str]) -> Output {
     )
 }
 
-/// A probe of a bad server, which must be found to be one.
+/// Probes a bad server, which must be found to be one.
 #[track_caller]
 fn probe_bad(how: &str, flags: &[&str]) -> Found {
     probe_with(how, flags, 1)
@@ -684,7 +683,7 @@ fn bad_command(how: &str, flags: &[&str]) -> Command {
         .args(bad::ARGS)
         .env(bad::HOW, how)
         .stdin(Stdio::null());
-    // The last one counts nowhere: what a test says takes the place of what is small.
+    // The last of equal flags counts: the flags of a test replace the short times.
     let given = |flag: &str| flags.iter().any(|given| given.starts_with(flag));
     if given("--deadline") {
         probe = without(&probe, "--deadline=800ms");
@@ -692,7 +691,7 @@ fn bad_command(how: &str, flags: &[&str]) -> Command {
     probe
 }
 
-/// The same command without an argument.
+/// Returns the same command without an argument.
 fn without(command: &Command, arg: &str) -> Command {
     let mut other = Command::new(command.get_program());
     other

@@ -42,7 +42,7 @@ fn r32_servers_restarted_in_turn_behind_haproxy() {
     for n in 0..RESTARTS {
         load.wait_more(1_000);
         servers[n % 2].terminate();
-        // The checks take it out of rotation before it refuses anybody.
+        // The checks take the server out of rotation before it refuses anybody.
         proxy.wait_servers(1, || load.wait_more(20));
         assert!(servers[n % 2].is_running(), "the delay is too short");
         answered += stopped(&servers[n % 2]);
@@ -59,7 +59,7 @@ fn r32_servers_restarted_in_turn_behind_haproxy() {
     assert!(answered >= seen.answered as i64, "{answered}, {seen:?}");
 }
 
-/// Ports that were free a moment ago.
+/// Returns addresses whose ports were free a moment ago.
 fn free_addresses<const N: usize>() -> [SocketAddr; N] {
     let sockets = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     sockets.map(|socket| socket.local_addr().expect("an address"))
@@ -98,7 +98,7 @@ impl Proxy {
             check.status.success() && !said.contains("WARNING"),
             "{said}"
         );
-        // In the foreground, so that it is our child and goes when it is killed.
+        // In the foreground, HAProxy is a child of the test, which can kill it.
         let child = Command::new("haproxy")
             .arg("-db")
             .arg("-f")
@@ -124,13 +124,13 @@ impl Proxy {
         }
     }
 
-    /// How many servers are in rotation, by the checks; `None` while HAProxy starts.
+    /// Returns how many servers are in rotation; `None` while HAProxy starts.
     fn servers_up(&self) -> Option<usize> {
         let mut socket = UnixStream::connect(self.dir.join("admin.sock")).ok()?;
         socket.write_all(b"show stat\n").ok()?;
         let mut table = String::new();
         socket.read_to_string(&mut table).ok()?;
-        // A line for each server: backend, its name, and further on the state and the last check.
+        // Each server has a line: backend, name, and further on the state and the last check.
         let up = |line: &&str| {
             let values: Vec<_> = line.split(',').collect();
             let checked = values.contains(&"L7OK");
@@ -142,7 +142,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // What is left behind is only temporary.
+        // The rest stays in the directory for temporary files.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.dir);

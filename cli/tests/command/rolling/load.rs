@@ -1,7 +1,7 @@
-//! Clients that ask without pause and count what fails.
+//! Clients that ask without pause and count failures.
 //!
-//! Each request is sent once: nothing is tried again, so what is lost is seen. How fast they go is
-//! up to the server, some of whose answers take a millisecond or three. Knows nothing of restarts.
+//! Each request is sent once, so each loss shows. The server sets the pace: some of its responses
+//! take a millisecond or three.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,29 +14,29 @@ use ebbtide_lab::response::receive;
 
 use super::support::PATIENCE;
 
-/// What is done with a connection after an answer.
+/// What a client does with a connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connections {
-    /// It is used again, until the server says close.
+    /// Uses it again, until the server says close.
     Kept,
-    /// There is a new one for each request.
+    /// Opens a new one for each request.
     New,
 }
 
 /// What the clients have seen so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Requests answered as they should be.
+    /// Requests with the right response.
     pub(crate) answered: u64,
     /// Connections opened.
     pub(crate) connections: u64,
-    /// Requests without their answer, and connections refused: each in words.
+    /// Requests without a response, and refused connections, each in words.
     pub(crate) failed: Vec<String>,
-    /// The longest time from the connect, or the first byte of the request, to the whole answer.
+    /// The longest time from the connect, or the first byte of the request, to the whole response.
     pub(crate) slowest: Duration,
 }
 
-/// Running clients. They end when this is dropped, or after [`BOUND`] requests.
+/// Running clients. They end when this value is dropped, or after [`BOUND`] requests.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -77,7 +77,7 @@ impl Load {
         assert!(!waited.timed_out(), "no {count} answers in time: {seen:?}");
     }
 
-    /// Ends the clients, each after the request it is at.
+    /// Ends the clients, each after its current request.
     pub(crate) fn stop(mut self) -> Seen {
         self.end();
         self.shared.lock().clone()
@@ -86,7 +86,7 @@ impl Load {
     fn end(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A panic of such a thread has been printed.
+            // The panic of such a thread has been printed.
             let _ = thread.join();
         }
     }
@@ -124,7 +124,7 @@ impl Shared {
         }
     }
 
-    /// One request and its answer; gives the connection if it can be used again.
+    /// Sends one request and reads its response. Returns the connection if it can be used again.
     fn exchange(
         &self,
         addr: SocketAddr,
@@ -147,7 +147,8 @@ impl Shared {
             Connections::Kept => "",
             Connections::New => "Connection: close\r\n",
         };
-        // Some at once, some after a moment, one in five not to be sent twice.
+        // Some requests are answered at once, some after a moment; one in five must not be sent
+        // twice.
         let (request, expected) = match n % 5 {
             0 => ("GET /plaintext", "Hello, World!"),
             1 => ("GET /delay/1", "done"),
@@ -174,6 +175,6 @@ impl Shared {
     }
 }
 
-/// The most requests of one client: more than it can send in the time that the tests take, and an
-/// end to it should one of them hang.
+/// The most requests of one client: more than it can send in the time of a test. A client that
+/// hangs on thereby ends.
 const BOUND: usize = 50_000;

@@ -1,8 +1,8 @@
-//! Restarts under load, and nothing is lost: in turn behind HAProxy, by socket activation, and on
-//! one shared port. R32.
+//! Restarts under load lose nothing: in turn behind HAProxy, by socket activation, and on one
+//! shared port (r32).
 //!
-//! No client tries anything twice, so every request that a restart costs is counted. That it would
-//! be is shown by a server which is killed instead of told to stop. Knows the command from outside.
+//! No client tries anything twice, so every lost request is counted. A test that kills the server
+//! proves the count.
 
 mod haproxy;
 mod load;
@@ -14,20 +14,20 @@ use std::time::Duration;
 use load::Seen;
 use support::served::Served;
 
-/// Tells it to stop, and demands that it drained. Gives how many requests it answered.
+/// Stops a server, asserts that it drained, and returns how many requests it answered.
 fn stop(served: &Served) -> i64 {
     served.terminate();
     stopped(served)
 }
 
-/// Demands that it drained.
+/// Asserts that a server drained.
 fn stopped(served: &Served) -> i64 {
     let (_, report) = served.wait_report(0);
     assert_eq!(report.end(), "drained");
     report.answered()
 }
 
-/// Not one failed, and it was no idle test.
+/// Asserts that no request failed, and that enough were made.
 #[track_caller]
 fn assert_nothing_lost(name: &str, seen: &Seen, at_least: u64) {
     let Seen {

@@ -1,12 +1,11 @@
 //! One port, two processes: the successor starts, the old one is told to stop.
 //!
-//! With SO_REUSEPORT each process has a backlog of its own, and the kernel resets a handshake that
-//! is half way when its listener closes (in Linux only
-//! `net.ipv4.tcp_migrate_req` moves it to the other). A drain first drops new handshakes by a filter and accepts what
-//! completes; so nothing is lost here. A SYN that the filter dropped is sent again by its client
-//! after a second, to the successor. A handshake that takes longer than the drain's last call, over
-//! a slow link, is what this cannot show and SO_REUSEPORT cannot promise; a socket that is passed
-//! on, by systemd or any other, can.
+//! With SO_REUSEPORT each process has a backlog of its own. When a listener closes, the kernel
+//! resets handshakes that are half way; in Linux only `net.ipv4.tcp_migrate_req` moves them to the
+//! other. A drain first drops new handshakes by a filter, and accepts those that complete, so
+//! nothing is lost here. The client sends a dropped SYN again after a second, to the successor. A
+//! handshake over a slow link may take longer than the drain's last call. SO_REUSEPORT cannot save
+//! it; a socket that a supervisor passes on can.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -25,7 +24,7 @@ const CLIENTS: [(usize, Connections); 2] = [(4, Connections::New), (4, Connectio
 /// How often the process is replaced.
 const ROUNDS: usize = 10;
 
-/// How many requests are answered between one event and the next.
+/// Responses between one event and the next.
 const BETWEEN: u64 = 500;
 
 #[test]
@@ -56,8 +55,8 @@ fn r32_a_successor_on_a_socket_that_was_passed_on() {
     replace("socket activation", addr, first, start);
 }
 
-/// The control: all is as above, but the old process is killed. Its kept connections were there
-/// before the successor was, so that what they lose is certain.
+/// Proves that the counter counts: the old process is killed. Its kept connections are older than
+/// the successor, so their losses are certain.
 #[test]
 fn a_process_that_is_killed_is_counted_as_lost() {
     let start = |addr: &str| Served::start(&["--listen", addr, "--reuse-port"]);
@@ -66,7 +65,7 @@ fn a_process_that_is_killed_is_counted_as_lost() {
     load.wait_more(BETWEEN);
     let successor = start(&first.addr().to_string());
     first.signal(Signal::SIGKILL);
-    // Returns early when a request has failed.
+    // The wait ends early when a request has failed.
     load.wait_more(10 * BETWEEN);
     let seen = load.stop();
     println!(

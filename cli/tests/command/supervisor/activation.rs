@@ -14,8 +14,8 @@ use super::support::served::{Served, output};
 use super::support::{GET, HELLO, PATIENCE};
 use super::{Scratch, after};
 
-/// The command with these descriptors from 3 on, as a supervisor starts it. `first` is done by the
-/// shell before.
+/// Returns the command with these descriptors from 3 on, as a supervisor starts it. The shell runs
+/// `first` before.
 fn activated(first: &str, passed: Vec<OwnedFd>, flags: &[&str]) -> Command {
     let first = format!("export LISTEN_FDS={} LISTEN_PID=$$; {first}", passed.len());
     let mut command = after(&first, flags);
@@ -32,7 +32,7 @@ fn activated(first: &str, passed: Vec<OwnedFd>, flags: &[&str]) -> Command {
     command
 }
 
-/// A listener of the supervisor's, with its address.
+/// Opens a listener of the supervisor's, and returns its address too.
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("an address");
@@ -49,7 +49,7 @@ const REPORT: [&str; 2] = ["--report", "json"];
 fn the_socket_outlives_its_processes_and_nobody_is_refused() {
     let (socket, addr) = listener();
     for _ in 0..3 {
-        // There is no process: the request waits in the backlog for the next.
+        // No process runs: the request waits in the backlog for the next.
         let early = Client::connect(addr);
         early.send(GET);
         let served = Served::launch_and_wait(activated(":", vec![passed(&socket)], &REPORT), 1);
@@ -175,7 +175,7 @@ fn what_cannot_be_served_is_one_line_and_exit_code_2() {
             why,
         );
     }
-    // One more than there are, and a number that is none.
+    // One descriptor too many, and a malformed number.
     let missing = activated("LISTEN_FDS=2", vec![passed(&socket)], &[]);
     assert_refused(missing, "descriptor 4 (unnamed)", "no TCP socket");
     let nonsense = activated("LISTEN_FDS=many", vec![passed(&socket)], &[]);
@@ -193,8 +193,8 @@ fn assert_refused(mut command: Command, what: &str, why: &str) {
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
-/// A drain that lasts while the next process serves the same socket: neither takes what is the
-/// other's.
+/// Asserts that a drain goes on while the next process serves the same socket: neither process
+/// takes the other's connections.
 #[test]
 fn the_next_process_may_start_before_the_last_has_drained() {
     let (socket, addr) = listener();

@@ -1,8 +1,8 @@
-//! The command under a supervisor: what it says to one, the sockets it takes from one, and its life
-//! as process 1.
+//! The command under a supervisor: what it reports, the sockets it takes, and its life as process
+//! 1.
 //!
-//! The supervisor is played by the test: it holds the socket that `NOTIFY_SOCKET` names, and the
-//! listeners. Knows nothing of how the command does it.
+//! The test plays the supervisor: it holds the socket that `NOTIFY_SOCKET` names, and the
+//! listeners.
 
 mod activation;
 mod notify;
@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use support::served::command;
 
-/// `ebbtide serve` with these flags, started by a shell that does `first` before it becomes the
-/// command: in it, `$$` is the process id that the command will have.
+/// Returns `ebbtide serve` with these flags. A shell runs `first` before it becomes the command;
+/// `$$` there is the process id of the command.
 fn after(first: &str, flags: &[&str]) -> Command {
     let mut shell = Command::new("sh");
     shell
@@ -28,7 +28,7 @@ fn after(first: &str, flags: &[&str]) -> Command {
     shell
 }
 
-/// A directory of the test's own, gone when dropped.
+/// A directory of one test, removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -47,7 +47,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left behind is only temporary.
+        // The rest stays in the directory for temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

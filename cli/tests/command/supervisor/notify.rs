@@ -1,4 +1,4 @@
-//! sd_notify: what is said, when, and what is not.
+//! sd_notify: which messages the command sends, and when.
 
 use std::io::{self, PipeReader, Read};
 use std::os::linux::net::SocketAddrExt;
@@ -19,7 +19,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// At a path.
+    /// Listens at a path.
     fn at_a_path() -> Self {
         let scratch = Scratch::new();
         let path = scratch.path().join("notify");
@@ -30,7 +30,7 @@ impl Supervisor {
         }
     }
 
-    /// At an abstract name, which is no file.
+    /// Listens at an abstract name, which is no file.
     fn at_an_abstract_name() -> Self {
         let name = format!("ebbtide-test-{}", std::process::id());
         let addr = SocketAddr::from_abstract_name(&name).expect("a short name");
@@ -41,14 +41,14 @@ impl Supervisor {
         }
     }
 
-    /// `ebbtide serve` on a free port, told of this supervisor.
+    /// Starts `ebbtide serve` on a free port, with the address of this supervisor.
     fn command(&self, first: &str, flags: &[&str]) -> Command {
         let mut command = after(first, &[&["--listen", "127.0.0.1:0"], flags].concat());
         command.env("NOTIFY_SOCKET", &self.name);
         command
     }
 
-    /// The lines of the next message.
+    /// Returns the lines of the next message.
     fn hear(&self, within: Duration) -> Option<Vec<String>> {
         let mut buffer = [0; 4096];
         self.socket.set_read_timeout(Some(within)).unwrap();
@@ -62,7 +62,7 @@ impl Supervisor {
         }
     }
 
-    /// Leaves no room in the socket for one message more.
+    /// Fills the socket, so that no message fits.
     fn fill(&self) {
         let other = UnixDatagram::unbound().expect("a socket");
         other.set_nonblocking(true).expect("it can be");
@@ -74,14 +74,14 @@ impl Supervisor {
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
-    /// The lines of the next message, which must come.
+    /// Returns the lines of the next message, which must come.
     #[track_caller]
     fn next(&self) -> Vec<String> {
         self.hear(PATIENCE).expect("a message")
     }
 }
 
-/// The number in `EXTEND_TIMEOUT_USEC=…`.
+/// Reads the number in `EXTEND_TIMEOUT_USEC=…`.
 fn extension(line: &str) -> Duration {
     let usec = line.strip_prefix("EXTEND_TIMEOUT_USEC=").expect(line);
     Duration::from_micros(usec.parse().expect(line))
@@ -109,7 +109,8 @@ fn a_life_is_told_in_order() {
         let margin = extension(extend) - Duration::from_secs(20);
         assert!(margin > Duration::ZERO, "{extend}");
 
-        // Each second how many are waited for, and what is left of the one deadline.
+        // Each second, the status says how many connections remain, and what is left of the
+        // deadline.
         let mut extensions = vec![extension(extend)];
         for second in 1..=2 {
             let progress = supervisor.next();
@@ -155,7 +156,7 @@ fn ready_means_that_it_can_be_reached() {
 
 #[test]
 fn a_short_drain_is_told_too() {
-    // Nothing is open: the process is gone within milliseconds, and has said all the same.
+    // Nothing is open: the process is gone within milliseconds, and still sends its messages.
     for _ in 0..20 {
         let supervisor = Supervisor::at_a_path();
         let served = Served::launch_and_wait(supervisor.command(":", &[]), 1);
@@ -211,12 +212,12 @@ fn the_watchdog_hears_at_half_of_its_time() {
     for _ in 0..5 {
         assert_eq!(supervisor.next(), ["WATCHDOG=1"]);
     }
-    // The first of the five was due after half of 400 ms; wide on the other side.
+    // The first of the five was due after half of 400 ms; the other bound is wide.
     let took = start.elapsed();
     assert!(took > Duration::from_millis(900), "{took:?}");
     assert!(took < Duration::from_secs(4), "{took:?}");
 
-    // A drain is no reason to fall silent.
+    // The watchdog goes on during a drain.
     let client = Client::connect(served.addr());
     client.send(&get("/delay/1500"));
     served.settle();
@@ -244,7 +245,7 @@ fn the_watchdog_of_another_process_hears_nothing() {
     served.settle();
 }
 
-/// The loop logs, and stderr is a pipe that nobody reads: when it is full, nothing stands still.
+/// Asserts that nothing stands still while the loop logs into a full pipe.
 #[test]
 fn a_log_that_nobody_reads_is_no_reason_to_be_taken_for_dead() {
     let supervisor = Supervisor::at_a_path();
@@ -255,7 +256,7 @@ fn a_log_that_nobody_reads_is_no_reason_to_be_taken_for_dead() {
     let (_, addr) = ready[1]
         .split_once("STATUS=serving on ")
         .expect("an address");
-    // In these two seconds it has more to say than a pipe holds.
+    // The loop logs more in these two seconds than a pipe holds.
     for _ in 0..10 {
         assert_eq!(supervisor.next(), ["WATCHDOG=1"]);
     }
@@ -271,10 +272,10 @@ fn a_log_that_nobody_reads_is_no_reason_to_be_taken_for_dead() {
     child.kill();
 }
 
-/// What a pipe holds (pipe(7)).
+/// The bytes that a pipe holds (pipe(7)).
 const PIPE: u64 = 64 * 1024;
 
-/// The command with a stderr that is read when the test says so. Killed, by its id, when dropped.
+/// The command with a stderr that the test reads later. Killed, by its id, when dropped.
 struct Alone {
     child: Child,
     stderr: Option<PipeReader>,
@@ -296,7 +297,7 @@ impl Alone {
     }
 
     fn kill(&mut self) {
-        // It may be gone.
+        // The process may be gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -345,7 +346,7 @@ fn a_supervisor_that_does_not_read_holds_up_no_exit() {
         assert_eq!(exit.code, Some(code), "{:?}", served.log());
         exit.at - start
     };
-    // Of some tries the best: a machine that is busy only ever adds.
+    // The best of some tries counts: a busy machine only adds time.
     for (code, limit) in [(0, 0), (1, 300), (3, 0)] {
         let best = (0..TRIES).map(|_| exit(code)).min().expect("some");
         println!("exit code {code}: gone after {best:?}");

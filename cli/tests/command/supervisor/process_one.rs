@@ -1,4 +1,4 @@
-//! As process 1 of a container, where signals that nobody catches do nothing.
+//! The command as process 1 of a container, where the kernel ignores signals without a handler.
 
 use std::fs;
 use std::process::Command;
@@ -39,7 +39,7 @@ fn process_1_drains_at_the_first_signal() {
 
 fn unshare(flags: &str) -> Command {
     let mut command = Command::new("unshare");
-    // Its child must not outlive it, whatever becomes of the test.
+    // The child must not outlive `unshare`, also when the test fails.
     command.args([flags, "--mount-proc", "--kill-child=SIGKILL"]);
     command
 }
@@ -49,7 +49,7 @@ fn may(flags: &str) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// The only child of a process.
+/// Returns the only child of a process.
 fn child_of(pid: i32) -> Pid {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.expect("the kernel lists children");

@@ -34,8 +34,8 @@ fn systemd_finds_no_fault_in_the_units() {
     assert!(output.status.success() && about_ours == 0, "{said}");
 }
 
-/// `TimeoutStopSec` is longer than the deadline of the drain, so that systemd kills only what
-/// hangs.
+/// `TimeoutStopSec` is longer than the deadline of the drain, so that systemd kills only a process
+/// that hangs.
 #[test]
 fn the_unit_waits_longer_than_the_drain() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/deploy");

@@ -1,7 +1,6 @@
-//! The cases as data: what `tests/cases/README.md` describes, as types.
+//! The cases as types, which `tests/cases/README.md` describes.
 //!
-//! Reads a file of cases and nothing else: no sockets, no judgement. A word that it does not know
-//! is an error, so that a case is never run by halves.
+//! An unknown word is an error, so that no case runs by halves.
 
 use std::fmt;
 use std::path::Path;
@@ -78,7 +77,7 @@ impl Expected {
         self.methods.as_deref().unwrap_or_default()
     }
 
-    /// What had better happen; empty when `expect` says it all.
+    /// What should happen; empty when `expect` says it all.
     pub(crate) fn should(&self) -> &[Outcome] {
         self.should.as_deref().unwrap_or_default()
     }
@@ -150,7 +149,7 @@ pub(crate) enum Step {
     ReadOn,
 }
 
-/// One thing that may rightly happen.
+/// One permitted result.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Outcome {
@@ -190,7 +189,7 @@ pub(crate) enum Truncated {
     Must,
 }
 
-/// What a response should be.
+/// The demands on a response.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
@@ -279,7 +278,7 @@ impl TryFrom<Value> for Company {
             Value::Bool(false) => Ok(Self::Many),
             Value::Bool(true) => Ok(Self::None),
             Value::String(text) if text == "few" => Ok(Self::Few),
-            // It measures the server's time: alone, like those that say true.
+            // The case measures the server's time, so it runs alone.
             Value::String(text) if text == "cpu" => Ok(Self::None),
             other => Err(format!("serial: {other}")),
         }

@@ -1,6 +1,4 @@
-//! Says whether what happened is one of the things that may happen.
-//!
-//! Values only: no sockets, no waiting.
+//! Decides whether an observation is one of the permitted results.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +6,10 @@ use super::case::{Bytes, Ending, Interim, Outcome, Truncated, Wanted};
 use super::script::{Ended, Observed};
 use ebbtide_lab::response::{End, Framing, Response, brief};
 
-/// How far a Date may be from our clock.
+/// The most that a Date may differ from the clock here.
 const DATE_SLACK: Duration = Duration::from_secs(10);
 
-/// Whether all of it fits the outcome.
+/// Checks an observation against an outcome.
 pub(crate) fn outcome(outcome: &Outcome, observed: &Observed) -> Result<(), String> {
     if let Some(why) = &observed.failed_step {
         return Err(why.clone());
@@ -26,7 +24,7 @@ pub(crate) fn outcome(outcome: &Outcome, observed: &Observed) -> Result<(), Stri
     end(outcome, observed)
 }
 
-/// Whether the responses alone fit the outcome.
+/// Checks the responses alone against an outcome.
 pub(crate) fn responses(outcome: &Outcome, observed: &Observed) -> Result<(), String> {
     let mut finals = observed.responses.iter().filter(|r| r.is_final());
     let (last, whole) = match (outcome.truncated, &observed.partial) {
@@ -46,7 +44,7 @@ pub(crate) fn responses(outcome: &Outcome, observed: &Observed) -> Result<(), St
         return Err("too many responses".to_owned());
     }
     if let Some((wanted, partial)) = last {
-        // The body may be gone; what there is of the head counts.
+        // The body may be missing; the head counts.
         let status = partial.status.ok_or("cut off before its status")?;
         check_status(wanted, status)?;
     }
@@ -83,7 +81,7 @@ fn end(outcome: &Outcome, observed: &Observed) -> Result<(), String> {
         | (Ending::Closed | Ending::Sync, Ended::Closed(_))
         | (Ending::Open | Ending::Sync, Ended::InStep)
         | (Ending::Waiting, Ended::Open) => Ok(()),
-        // Not HTTP: a refusal, and there is nothing left to keep in step.
+        // Bytes that are not HTTP are a refusal; nothing is left to keep in step.
         (Ending::Closed | Ending::Sync, _) if outcome.raw && observed.broken.is_some() => Ok(()),
         (_, Ended::OutOfStep(why)) => Err(why.clone()),
         (wanted, ended) => Err(format!("end: wanted {wanted:?}, found {ended:?}")),
@@ -140,7 +138,7 @@ fn passes(check: &str, found: &Response) -> bool {
     let (check, argument) = check.split_once('=').unwrap_or((check, ""));
     match check {
         "date" => one("Date").is_some_and(|value| date_is_now(&value)),
-        // The reader has made sure that it is right.
+        // The reader has checked the value.
         "content-length" => one("Content-Length")
             .is_some_and(|value| argument.is_empty() || value == argument.as_bytes()),
         "chunked" => found.framing == Framing::Chunked,
@@ -159,7 +157,8 @@ fn passes(check: &str, found: &Response) -> bool {
     }
 }
 
-/// The body of `/stream/{n}/{ms}`. The contract does not say whether it counts from 0 or from 1.
+/// Returns whether a body is that of `/stream/{n}/{ms}`. The contract does not say whether it
+/// counts from 0 or from 1.
 pub(crate) fn is_stream(body: &[u8], n: usize) -> bool {
     let from =
         |first: usize| -> String { (first..first + n).map(|i| format!("chunk {i}\n")).collect() };
@@ -180,7 +179,7 @@ fn date_is_now(value: &[u8]) -> bool {
     date.is_some_and(|date| now.abs_diff(date) <= DATE_SLACK)
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7) as the time since 1970.
+/// Reads `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7) as the time since 1970.
 pub(crate) fn imf_fixdate(text: &str) -> Option<Duration> {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = [
@@ -197,7 +196,7 @@ pub(crate) fn imf_fixdate(text: &str) -> Option<Duration> {
     let (day, year) = (number(5..7)?, number(12..16)?);
     let (hour, minute, second) = (number(17..19)?, number(20..22)?, number(23..25)?);
 
-    // Days since 1970-01-01, with the year beginning in March so that its last day is the odd one.
+    // Counts days since 1970-01-01. The year begins in March, so that its last day is the odd one.
     let month = i64::try_from(month).ok()? + 1;
     let years = if month > 2 { year } else { year - 1 };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;

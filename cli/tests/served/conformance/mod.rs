@@ -1,7 +1,7 @@
 //! Every case of `tests/cases/http1-cases.jsonl` against one running command.
 //!
-//! What a case is, `tests/cases/README.md` says. A MUST that fails fails the test; so does a
-//! SHOULD, unless [`WAIVED`] names it with a reason; an INFO never does.
+//! `tests/cases/README.md` describes the cases. A MUST that fails fails the test; so does a SHOULD,
+//! unless [`WAIVED`] names it with a reason; an INFO never does.
 //!
 //! Two environment variables:
 //!
@@ -29,7 +29,7 @@ use case::{Case, Company, Expected, Kind, Level, Outcome, Step};
 use support::PATIENCE;
 use support::served::Served;
 
-/// SHOULD cases that may fail, with the reason. One that passes must not stay here.
+/// SHOULD cases that may fail, with the reason. A case that passes must not stay here.
 const WAIVED: &[(&str, &str)] = &[(
     "RL-VER-1.2",
     "there is no HTTP/1.2; httparse knows 1.0 and 1.1, and refusing (505) is the safer choice",
@@ -38,11 +38,11 @@ const WAIVED: &[(&str, &str)] = &[(
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/http1-cases.jsonl");
 const MORE_CASES: &str = "EBBTIDE_CASES";
 
-/// How many cases run at once.
+/// Cases that run at once.
 const MANY: usize = 16;
 const FEW: usize = 4;
 
-/// No case is begun after this: the server hangs, and every further case would wait in vain.
+/// No case begins after this time: the server hangs, and each further case would wait in vain.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
@@ -113,7 +113,7 @@ fn every_case_is_met() {
         served.log()
     );
 
-    // After all of that it still counts right: nothing is left over to wait for.
+    // The server's counts are still right, and nothing is left to wait for.
     served.terminate();
     assert_eq!(
         served.wait_exit(PATIENCE).code,
@@ -123,7 +123,7 @@ fn every_case_is_met() {
     );
 }
 
-/// What the cases run against.
+/// The server under test.
 #[derive(Clone, Copy)]
 struct Target {
     addr: SocketAddr,
@@ -131,13 +131,13 @@ struct Target {
     until: Instant,
 }
 
-/// What a case came to: by what has to happen, and by what had better happen.
+/// The result of a case: the demands and the recommendations.
 struct Verdict {
     must: Result<(), Failure>,
     should: Result<(), Failure>,
 }
 
-/// What there is to say of a case that was not met.
+/// The text for a case that was not met.
 struct Failure {
     label: String,
     sent: String,
@@ -179,7 +179,7 @@ fn run_all<'a>(cases: &[&'a Case], threads: usize, target: Target) -> Vec<(&'a C
     results.into_inner().expect("no panic")
 }
 
-/// Runs a case, unless it is too late; if the runner panics, the case fails and the others go on.
+/// Runs a case, unless it is too late. If the runner panics, the case fails and the others go on.
 fn run_guarded(case: &Case, target: Target) -> Verdict {
     if Instant::now() > target.until {
         return unmet("not run: the time is over".to_owned());
@@ -191,7 +191,7 @@ fn run_guarded(case: &Case, target: Target) -> Verdict {
     })
 }
 
-/// A verdict on a case that is told by its description alone.
+/// Returns a verdict that needs only the case's description.
 fn unmet(why: String) -> Verdict {
     Verdict {
         must: Err(Failure {

@@ -1,6 +1,4 @@
-//! The cases that are more than one connection: each by the name that the file of cases gives it.
-//!
-//! Knows the routes of the command.
+//! The cases with more than one connection, each by its name in the file of cases.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,16 +13,16 @@ use super::support::{GET, HELLO, PATIENCE, get, post, post_head};
 use ebbtide_lab::Dice;
 use ebbtide_lab::response::{Field, Framing, Response};
 
-/// How many threads play the clients of a crowd.
+/// Threads that play the clients of a crowd.
 const CROWD_THREADS: usize = 16;
 
-/// A new client is served within this, however many others there are.
+/// The limit for serving a new client, however many others there are.
 const PROMPT: Duration = Duration::from_secs(3);
 
 /// The CPU is watched while this request waits for its answer: a second.
 const WATCHED: &str = "/delay/1000";
 
-/// `/proc/PID/stat` counts in these (USER_HZ, 100 on every Linux).
+/// The unit of `/proc/PID/stat` (USER_HZ, 100 on every Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Runs the procedure `name`.
@@ -64,7 +62,7 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Many requests one after another on one connection.
+/// Sends many requests one after another on one connection.
 fn sequential(addr: SocketAddr, count: usize) -> Result<(), String> {
     let client = Client::connect(addr);
     for n in 0..count {
@@ -74,14 +72,14 @@ fn sequential(addr: SocketAddr, count: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// HEAD: same status and fields as GET, no body.
+/// Asserts that HEAD has the status and fields of GET, and no body.
 fn head_vs_get(addr: SocketAddr, path: &str) -> Result<(), String> {
     let client = Client::connect(addr);
     client.expect_methods(&["GET".to_owned(), "HEAD".to_owned()]);
     let full = answer_to(&client, 0, &get(path))?;
     let head = format!("HEAD {path} HTTP/1.1\r\nHost: t.example\r\n\r\n");
     let head = answer_to(&client, 1, head.as_bytes())?;
-    // A body after the HEAD would stand where this answer has to begin.
+    // A body after the HEAD would stand where this response has to begin.
     is_hello(&answer_to(&client, 2, GET)?)?;
 
     let stable = |response: &Response| -> Vec<Field> {
@@ -101,7 +99,7 @@ fn head_vs_get(addr: SocketAddr, path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Chunks reach the client as they are made, not all at the end.
+/// Asserts that chunks reach the client as they are made.
 fn stream_incremental(addr: SocketAddr, n: usize, ms: usize) -> Result<(), String> {
     let client = Client::connect(addr);
     let response = answer_to(&client, 0, &get(&format!("/stream/{n}/{ms}")))?;
@@ -125,7 +123,7 @@ fn stream_incremental(addr: SocketAddr, n: usize, ms: usize) -> Result<(), Strin
     })
 }
 
-/// Many waiting requests wait at the same time.
+/// Asserts that many waiting requests wait at the same time.
 fn parallel_delay(addr: SocketAddr, params: &Params<'_>) -> Result<(), String> {
     let delays = vec![params.number("ms"); params.number("conns")];
     let began = Instant::now();
@@ -137,7 +135,7 @@ fn parallel_delay(addr: SocketAddr, params: &Params<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Every delay answers not before its time and not much after it.
+/// Asserts that each delay answers not before its time and not much after it.
 fn delays_on_time(addr: SocketAddr, params: &Params<'_>) -> Result<(), String> {
     let delays = params.0["delays"].as_array().ok_or("no delays")?;
     let delays: Option<Vec<_>> = delays.iter().map(Value::as_u64).collect();
@@ -170,7 +168,7 @@ fn delays_at_once(addr: SocketAddr, delays: &[usize], late: Duration) -> Result<
     Ok(())
 }
 
-/// Clients that go away at a bad moment do not hurt the others.
+/// Asserts that clients which leave at a bad moment do not hurt the others.
 fn aborts(addr: SocketAddr, how: &str, count: usize) -> Result<(), String> {
     let other = Client::connect(addr);
     is_hello(&answer_to(&other, 0, GET)?)?;
@@ -200,7 +198,7 @@ fn aborts(addr: SocketAddr, how: &str, count: usize) -> Result<(), String> {
     is_hello(&answer_to(&Client::connect(addr), 0, GET)?)
 }
 
-/// Connections that are idle or stuck in a half-sent request; new clients are served.
+/// Asserts that new clients are served beside idle and half-sent ones.
 fn crowd(addr: SocketAddr, what: &str, conns: usize) -> Result<(), String> {
     let crowd = waiting_clients(addr, what, conns)?;
     for _ in 0..3 {
@@ -241,7 +239,7 @@ fn waiting_clients(addr: SocketAddr, what: &str, conns: usize) -> Result<Vec<Cli
     (0..conns).map(wait).collect()
 }
 
-/// Many clients connect at the same moment and ask at once.
+/// Lets many clients connect at the same moment and ask at once.
 fn burst(addr: SocketAddr, conns: usize) -> Result<(), String> {
     let some = |count: usize| -> Result<(), String> {
         let clients: Vec<_> = (0..count)
@@ -260,7 +258,7 @@ fn burst(addr: SocketAddr, conns: usize) -> Result<(), String> {
     })
 }
 
-/// Connections that only wait do not keep the server busy.
+/// Asserts that waiting connections do not keep the server busy.
 fn idle_cpu(addr: SocketAddr, pid: i32, params: &Params<'_>) -> Result<(), String> {
     let limit = params.0["limit"].as_f64().ok_or("no limit")?;
     let clients = waiting_clients(addr, params.text("what"), params.number("conns"))?;
@@ -274,7 +272,7 @@ fn idle_cpu(addr: SocketAddr, pid: i32, params: &Params<'_>) -> Result<(), Strin
     Ok(())
 }
 
-/// User and system time of a process so far.
+/// Returns the user and system time of a process.
 fn cpu_seconds(pid: i32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server runs");
     // The name of the command may hold spaces and parentheses; the numbers begin after the last.
@@ -286,7 +284,7 @@ fn cpu_seconds(pid: i32) -> f64 {
         / TICKS_PER_SECOND
 }
 
-/// Many uploads at once, cut in pieces: everyone gets its own bytes back.
+/// Uploads much at once, cut in pieces: each client gets its own bytes back.
 fn parallel_echo(addr: SocketAddr, params: &Params<'_>) -> Result<(), String> {
     let (size, pieces) = (params.number("size"), params.number("pieces"));
     in_parallel(params.number("conns"), |thread| {
@@ -313,7 +311,7 @@ fn in_parallel(
     let work = &work;
     thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|n| scope.spawn(move || work(n))).collect();
-        // All are waited for; the first that failed says why.
+        // All threads are joined; the first failure is returned.
         let results: Vec<_> = running
             .into_iter()
             .map(|t| t.join().expect("no panic"))
@@ -327,7 +325,7 @@ fn answer_to(client: &Client, n: usize, request: &[u8]) -> Result<Response, Stri
     answer(client, n)
 }
 
-/// The final response number `n` of the connection.
+/// Returns the final response number `n` of the connection.
 fn answer(client: &Client, n: usize) -> Result<Response, String> {
     let found = client.wait(PATIENCE, |seen| {
         let response = seen.conversation.finals().nth(n).cloned();

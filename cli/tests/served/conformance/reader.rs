@@ -1,4 +1,4 @@
-//! The strict reader is strict: what it refuses, what it takes, and how it bears being cut.
+//! The strict reader is strict: what it refuses, what it takes, and how it deals with cuts.
 
 use std::time::Instant;
 

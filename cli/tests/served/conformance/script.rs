@@ -1,6 +1,5 @@
-//! Plays a script on one connection and waits until it is clear what the server did.
-//!
-//! Sees and notes; whether it was right is for `judge` to say.
+//! Plays a script on one connection, waits until the server's reaction is clear, and notes it for
+//! `judge`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,17 +11,17 @@ use super::support::client::{Client, Seen};
 use super::support::served::settle;
 use ebbtide_lab::response::{Broken, End, Partial, Response, brief};
 
-/// How long responses may take, where the case does not say.
+/// The time for responses, where the case has none.
 const RESPONSES: Duration = Duration::from_secs(5);
-/// How long a close may take.
+/// The time for a close.
 const CLOSE: Duration = Duration::from_secs(3);
-/// A server that waits for more is believed after this long.
+/// The time after which a silent server counts as waiting.
 const WAITING: Duration = Duration::from_millis(1500);
 
-/// Asks for one more response, and for the end: what comes after it would be a surplus.
+/// Asks for one more response, and for the end: anything after it is a surplus.
 const PROBE: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
 
-/// What happened on a connection.
+/// The reaction of the server.
 #[derive(Debug)]
 pub(crate) struct Observed {
     /// The responses before the probe, interim ones too.
@@ -42,15 +41,15 @@ pub(crate) struct Observed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Closed(End),
-    /// The probe was answered as it should be.
+    /// The probe got the right response.
     InStep,
-    /// The probe was answered otherwise.
+    /// The probe got another response.
     OutOfStep(String),
-    /// Open, and nobody wanted to know more.
+    /// The connection is open, and no outcome asks for more.
     Open,
 }
 
-/// Plays `steps` and waits for what the outcomes speak of.
+/// Plays `steps` and waits for the reactions that the outcomes name.
 pub(crate) fn play(
     addr: SocketAddr,
     steps: &[Step],
@@ -85,7 +84,7 @@ pub(crate) fn play(
     observed
 }
 
-/// What a script sends, in short.
+/// Describes in short what a script sends.
 pub(crate) fn sent(steps: &[Step]) -> String {
     let parts = steps.iter().map(|step| match step {
         Step::Send { data } => format!("{} bytes: {}", data.0.len(), brief(&data.0)),
@@ -99,7 +98,7 @@ pub(crate) fn sent(steps: &[Step]) -> String {
 
 fn take(addr: SocketAddr, client: &Client, step: &Step) -> Result<(), String> {
     match step {
-        // A write error is no failure by itself.
+        // A write error alone is no failure.
         Step::Send { data } => {
             client.try_send(&data.0);
         }
@@ -166,8 +165,8 @@ fn wait_for_responses(client: &Client, outcomes: &[&Outcome], timeout: Option<f6
     });
 }
 
-/// Finds out whether the connection is closed, in step, or just there, as far as the outcomes that
-/// the responses still allow want to know.
+/// Finds out whether the connection is closed, in step, or just open, as far as the remaining
+/// outcomes ask for it.
 fn find_end(client: &Client, observed: &mut Observed, outcomes: &[&Outcome], shut: bool) -> Ended {
     let finals = observed.responses.iter().filter(|r| r.is_final()).count();
     let likely = |ending: &[Ending]| {
@@ -189,7 +188,7 @@ fn find_end(client: &Client, observed: &mut Observed, outcomes: &[&Outcome], shu
         return probe(client, finals);
     }
     client.look(|seen| {
-        // What came meanwhile counts.
+        // Later responses count too.
         observed.responses.clone_from(&seen.conversation.responses);
         observed.partial.clone_from(&seen.conversation.partial);
         observed.broken.clone_from(&seen.conversation.broken);

@@ -1,6 +1,4 @@
-//! A request gets the same answer however it is cut on its way.
-//!
-//! Knows the order of sending and what may differ between two answers.
+//! A request gets the same response however it is cut on its way.
 
 use std::net::SocketAddr;
 
@@ -15,7 +13,7 @@ use ebbtide_lab::response::{Field, Response, brief};
 const RANDOM_RUNS: usize = 40;
 const RANDOM_PARTS: usize = 5;
 
-/// These say when, or about the connection, and may differ.
+/// These fields depend on the time or the connection.
 const CHANGING: [&str; 3] = ["Date", "Connection", "Keep-Alive"];
 
 /// Sends the request whole, then cut, and compares.
@@ -45,7 +43,7 @@ pub(crate) fn run(addr: SocketAddr, splits: &Splits) -> Result<(), String> {
     Ok(())
 }
 
-/// The places to cut at, one list for each connection.
+/// Returns the places to cut at, one list for each connection.
 fn all_cuts(mode: Mode, length: usize) -> Vec<Vec<usize>> {
     match mode {
         Mode::Each => (1..length).map(|at| vec![at]).collect(),
@@ -65,7 +63,7 @@ fn all_cuts(mode: Mode, length: usize) -> Vec<Vec<usize>> {
     }
 }
 
-/// Sends the request in parts and gives all that was answered.
+/// Sends the request in parts and returns all responses.
 fn ask(addr: SocketAddr, splits: &Splits, cuts: &[usize]) -> Result<Vec<Response>, String> {
     let client = Client::connect(addr);
     client.expect_methods(splits.methods());
@@ -82,7 +80,7 @@ fn ask(addr: SocketAddr, splits: &Splits, cuts: &[usize]) -> Result<Vec<Response
         let over = seen.end.is_some() || seen.conversation.broken.is_some();
         (over || seen.conversation.finals().count() >= splits.responses).then_some(())
     });
-    // The server closes after our FIN, and so says that there was no more to come.
+    // The server closes after our FIN, which shows that no more was to come.
     client.shut();
     let ended = client.wait(PATIENCE, |seen| seen.end).is_some();
     client.look(|seen| {
@@ -95,7 +93,7 @@ fn ask(addr: SocketAddr, splits: &Splits, cuts: &[usize]) -> Result<Vec<Response
     })
 }
 
-/// What must be the same in every answer.
+/// Returns what must be the same in every response.
 fn essence(response: &Response) -> (u16, Vec<&Field>, &[u8]) {
     let constant = |(name, _): &&Field| {
         !CHANGING

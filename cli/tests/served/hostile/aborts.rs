@@ -1,4 +1,4 @@
-//! Those who break off: at every byte, and before they are accepted.
+//! Clients that break off: at every byte, and before they are accepted.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -17,7 +17,7 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
     let mut kind = Kind::new(served.addr());
     let chunked = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
           5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n";
-    // The requests that are sent one behind the other, and what each is answered when it is whole.
+    // The requests of the pipeline, and the response to each whole one.
     let pipelines: [Vec<(Vec<u8>, &[u8])>; 3] = [
         vec![(post("/echo", b"hello"), b"hello")],
         vec![(chunked.to_vec(), b"hello")],
@@ -34,7 +34,7 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
             stream.write_all(&request[..at]).expect("write");
             reset(stream);
 
-            // By a FIN instead, and then it listens.
+            // The client sends a FIN instead, and then reads.
             let mut stream = connect(served.addr());
             stream.write_all(&request[..at]).expect("write");
             stream.shutdown(Shutdown::Write).expect("shutdown");
@@ -50,8 +50,8 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
     assert_eq!(stop(&served), connections as i64 + 1);
 }
 
-/// Asserts what follows this number of bytes of a pipeline and a FIN: whole requests are answered, a
-/// part of one is refused, and nothing is said where nothing had begun.
+/// Asserts what follows this number of bytes of a pipeline and a FIN. Whole requests are answered,
+/// a part of one is refused, and nothing comes where nothing had begun.
 #[track_caller]
 fn assert_answers(pipeline: &[(Vec<u8>, &[u8])], at: usize, answer: &[u8]) {
     let (mut left, mut expected) = (at, Vec::new());
@@ -130,9 +130,10 @@ fn a_storm_of_connects_and_resets_is_weathered() {
     });
     kind.is_served();
     let connections = kind.sum("a storm") / 2 + 1;
-    // Linux hands out also those who were reset in the backlog. But where that was full it dropped the
-    // last packet of a handshake, and who resets then has never been there: one a thread, for the SYN
-    // of its next finds the backlog full as well, and is sent again only after a second.
+    // Linux also hands out connections that were reset in the backlog. A full backlog, however,
+    // drops the last packet of a handshake, and a client that resets then was never there. Each
+    // thread loses at most one so: its next SYN finds the backlog full as well, and is sent again
+    // only after a second.
     let most = (connections + THREADS * EACH) as i64;
     let opened = stop(&served);
     let overflows = 4 * THREADS as i64;

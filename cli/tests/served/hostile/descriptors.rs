@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use super::slow::{BEAT, HAIR, Slow, all_hear_408, asks_through_a_hair, drips};
 use super::support::served::{self, Served};
-use super::support::{GET, HELLO, PATIENCE, get, post_head};
+use super::support::{GET, HELLO, PATIENCE, get, post_head, until};
 use super::{Kind, Stands, connect, counted, read_some, stop, write_some};
 
-/// How many say nothing: several times what there is room for.
+/// Silent clients: several times as many as there is room for.
 const SILENT: usize = 150;
 
-/// More connections than files: it runs out of them, and accept says so.
+/// More connections than files, so that accept fails.
 const CROWDED: &[&str] = &["--max-connections", "1000"];
 
-/// How many go on and on by a byte now and then: twice what there is room for.
+/// Clients that send a byte now and then: twice as many as there is room for.
 const DRIPPING: usize = 100;
 
 /// Returns a command that may open this number of files.
@@ -36,7 +36,7 @@ fn without_descriptors_the_kind_are_served_and_the_silent_make_room() {
     let flags = [CROWDED, &["--head-timeout", "1s"]].concat();
     let log = crowd_out(&cramped(64, &flags));
     let waits = log.iter().filter(|line| line.contains("waits for room"));
-    // Once a time, however often it tries.
+    // The log has a line for each interval, however often the server tries.
     assert!((1..=20).contains(&waits.count()), "{log:#?}");
 }
 
@@ -61,7 +61,7 @@ fn without_descriptors_slow_bodies_make_room_by_the_least_rate() {
     };
     let crowd = drip_out(&served, begin, drips, 4096);
     all_hear_408(&crowd);
-    // They never fell silent, and their heads were whole: the least rate is all that ended them.
+    // The clients never fell silent, and their heads were whole: the least rate ended them.
     assert_eq!(counted(&served, "timed_out"), DRIPPING as i64);
     assert_eq!(counted(&served, "aborted"), 0);
 }
@@ -78,7 +78,7 @@ fn without_descriptors_slow_readers_make_room_by_the_least_rate() {
     );
     let begin = |addr| asks_through_a_hair(addr, "/bytes/50000000");
     let crowd = drip_out(&served, begin, |_| {}, 400);
-    // They went on taking, and the server heard of it: they had more than their buffers hold.
+    // The clients went on reading, and the server noticed: they had more than their buffers hold.
     let taken: usize = crowd.iter().map(|slow| slow.got.len()).sum();
     println!("each took {} bytes", taken / DRIPPING);
     assert!(taken > DRIPPING * HAIR, "that is silence, not dripping");
@@ -95,10 +95,10 @@ fn without_descriptors_a_reader_that_goes_on_is_not_reset() {
     let served = cramped(64, &[CROWDED, &["--write-timeout", "1s"]].concat());
     let mut reader = asks_through_a_hair(served.addr(), "/plaintext");
     let mut got = Vec::new();
-    while !got.ends_with(HELLO) {
+    until("the response", || {
         assert_eq!(read_some(&mut reader, 512, &mut got), Stands::Open);
-        thread::yield_now();
-    }
+        got.ends_with(HELLO).then_some(())
+    });
     let silent: Vec<_> = (0..SILENT).map(|_| connect(served.addr())).collect();
     served.log().wait_line("waits for room", PATIENCE);
     // Eighty kilobytes a second, ten times the least rate, for three times the limit.
@@ -114,9 +114,9 @@ fn without_descriptors_a_reader_that_goes_on_is_not_reset() {
     assert_eq!(counted(&served, "timed_out"), 0);
 }
 
-/// More dripping ones than there is room for, beside a kind one that is in, which is served at
-/// every beat, and another that comes behind all of them, and is served once there is room. The
-/// server has ended when this returns.
+/// Opens more dripping connections than there is room for. A kind client that is in is served at
+/// every beat; another waits behind all of them and is served once there is room. Returns when the
+/// server has ended.
 fn drip_out(
     served: &Served,
     begin: impl Fn(SocketAddr) -> TcpStream,
@@ -169,12 +169,13 @@ fn drip_out(
         "there were descriptors enough: {log:#?}"
     );
     drop(kind);
-    // The kind one came with a connection that it kept and two that it did not, and the new one.
+    // The kind client made one kept connection and two others; the new one made one.
     assert_eq!(stop(served), DRIPPING as i64 + 4);
     crowd
 }
 
-/// More silent ones than there is room for, beside a kind one that is in and others that come.
+/// Opens more silent connections than there is room for, beside a kind client that is in and others
+/// that come.
 fn crowd_out(served: &Served) -> Vec<String> {
     let mut kind = Kind::new(served.addr());
     kind.is_served();
@@ -198,7 +199,7 @@ fn crowd_out(served: &Served) -> Vec<String> {
     log
 }
 
-/// The time that a process has used, in hundredths of a second.
+/// Returns the CPU time of a process, in hundredths of a second.
 fn cpu_ticks(pid: i32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let (_, after_name) = stat.rsplit_once(") ").expect("a name in parentheses");

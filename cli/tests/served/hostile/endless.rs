@@ -1,12 +1,12 @@
-//! What never ends: extensions, trailers, heads, pipelines that nobody reads.
+//! Endless input: extensions, trailers, heads, pipelines that nobody reads.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use super::support::get;
+use super::support::{get, until};
 use super::{Kind, Stands, connect, memory, read_some, serve, stop};
 
-/// The most that is sent of anything, in bytes: much more than any limit.
+/// The most bytes that are sent of anything: much more than any limit.
 const MOST: usize = 64 << 20;
 
 #[test]
@@ -45,7 +45,7 @@ fn what_never_ends_is_refused_and_costs_nothing() {
         let (mut got, mut sent) = (Vec::new(), 0);
         while read_some(&mut stream, 4096, &mut got) == Stands::Open && got.is_empty() {
             assert!(sent < MOST, "{title}: nobody minds");
-            // The answer is there before the end of the linger, and so before a reset.
+            // The response comes before the end of the linger, and so before a reset.
             stream.write_all(piece.as_bytes()).expect("write");
             sent += piece.len();
         }
@@ -73,7 +73,7 @@ fn a_peer_that_pipelines_and_does_not_read_is_no_longer_read() {
         let mut stream = connect(served.addr());
         let short = Some(Duration::from_millis(20));
         stream.set_write_timeout(short).expect("a timeout");
-        // Until the server reads no more, and the buffers on both sides are full.
+        // The loop ends when the server reads no more, and the buffers on both sides are full.
         let mut sent = 0;
         loop {
             match stream.write(&asks) {
@@ -86,23 +86,18 @@ fn a_peer_that_pipelines_and_does_not_read_is_no_longer_read() {
         crowd.push(stream);
         kind.is_served();
     }
-    // Each has an output of 64 KiB, what one read took behind it, and the buffers around these.
+    // Each connection has an output of 64 KiB, one read behind it, and the buffers around these.
     let grown = memory(served.pid()).saturating_sub(before);
     println!("{CROWD} pipelines: {grown} bytes more");
     assert!(grown < CROWD as u64 * (512 << 10), "{grown} bytes more");
     for stream in &mut crowd {
-        // What had come is still there to be read; then the reset.
+        // The reset follows the bytes that had come.
         let mut buffer = vec![0; 1 << 20];
-        let error = loop {
+        let error = until("a reset", || {
             kind.is_served_on_the_kept();
-            let wait = Some(Duration::from_millis(100));
-            stream.set_read_timeout(wait).expect("a timeout");
-            // Read nothing before it is gone: to read is to make room.
-            match stream.take_error().expect("asked") {
-                Some(error) => break error,
-                None => std::thread::park_timeout(Duration::from_millis(20)),
-            }
-        };
+            // A read before the end would make room.
+            stream.take_error().expect("asked")
+        });
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         let _ = stream.read(&mut buffer);
     }

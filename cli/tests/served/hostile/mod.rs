@@ -1,8 +1,8 @@
 //! Hostile peers on real sockets, against the spawned command: kind peers are served all along, and
 //! hostile ones are gone in time.
 //!
-//! The limits of time are shortened by flags; nothing else is. The same by the thousand and to the
-//! millisecond is in `sim_hostile.rs`. `EBBTIDE_SOAK=10m` makes the soak last as long as it says.
+//! Flags shorten the timeouts; all else is as usual. The simulator's tests have the same by the
+//! thousand and to the millisecond. `EBBTIDE_SOAK=10m` sets the length of the soak.
 
 mod aborts;
 mod descriptors;
@@ -24,13 +24,13 @@ use socket2::SockRef;
 use support::served::Served;
 use support::{GET, HELLO, PATIENCE};
 
-/// The command with a report that can be read.
+/// Starts the command with a report that the tests can read.
 fn serve(flags: &[&str]) -> Served {
     Served::start(&[&["--report", "json"], flags].concat())
 }
 
-/// Tells it to stop, and demands that it drained and that its books balance. How many connections
-/// it had.
+/// Stops the command, and asserts that it drained and that its counts agree. Returns how many
+/// connections it had.
 #[track_caller]
 fn stop(served: &Served) -> i64 {
     served.terminate();
@@ -39,7 +39,7 @@ fn stop(served: &Served) -> i64 {
     report.opened()
 }
 
-/// A number of the report, by its name, once the command has ended.
+/// Returns a number of the report, by its name, once the command has ended.
 #[track_caller]
 fn counted(served: &Served, name: &str) -> i64 {
     let lines = served.log().lines();
@@ -49,7 +49,7 @@ fn counted(served: &Served, name: &str) -> i64 {
     number.unwrap_or_else(|| panic!("no {name:?} in {report}"))
 }
 
-/// A client that means well: one connection that it keeps, and a new one for each time it asks.
+/// A well-behaved client: one connection that it keeps, and a new one for each request.
 #[derive(Debug)]
 struct Kind {
     addr: SocketAddr,
@@ -70,7 +70,7 @@ impl Kind {
         }
     }
 
-    /// Asks on both connections, and demands the answers.
+    /// Asks on both connections, and asserts the responses.
     #[track_caller]
     fn is_served(&mut self) {
         self.is_served_on_the_kept();
@@ -92,7 +92,7 @@ impl Kind {
         self.slowest = self.slowest.max(begun.elapsed());
     }
 
-    /// Says how it went, and how many connections that were.
+    /// Prints the figures, and returns how many connections there were.
     fn sum(self, title: &str) -> usize {
         println!(
             "{title}: {} kind requests, slowest {:?}",
@@ -102,7 +102,7 @@ impl Kind {
     }
 }
 
-/// One small request and its whole answer.
+/// Makes one small request and reads its whole response.
 #[track_caller]
 fn ask(stream: &mut TcpStream) {
     stream.write_all(GET).expect("write");
@@ -132,7 +132,7 @@ fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(zero).expect("linger");
 }
 
-/// How a connection stands that was read from without waiting.
+/// The state of a connection after a read without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stands {
     Open,
@@ -140,9 +140,9 @@ enum Stands {
     Reset,
 }
 
-/// Reads at most that many bytes, as far as they are there.
+/// Reads at most that many bytes, as far as they have arrived.
 fn read_some(stream: &mut TcpStream, most: usize, got: &mut Vec<u8>) -> Stands {
-    // A reset is known at once, however much there is still to be read before it.
+    // A reset shows at once, also before unread bytes.
     if stream.take_error().expect("asked").is_some() {
         return Stands::Reset;
     }
@@ -161,14 +161,14 @@ fn read_some(stream: &mut TcpStream, most: usize, got: &mut Vec<u8>) -> Stands {
     }
 }
 
-/// Writes without waiting; what does not fit, or comes too late, is of no interest.
+/// Writes without waiting; bytes that do not fit, or come too late, do not matter.
 fn write_some(stream: &mut TcpStream, bytes: &[u8]) {
     stream.set_nonblocking(true).expect("nonblocking");
     let _ = stream.write(bytes);
     stream.set_nonblocking(false).expect("blocking");
 }
 
-/// The anonymous memory of a process, in bytes.
+/// Returns the anonymous memory of a process, in bytes.
 fn memory(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status
@@ -180,29 +180,21 @@ fn memory(pid: i32) -> u64 {
         * 1024
 }
 
-/// How many files a process has open.
+/// Returns how many files a process has open.
 fn open_files(pid: i32) -> usize {
     let files = fs::read_dir(format!("/proc/{pid}/fd"));
     files.expect("it runs").count()
 }
 
-/// How many files the command has open when it has served somebody and nobody is there.
+/// Returns how many files the command has open without a connection.
 fn files_at_rest(served: &Served) -> usize {
-    served.settle();
-    // The one who was served leaves: until then there is one more. It is gone when a tenth of a
-    // second changes nothing.
-    let mut files = open_files(served.pid());
-    loop {
-        thread::park_timeout(Duration::from_millis(100));
-        match open_files(served.pid()) {
-            now if now == files => return files,
-            now => files = now,
-        }
-    }
+    let mut client = connect(served.addr());
+    ask(&mut client);
+    open_files(served.pid()) - 1
 }
 
-/// Waits until a process has at most this number of files open, because the last FINs may be on their
-/// way. One more is the socket that asks the kernel what was delivered.
+/// Waits until a process has at most this number of files open, because the last FINs may be on
+/// their way. One more file is the socket that asks the kernel what was delivered.
 #[track_caller]
 fn wait_for_files(pid: i32, count: usize) {
     let begun = Instant::now();
@@ -215,6 +207,6 @@ fn wait_for_files(pid: i32, count: usize) {
             begun.elapsed() < PATIENCE,
             "{open} files are open, not {count}"
         );
-        thread::park_timeout(Duration::from_millis(5));
+        thread::yield_now();
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::{Kind, connect, serve, stop};
 
-/// How many, within the 16,384 files that the helpers ask for.
+/// Within the 16,384 files that the helpers ask for.
 const MANY: usize = 10_000;
 
-/// Ports of the command: with one alone the client's kernel searches long for free ones.
+/// Listeners of the command; with one, the client's kernel searches long for free ports.
 const LISTENERS: usize = 4;
 
 #[test]
@@ -34,7 +34,7 @@ fn ten_thousand_silent_sockets_change_nothing_for_the_others() {
     }
     println!("{many} connected within {:?}", begun.elapsed());
     for stream in &mut silent {
-        // A FIN when its time is up, not a word, not a reset.
+        // The timeout sends a FIN: no response, no reset.
         let read = stream.read(&mut [0; 64]);
         assert!(matches!(read, Ok(0)), "{read:?}");
         if kind.served < 1_000 {

@@ -1,4 +1,4 @@
-//! Those who are slow on purpose: in a head, in a body, in reading.
+//! Clients that are slow on purpose: in a head, in a body, in reading.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -10,22 +10,21 @@ use super::support::PATIENCE;
 use super::support::{get, post_head};
 use super::{Kind, Stands, connect, read_some, serve, stop, write_some};
 
-/// How many of them.
+/// Slow clients.
 const CROWD: usize = 200;
 
-/// How often they do the little that they do. Here the pace itself is what is tried.
+/// The time between two steps of a slow client. The pace itself is what these tests try.
 pub(super) const BEAT: Duration = Duration::from_millis(50);
 
-/// One of a crowd.
+/// One slow client.
 pub(super) struct Slow {
     pub(super) stream: TcpStream,
     pub(super) got: Vec<u8>,
     pub(super) stands: Stands,
 }
 
-/// A crowd begins in that way and goes on in that way at every beat, until the server has ended
-/// all of them, and the kind are served all along. What became of each, how long it took, and how
-/// many were kind.
+/// Lets a crowd begin and go on at every beat, until the server has ended all of them, while kind
+/// clients are served. Returns the fate of each, the time that it took, and how many were kind.
 fn outlast(
     addr: SocketAddr,
     begin: impl Fn(SocketAddr) -> TcpStream,
@@ -145,13 +144,13 @@ fn a_reader_that_is_slow_but_goes_on_has_all_the_time_it_needs() {
     stop(&served);
 }
 
-/// A connection with a small buffer, and a request on it.
+/// Opens a connection with a small buffer, and sends a request.
 fn asks_through_a_straw(addr: SocketAddr, path: &str) -> TcpStream {
     asks_with_buffer(addr, path, 64 << 10)
 }
 
-/// A connection with the smallest buffer there is, and a request on it: the server hears of every few
-/// kilobytes that are read, where from a larger one it would hear nothing for long.
+/// Opens a connection with the smallest buffer, and sends a request. The server then learns of
+/// every few kilobytes that are read; with a larger buffer it would learn late.
 pub(super) fn asks_through_a_hair(addr: SocketAddr, path: &str) -> TcpStream {
     asks_with_buffer(addr, path, HAIR)
 }

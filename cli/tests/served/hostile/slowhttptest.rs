@@ -1,6 +1,4 @@
-//! slowhttptest, the tool that others try servers with, in its four modes.
-//!
-//! Where it is missing the test says so and is over: `.ci/run` installs it.
+//! slowhttptest, a public tool of slow attacks, in its four modes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,32 +10,32 @@ use super::support::served::Served;
 use super::{counted, serve, stop};
 use ebbtide_needs::needs;
 
-/// Connections of a mode, and for how many seconds at most.
+/// Connections of a mode, and the seconds that it lasts at most.
 const CONNECTIONS: i64 = 400;
 const SECONDS: &str = "12";
 
-/// Connections of the slow readers: a megabyte and more goes to each before it is blocked, and all
-/// must have been timed out before the seconds are over.
+/// Connections of the slow readers. A megabyte and more goes to each before it is blocked, and all
+/// must time out before the seconds are over.
 const READERS: i64 = 100;
 
 /// The length of the file of which ranges are asked for.
 const FILE: usize = 300_000;
 
-/// A mode: its flags, the path and the flags of the server, and what became of the connections.
+/// A mode: the tool's flags, the path, the server's flags, and the fate of the connections.
 struct Mode {
     name: &'static str,
     connections: i64,
     flags: &'static [&'static str],
     path: &'static str,
     server: &'static [&'static str],
-    /// What is done beside the tool, until it is over.
+    /// What the test does beside the tool, until the tool ends.
     meanwhile: fn(&Served, &mut Child),
-    /// How many connections a timeout must have ended, by the server's report, and how many of these
-    /// in the middle of an answer.
+    /// How many connections a timeout must have ended, by the server's report, and how many of
+    /// these in the middle of a response.
     timed_out: i64,
     aborted: i64,
-    /// Whether the tool must have seen that the server ended all of them. (Of a reset it hears
-    /// only behind what it reads five bytes at a time.)
+    /// Whether the tool must have seen that the server ended all connections. It notices a reset
+    /// only behind bytes that it reads five at a time.
     ended: bool,
 }
 
@@ -68,7 +66,7 @@ const MODES: &[Mode] = &[
         name: "slow read",
         connections: READERS,
         flags: &["-X", "-n", "1", "-w", "1", "-y", "512", "-z", "5"],
-        // Much more than the buffers of both kernels hold: the server is left with the rest.
+        // Both kernels' buffers hold much less, so the server is left with the rest.
         path: "/bytes/50000000",
         server: &["--write-timeout", "2s"],
         meanwhile: nothing,
@@ -79,7 +77,7 @@ const MODES: &[Mode] = &[
     Mode {
         name: "ranges",
         connections: CONNECTIONS,
-        // Not HEAD, as by default: only GET has ranges.
+        // Only GET has ranges; the tool's default is HEAD.
         flags: &["-R", "-a", "1", "-b", "3000", "-t", "GET"],
         path: "/file",
         server: &["--root", ROOT],
@@ -129,7 +127,8 @@ fn run(mode: &Mode) {
     for extension in ["csv", "html"] {
         let _ = fs::remove_file(prefix.with_extension(extension));
     }
-    // Seconds, closed, pending, connected, and the connections again where its probe was answered.
+    // The columns: seconds, closed, pending, connected, and the connections again where the probe
+    // was answered.
     let rows = table.lines().skip(1);
     let rows: Vec<Vec<&str>> = rows.map(|row| row.split(',').collect()).collect();
     let available = rows.iter().filter(|row| row[4] == connections).count();
@@ -148,14 +147,14 @@ fn run(mode: &Mode) {
     for (name, expected) in [("timed_out", mode.timed_out), ("aborted", mode.aborted)] {
         assert_eq!(counted(&served, name), expected, "{}: {name}", mode.name);
     }
-    // All that it sends are requests, and none of them too long: the ranges were read.
+    // All requests are valid and none too long: the server read the ranges.
     assert_eq!(counted(&served, "refused"), 0, "{}", mode.name);
 }
 
 fn nothing(_: &Served, _: &mut Child) {}
 
-/// Asks for ranges in earnest, as many as are honoured, for as long as the tool does. (Its own field
-/// has a range that ends before it begins, and so is none: the answer to it is the whole file.)
+/// Asks for as many ranges as the server honours while the tool runs. The tool's own field has a
+/// range that ends before it begins, so the server ignores it and sends the whole file.
 fn ask_for_ranges(served: &Served, tool: &mut Child) {
     let client = Client::connect(served.addr());
     let mut asked = 0;
@@ -170,7 +169,7 @@ fn ask_for_ranges(served: &Served, tool: &mut Child) {
     let tools: Vec<String> = (0..=3000).map(|last| format!("1-{last}")).collect();
     let whole = ask(&format!("0-,{}", tools.join(",")));
     assert_eq!((whole.status, whole.body.len()), (200, FILE));
-    // Overlapping, and each of many blocks: together as long as a file may be asked for.
+    // Overlapping ranges of many blocks: together as long as a request may ask for.
     let many: Vec<String> = (0..16).map(|n| format!("{n}-{}", n + 18_000)).collect();
     while tool.try_wait().expect("asked").is_none() {
         let parts = ask(&many.join(","));
@@ -180,12 +179,12 @@ fn ask_for_ranges(served: &Served, tool: &mut Child) {
     assert!(asked > 3, "it was over at once");
 }
 
-/// The byte of the file at a place.
+/// Returns the byte of the file at a place.
 const fn byte(at: usize) -> u8 {
     (at % 251) as u8
 }
 
-/// Where it writes, without the ending that it adds.
+/// Returns where the tool writes, without the extension that it adds.
 fn report_file(mode: &Mode) -> PathBuf {
     let name = format!("slowhttptest-{}", mode.name.replace(' ', "-"));
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)

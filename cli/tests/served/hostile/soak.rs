@@ -1,5 +1,5 @@
-//! A soak: everything at once, kind and unkind, for as long as `EBBTIDE_SOAK` says (`10m`, `30s`):
-//! the memory is flat, no file is left open, every count is exact.
+//! A soak: kind and hostile clients at once, for the time in `EBBTIDE_SOAK` (`10m`, `30s`). The
+//! memory stays flat, no file stays open, every count is exact.
 
 use std::env;
 use std::io::{Read, Write};
@@ -13,24 +13,24 @@ use super::support::{GET, HELLO, get, post, post_head};
 use super::{connect, counted, files_at_rest, memory, reset, serve, wait_for_files};
 use ebbtide_lab::Dice;
 
-/// For how long, when nothing is said.
+/// The time without the variable.
 const USUAL: Duration = Duration::from_secs(6);
 
-/// How many clients at a time.
+/// Clients at a time.
 const CLIENTS: u64 = 6;
 
-/// What the memory may grow by after the first quarter, in bytes: pages that the allocator keeps.
+/// The memory that may be added after the first quarter, in bytes: pages that the allocator keeps.
 const GROWTH: u64 = 2 << 20;
 
-/// What the clients have done.
+/// The work of the clients.
 #[derive(Default)]
 struct Done {
     connections: AtomicU64,
     asked: AtomicU64,
     answered: AtomicU64,
     broken_off: AtomicU64,
-    /// What the server must have counted of the unkind: heads that were whole, answers that were
-    /// handed to the kernel to their last byte, and messages refused, which are among these.
+    /// What the server must have counted of the hostile ones: whole heads, responses handed to the
+    /// kernel in full, and refused messages, which are among these.
     unkind_requests: AtomicU64,
     unkind_answered: AtomicU64,
     refused: AtomicU64,
@@ -39,8 +39,8 @@ struct Done {
 #[test]
 fn a_soak_leaves_nothing_behind() {
     let time = env::var("EBBTIDE_SOAK").map_or(USUAL, |text| duration(&text));
-    // With the usual times. Nobody here waits for one to end, and shorter ones would end clients
-    // that a busy machine holds up: then nobody could say what was answered.
+    // The timeouts are the usual ones. Shorter ones would end clients that a busy machine holds up,
+    // and the counts would be unknown.
     let served = serve(&[]);
     let (addr, pid) = (served.addr(), served.pid());
     let files = files_at_rest(&served);
@@ -98,7 +98,7 @@ fn a_soak_leaves_nothing_behind() {
 
     served.terminate();
     let (_, report) = served.wait_report(0);
-    // The one that was first served, and all of theirs.
+    // The first client's, and those of all others.
     assert_eq!(report.opened() as u64, connections + 1);
     assert_eq!(report.requests() as u64, asked + unkind_requests + 1);
     assert_eq!(report.answered() as u64, answered + unkind_answered + 1);
@@ -107,11 +107,11 @@ fn a_soak_leaves_nothing_behind() {
     assert_eq!(report.aborted(), 0);
 }
 
-/// One connection, of one kind or another.
+/// Makes one connection, of one kind or another.
 fn one(addr: SocketAddr, dice: &mut Dice, done: &Done) {
     done.connections.fetch_add(1, Ordering::Relaxed);
     match dice.index(10) {
-        // Kind ones, who check what they get.
+        // Kind clients check their responses.
         0..5 => kind(addr, dice, done),
         kind => {
             done.broken_off.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +144,7 @@ fn kind(addr: SocketAddr, dice: &mut Dice, done: &Done) {
         };
         client.send(&request);
         bodies.push(body);
-        // Some wait for each answer, some send on.
+        // Some wait for each response, some send on.
         if dice.index(2) == 0 {
             client.response(bodies.len() - 1);
         }
@@ -161,7 +161,7 @@ fn kind(addr: SocketAddr, dice: &mut Dice, done: &Done) {
     }
 }
 
-/// What the server must have counted of one that was unkind.
+/// What the server must have counted of one hostile connection.
 struct Left {
     requests: u64,
     answered: u64,
@@ -177,7 +177,7 @@ impl Left {
         }
     }
 
-    /// And a message was refused, which is an answer too.
+    /// Adds a refused message, which is a response too.
     fn refused(self) -> Self {
         Self {
             answered: self.answered + 1,
@@ -187,8 +187,9 @@ impl Left {
     }
 }
 
-/// All of it can be known, since Linux hands out what arrived before a reset, and on the loopback
-/// whatever fits into the buffers has arrived when `write` returns.
+/// Makes a hostile connection whose counts are known. Linux hands out bytes that arrived before a
+/// reset, and on the loopback all bytes that fit into the buffers have arrived when `write`
+/// returns.
 fn unkind(addr: SocketAddr, kind: usize, dice: &mut Dice) -> Left {
     let mut stream = connect(addr);
     let resets = dice.index(3) > 0;

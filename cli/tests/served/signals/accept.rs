@@ -1,5 +1,5 @@
-//! Those who are about to connect when the signal comes, and those who leave. R3, R13, R14, R19,
-//! R20, R33.
+//! Clients that are about to connect when the signal comes, and clients that leave (r03, r13, r14,
+//! r19, r20, r33).
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -80,7 +80,7 @@ fn r13_r14_connecting_in_a_drain_is_refused_and_never_accepted_in_vain() {
 fn r14_with_a_delay_new_connections_are_answered_first() {
     let served = serve(&["--drain-delay", "600ms"]);
     served.terminate();
-    // Readiness is the first thing to change; from then on all say close.
+    // Readiness changes first; from then on every response says close.
     let health = until("a failed check", || {
         let health = knock(served.addr(), "/health").expect("it listens");
         (health.status != 200).then_some(health)
@@ -110,7 +110,7 @@ fn r33_a_check_of_health_fails_before_anyone_is_refused() {
     let served = serve(&["--drain-delay", "300ms"]);
     let check = || knock(served.addr(), "/health").map(|response| response.status);
     assert_eq!(check(), Some(200));
-    // On its kept connection, a check is told as well.
+    // A check on a kept connection fails too.
     let kept = Client::connect(served.addr());
     assert_eq!(kept.exchange(0, &get("/health")).status, 200);
     served.terminate_after(|| kept.send(&get("/health")));
@@ -187,7 +187,7 @@ fn r20_books_balance_when_clients_leave_at_any_byte() {
     let mut dice = Dice::new(20);
     let clients: Vec<_> = (0..runs(R20_CLIENTS))
         .map(|_| {
-            // Part of the head, or part of the body: someone to wait for.
+            // A part of the head, or of the body, is something to wait for.
             let sent = 1 + dice.index(request.len() - 2);
             let mut stream = TcpStream::connect(served.addr()).expect("connect");
             stream.write_all(&request[..sent]).expect("write");
@@ -200,7 +200,7 @@ fn r20_books_balance_when_clients_leave_at_any_byte() {
     let aborted = clients.len() as i64;
     for (n, (mut stream, sent)) in clients.into_iter().enumerate() {
         let more = dice.index(request.len() - sent);
-        // It may have been closed already.
+        // The server may have closed it already.
         let _ = stream.write_all(&request[sent..sent + more]);
         if n % 3 != 0 {
             let zero = Some(Duration::ZERO);

@@ -1,5 +1,5 @@
-//! Answers under way when the signal comes, and requests that come with it. R8, R9, R10, R15, R22,
-//! R23, R26, R27, R30.
+//! Responses under way when the signal comes, and requests that come with it (r08, r09, r10, r15,
+//! r22, r23, r26, r27, r30).
 
 use std::time::Instant;
 
@@ -37,7 +37,7 @@ fn r08_pipelined_requests_run_if_and_only_if_they_are_answered() {
     );
     drop(client);
     let (_, report) = served.wait_report(0);
-    // One more was of `settle`.
+    // `settle` made one more.
     let answers = answers.len() as i64 + 1;
     assert_eq!((report.requests(), report.answered()), (answers, answers));
 }
@@ -64,7 +64,7 @@ fn r09_stream_that_began_as_keep_alive_ends_and_closes() {
 
 #[test]
 fn r09_who_asks_again_behind_a_stream_that_did_not_say_close_is_answered() {
-    // The usual grace is shorter than a busy machine may take to run this client.
+    // A busy machine may take longer than the usual grace to run this client.
     let served = serve(&["--idle-grace", "5s"]);
     let clients: Vec<Client> = (0..20).map(|_| Client::connect(served.addr())).collect();
     for client in &clients {
@@ -96,7 +96,7 @@ fn upload_is_refused(flags: &[&str], path: &str, status: u16) {
     served.terminate();
     let piece = vec![b'x'; R10_UPLOAD / 16];
     for _ in 0..16 {
-        // Refusing is the server's right; what it said must still be readable.
+        // The server may refuse; its response must still be readable.
         client.try_send(&piece);
     }
     assert_eq!(client.response(0).status, status);
@@ -116,7 +116,7 @@ fn r15_busy_client_is_not_served_for_ever() {
     let mut answers = 51;
     let mut last = client.response(50);
     while !last.says_close() {
-        // What was in the socket when it woke may be answered as if nothing were; no more.
+        // The server may answer what was in the socket when it woke without a close; no more.
         assert!(answers < 52, "served on: {last}");
         last = client.exchange(answers, GET);
         answers += 1;
@@ -171,7 +171,7 @@ fn r23_no_exit_before_the_last_byte() {
     client.send(&get("/stream/10/60"));
     served.settle();
     served.terminate();
-    // With each chunk but the last there is more to come, so the process must still be there.
+    // Each chunk except the last shows that the process must still be there.
     for chunk in 0..9 {
         let text = format!("chunk {chunk}\n");
         let came = client.wait(PATIENCE, |seen| {
@@ -298,7 +298,7 @@ fn r30_every_answer_of_a_drain_says_close_once() {
         ("GET", "GET /echo HTTP/1.1\r\nHost: t\r\n\r\n", 405),
         ("GET", "GET /plaintext HTTP/1.1\r\n\r\n", 400),
     ];
-    // The signal has been taken before the requests come, and none of them is too late.
+    // The loop has taken the signal before the requests come, and none of them is too late.
     let served = serve(&["--idle-grace", "8s", "--linger", "8s"]);
     let clients: Vec<_> = REQUESTS
         .iter()
@@ -344,7 +344,7 @@ fn late_requests_can_be_rejected_or_dropped() {
             assert!(advised || status != 503, "{response}");
         }
         client.assert_ends(1 + usize::from(status.is_some()));
-        // What came before the signal is served whatever the policy.
+        // Requests from before the signal are served under every policy.
         assert_eq!(in_time.response(0).body, b"done");
         in_time.assert_ends(1);
         drop((client, in_time));

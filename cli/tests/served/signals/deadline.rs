@@ -1,4 +1,4 @@
-//! What the deadline does to those who are not done, and that it covers everything. R12, R17.
+//! What the deadline cuts, and that it covers everything (r12, r17).
 
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ fn r17_deadline_answers_those_whom_the_application_keeps_waiting() {
     assert_eq!(report, 1, "one was forced");
 }
 
-/// Exit code 1, neither much before nor much after the deadline; how many got a 503.
+/// Asserts exit code 1 close to the deadline, and returns how many requests got a 503.
 fn assert_cut_at_the_deadline(served: &Served) -> i64 {
     let signalled = Instant::now();
     served.terminate();

@@ -1,4 +1,4 @@
-//! When the process ends, and what it says of itself. R11, R16, R24.
+//! When the process ends, and what it reports (r11, r16, r24).
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,13 +14,13 @@ use super::{PROMPT, runs, serve};
 
 const R16_RUNS: usize = 50;
 const R24_RUNS: u32 = 20;
-/// Up to so long after the start the signal comes.
+/// The latest moment of the signal, after the start.
 const R24_LATEST: Duration = Duration::from_millis(50);
 
 #[test]
 fn r11_exit_waits_for_the_peer_to_have_everything() {
     const LENGTH: usize = 16 << 20;
-    /// What the server's kernel holds for a slow reader when the server has written all.
+    /// The bytes that the server's kernel holds for a slow reader when the server has written all.
     const UNREAD: usize = 1 << 20;
 
     let served = serve(&[]);
@@ -68,7 +68,7 @@ fn r16_exit_follows_the_last_byte_at_once() {
     assert!(p99 < PROMPT, "{lags:?}");
 }
 
-/// From the last byte of the last answer to the end of the process.
+/// Returns the time from the last byte of the last response to the end of the process.
 fn exit_lag() -> Duration {
     let served = serve(&[]);
     let client = Client::connect(served.addr());
@@ -91,7 +91,7 @@ fn r24_signal_at_any_moment_of_the_start() {
             spin_until(started + R24_LATEST * n / R24_RUNS);
             served.terminate();
             let exit = served.wait_exit(PATIENCE);
-            // Before it has a handler the kernel ends it; once it listens it must have one.
+            // The kernel ends a process without a handler; a server that listens must have one.
             let listened = served
                 .log()
                 .lines()
@@ -113,7 +113,7 @@ fn r24_the_same_signal_twice_at_once_is_one() {
     let client = Client::connect(served.addr());
     client.send(&get("/delay/300"));
     served.settle();
-    // Two that are pending at the same time are one to the kernel.
+    // The kernel merges two equal pending signals.
     served.terminate_after(|| served.terminate());
     assert_eq!(client.response(0).body, b"done");
     client.assert_ends(1);
@@ -163,7 +163,7 @@ fn r24_a_third_signal_cuts_with_an_answer_where_the_second_ended_the_notice() {
     }
 }
 
-/// What was cut says so: the process in its report, and to the client a head that was not sent.
+/// Asserts the report of a cut, and the 503 of a request whose head was not sent.
 #[track_caller]
 fn assert_cut(served: &Served, client: &Client) {
     let (_, report) = served.wait_report(3);
@@ -185,7 +185,7 @@ fn r24_signals_of_the_drain_leave_the_exit_delay_alone() {
     let (exit, _) = served.wait_report(0);
     assert!(exit.at - start >= DELAY, "after {:?}", exit.at - start);
 
-    // The second ends the notice, and only what comes in the delay ends that.
+    // The second signal ends the drain delay; only a signal in the exit delay ends that.
     let served = serve(&flags);
     served.terminate();
     served.settle();
@@ -209,7 +209,7 @@ fn r24_second_signal_means_now() {
         let (exit, report) = served.wait_report(3);
         assert_eq!(report.end(), "cut");
         assert!(exit.at - signalled < PROMPT);
-        // A head that was not sent can still say so.
+        // A head that was not sent can still announce the cut.
         let response = client.response(0);
         assert_eq!(response.status, 503);
         response.assert_last();

@@ -1,5 +1,5 @@
-//! Who has no whole request with the server when the signal comes: fresh and idle connections, and
-//! half-sent heads. R1, R2, R4, R5, R6, R18, R25, R29, R31.
+//! Connections without a whole request when the signal comes: fresh, idle, and half-sent heads
+//! (r01, r02, r04, r05, r06, r18, r25, r29, r31).
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use super::support::{GET, HELLO, PATIENCE, post, spin_until};
 use super::{PROMPT, assert_served, runs, serve};
 
 const R01_RUNS: usize = 5;
-/// Clients of a run of R2, and how far apart they write: from 0 to 20 ms after the signal.
+/// Clients of a run of r02, and the time between their writes: from 0 to 20 ms after the signal.
 const R02_CLIENTS: u32 = 100;
 const R02_STEP: Duration = Duration::from_micros(200);
 const R25_CLIENTS: usize = 100;
@@ -58,8 +58,8 @@ fn a_request_after_the_signal_is_answered_or_sees_the_end(idle_grace: &str) {
     }
     let mut answers = 0;
     for client in clients {
-        // It is answered in full, or there is nothing but the FIN. The first may be answered before
-        // the process has heard the signal, so that not all need say close.
+        // The request is answered in full, or only the FIN comes. The server may answer the first
+        // ones before it learns of the signal, so not every response says close.
         client.end();
         let count = client.look(|seen| seen.conversation.finals().count());
         assert!((1..=2).contains(&count));
@@ -178,7 +178,7 @@ fn r18_dripped_head_is_cut_in_a_drain() {
     served.wait_report(0);
 }
 
-/// The head never came: a 408 or no word, and a FIN.
+/// Asserts the end of a connection whose head never came: a 408 or nothing, and a FIN.
 fn assert_closed_for_a_late_head(client: &Client, exchanges_before: usize) {
     let answers = client.look(|seen| seen.conversation.finals().count());
     client.assert_ends(answers);
@@ -224,7 +224,7 @@ fn r29_linger_is_bounded() {
     client.exchange(0, GET);
     let signalled = Instant::now();
     served.terminate();
-    // Sends on and on after the FIN, and does not close.
+    // The client sends on after the FIN, and does not close.
     client.assert_ends(1);
     client.outlast_linger();
     let (exit, _) = served.wait_report(0);
@@ -244,7 +244,7 @@ fn a_long_grace_leaves_the_idle_time_for_one_more_request() {
     silent.exchange(0, GET);
     served.terminate();
     served.wait_refused();
-    // Who has never asked goes at once all the same.
+    // A fresh connection has no grace.
     fresh.assert_ends(0);
     assert_served(&busy.exchange(1, GET), HELLO);
     busy.assert_ends(2);
@@ -256,8 +256,8 @@ fn a_long_grace_leaves_the_idle_time_for_one_more_request() {
 
 #[test]
 fn r31_idle_connections_are_closed_evenly_over_the_spread() {
-    // A machine that stands still for a while bunches what a while later is spread again. It does
-    // not do so three times, and a server that does not spread does so each time.
+    // A machine that stands still bunches the closes. It does not do so three times, while a server
+    // that does not spread them bunches them each time.
     let usual = R31_CLIENTS / 10;
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -271,7 +271,7 @@ fn r31_idle_connections_are_closed_evenly_over_the_spread() {
     panic!("never evenly: {seen:?}");
 }
 
-/// How many of many idle connections see their end in each tenth of a second.
+/// Counts the idle connections that end in each tenth of a second.
 fn closed_by_tenth_of_the_spread() -> [usize; 10] {
     let served = serve(&["--close-spread", "1s"]);
     let mut answer = [0; 1024];
@@ -288,7 +288,7 @@ fn closed_by_tenth_of_the_spread() -> [usize; 10] {
     served.terminate();
     let signalled = Instant::now();
     let mut tenths = [0; 10];
-    // Who has been idle for longest goes first: one after the other is in order of time.
+    // The connection that has been idle for longest ends first, so this order is that of time.
     for mut stream in clients {
         assert_eq!(stream.read(&mut answer).expect("a clean end"), 0);
         let tenth = signalled.elapsed().as_millis() as usize / 100;

@@ -1,10 +1,10 @@
 //! The races of a drain on real sockets, against the spawned command.
 //!
-//! One test, or a few, for each row of the drain's contract, named after it. The lever is always
-//! the same: stop the process, arrange what the kernel holds for it, send the signal, let it go
-//! on; it wakes to everything at once, and what happens one time in ten thousand happens every
-//! time. What is asserted is the order of events wherever that is possible; times only with wide
-//! margins, for these tests run beside others.
+//! Each test is named after its row of the drain's contract. A test stops the process, arranges
+//! what the kernel holds for it, sends the signal, and lets it go on. The process wakes to
+//! everything at once, so a race of one in ten thousand happens every time. The tests assert the
+//! order of events wherever possible, and times only with wide margins, because other tests run
+//! beside them.
 //!
 //! Two environment variables:
 //!
@@ -25,21 +25,22 @@ use std::time::Duration;
 use ebbtide_lab::response::Response;
 use support::served::Served;
 
-/// What is said to happen at once happens within this, on a machine that does other things too.
+/// The limit for events that come at once, on a busy machine.
 const PROMPT: Duration = Duration::from_millis(1500);
 
-/// The command with a report that can be read.
+/// Starts the command with a report that the tests can read.
 fn serve(flags: &[&str]) -> Served {
     Served::start(&[&["--report", "json"], flags].concat())
 }
 
-/// How often to repeat what is usually repeated `usual` times.
+/// Returns how often to repeat what usually runs `usual` times.
 fn runs(usual: usize) -> usize {
     let factor = env::var("EBBTIDE_RUNS").ok();
     usual * factor.map_or(1, |text| text.parse().expect("EBBTIDE_RUNS is a number"))
 }
 
-/// Checks an answer to what came together with the signal: it says close, like all that follow.
+/// Asserts the response to a request that came with the signal: like all that follow, it says
+/// close.
 #[track_caller]
 fn assert_served(response: &Response, body: &[u8]) {
     assert_eq!(response.status, 200, "{response}");

@@ -1,14 +1,13 @@
-//! The signal under load: hundreds of clients that are writing the next request when it comes.
+//! The signal under load: hundreds of clients are writing their next request when it comes.
 //!
-//! One thread plays all clients, so that little time passes between the look at a connection and
-//! the write on it. For each client the signal may cost nothing: a request that was written is
-//! answered in full, and a connection that is to be written on either takes the request or shows
-//! its end before.
+//! One thread plays all clients, so little time passes between the check of a connection and the
+//! write on it. The signal may cost no client anything: the server answers a written request in
+//! full, and a connection takes a request or shows its end before the write.
 //!
-//! That holds for who asks again within the idle grace. A single thread that plays hundreds reads
-//! an answer milliseconds after it came, so a pause is counted from when the kernel says that it
-//! came. Who was held up beyond the grace all the same may cross the FIN: on any network, a request
-//! that leaves while a FIN is on its way is nobody's to save. Those are counted apart.
+//! The rule holds for clients that ask within the idle grace. A single thread reads a response
+//! milliseconds late, so a pause counts from the kernel's time of arrival. A client that was held
+//! up beyond the grace may cross the FIN; on any network, a request that leaves while a FIN is on
+//! its way is lost. The test counts those apart.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSliceMut, Write};
@@ -28,14 +27,14 @@ use super::{runs, serve};
 use ebbtide_lab::response::Conversation;
 
 const ROUNDS: usize = 3;
-/// They ask again as soon as they are answered.
+/// Clients that ask again at once.
 const BUSY: usize = 256;
-/// They pause in between, for a little less than the idle grace.
+/// Clients that pause in between, for a little less than the idle grace.
 const PAUSING: usize = 256;
 const PAUSE: Duration = Duration::from_millis(20);
 /// The idle grace: the default of `--idle-grace`.
 const GRACE: Duration = Duration::from_millis(25);
-/// They connect anew for each request.
+/// Clients that connect anew for each request.
 const ANEW: usize = 16;
 /// The number of responses before the signal.
 const WARM: usize = 4_000;
@@ -73,14 +72,14 @@ fn storm_costs_no_request() {
             served.log()
         );
         drop(storm);
-        // R7: what ran is what was answered is what arrived.
+        // r07: the handler, the report and the clients count the same responses.
         let (_, report) = served.wait_report(0);
         let answers = answers as i64;
         assert_eq!((report.requests(), report.answered()), (answers, answers));
     }
 }
 
-/// What came of all requests.
+/// The fate of all requests.
 #[derive(Debug, Default)]
 struct Tally {
     answers: usize,
@@ -92,7 +91,7 @@ struct Tally {
     torn: usize,
     /// Reset between two requests.
     reset: usize,
-    /// Let in by the kernel, and then reset or closed without an answer.
+    /// Accepted by the kernel, and then reset or closed without a response.
     backlog: usize,
 }
 
@@ -109,7 +108,7 @@ enum State {
     /// The request is written.
     Waiting,
     Pausing,
-    /// The answer said that it was the last.
+    /// The response announced the close.
     Leaving,
     Done,
 }
@@ -122,7 +121,7 @@ struct Caller {
     got: Vec<u8>,
     /// When the last bytes came, by the kernel's clock.
     came: SystemTime,
-    /// Since when its request was out, at the latest, the connection had been idle.
+    /// How long the connection had been idle, at most, when the request left.
     idle: Duration,
 }
 
@@ -131,7 +130,7 @@ struct Storm {
     addr: SocketAddr,
     poll: Poll,
     callers: Vec<Caller>,
-    /// Who pauses until when, the first to ask first.
+    /// The clients that pause, by the end of the pause.
     pauses: BTreeSet<(SystemTime, usize)>,
     tally: Tally,
 }
@@ -166,7 +165,7 @@ impl Storm {
         }
     }
 
-    /// Plays on until `enough`, or until everyone is done.
+    /// Plays on until `enough`, or until every client is done.
     fn run(&mut self, enough: impl Fn(&Tally) -> bool) {
         let mut events = Events::with_capacity(1024);
         let limit = Instant::now() + 2 * PATIENCE;
@@ -190,7 +189,7 @@ impl Storm {
         }
     }
 
-    /// Those whose pause is over ask.
+    /// Lets clients whose pause is over ask.
     fn end_pauses(&mut self) {
         while let Some((until, n)) = self.pauses.first().copied()
             && until <= SystemTime::now()
@@ -250,7 +249,7 @@ impl Storm {
         }
     }
 
-    /// Takes bytes of an answer, and goes on when it is whole.
+    /// Takes bytes of a response, and goes on when it is whole.
     fn take(&mut self, n: usize, bytes: &[u8]) {
         let caller = &mut self.callers[n];
         caller.got.extend_from_slice(bytes);
@@ -287,7 +286,7 @@ impl Storm {
         }
     }
 
-    /// The server ended the connection.
+    /// Notes that the server ended the connection.
     fn ended(&mut self, n: usize, reset: bool) {
         let caller = &mut self.callers[n];
         match caller.state {
@@ -300,7 +299,7 @@ impl Storm {
         caller.state = State::Done;
     }
 
-    /// The server ended the connection while it owed nothing.
+    /// Notes that the server ended the connection while no request was open.
     fn ended_idle(&mut self, n: usize, reset: bool) {
         self.tally.reset += usize::from(reset);
         self.callers[n].state = State::Done;
@@ -310,7 +309,7 @@ impl Storm {
 }
 
 impl Caller {
-    /// Reads, and notes when what it reads came.
+    /// Reads, and notes when the bytes came.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut space = cmsg_space!(TimeSpec);
         let mut buffers = [IoSliceMut::new(buffer)];
@@ -349,7 +348,7 @@ fn connect(poll: &Poll, addr: SocketAddr, n: usize) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Whether the connection is made; an error if it will not be.
+/// Returns whether the connection is made; an error if it cannot be.
 fn connected(stream: &TcpStream) -> io::Result<bool> {
     if let Some(error) = stream.take_error()? {
         return Err(error);

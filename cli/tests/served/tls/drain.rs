@@ -1,4 +1,4 @@
-//! The drain on real sockets, where only the kernel knows the order of things.
+//! The drain over TLS on real sockets, where only the kernel knows the order of events.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -141,7 +141,8 @@ fn an_upload_in_progress_completes() {
     }
 }
 
-/// Much more than the sockets hold, read by a client that pauses for longer than the linger.
+/// The response is much longer than the sockets hold, and the client pauses for longer than the
+/// linger.
 #[test]
 fn a_slow_reader_gets_everything() {
     let folder = Folder::new("tls-slow");
@@ -158,7 +159,7 @@ fn a_slow_reader_gets_everything() {
     served.wait_report(0);
 }
 
-/// All of it is in the kernel, and none of it has been read.
+/// The kernel has the whole response, and the client has read nothing.
 #[test]
 fn the_exit_waits_until_what_was_written_is_delivered() {
     let folder = Folder::new("tls-delivered");
@@ -179,7 +180,7 @@ fn the_exit_waits_until_what_was_written_is_delivered() {
 fn what_the_deadline_cuts_does_not_look_whole() {
     for (request, version) in [
         ("GET /stream/1000000/5 HTTP/1.1\r\nHost: t\r\n\r\n", "1.1"),
-        // To the end of the connection: only the two layers below can say that it was cut.
+        // The body ends with the connection: only TCP and TLS can show the cut.
         ("GET /stream/1000000/5 HTTP/1.0\r\nHost: t\r\n\r\n", "1.0"),
     ] {
         let folder = Folder::new("tls-cut");
@@ -227,7 +228,7 @@ fn a_storm_of_handshakes_does_not_hold_up_those_who_are_served() {
     let begun = Instant::now();
     assert_eq!(live.response().body, HELLO);
     let first = begun.elapsed();
-    // The last of them was accepted last.
+    // The last client was accepted last.
     let last = clients.last_mut().expect("there are some");
     last.socket().read_exact(&mut [0; 1]).expect("its turn");
     let all = begun.elapsed();

@@ -1,4 +1,4 @@
-//! The files: wrong ones, several, and those that change while the server runs.
+//! The files of TLS: wrong ones, several, and files that change while the server runs.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -17,18 +17,18 @@ use ebbtide_lab::tls::{Identity, TLS12, TLS13};
 
 const RELOADED: &str = "SIGHUP: the certificates were read again";
 
-/// A key with a passphrase, as PEM: what is in it does not matter.
+/// A key with a passphrase, as PEM; the content does not matter.
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n\
                          -----END ENCRYPTED PRIVATE KEY-----\n";
 
-/// The same in the way of old.
+/// The same in the older form.
 const ENCRYPTED_OF_OLD: &str = "-----BEGIN RSA PRIVATE KEY-----\n\
                                 Proc-Type: 4,ENCRYPTED\n\
                                 DEK-Info: AES-128-CBC,D1629D9A0F7FD251BC275A6820DD9026\n\n\
                                 jaA0nkzxZF2BXmusLrENqiIXASAUPjuPWLIxojU9PGyTXSBxUnM0M7sIL6v2qKhy\n\
                                 -----END RSA PRIVATE KEY-----\n";
 
-/// As `openssl x509 -req` makes them without extensions, good until 2126.
+/// A certificate as `openssl x509 -req` makes it without extensions, good until 2126.
 const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
 MIIBJDCBywIUd8PxKAdK7IIz843cRDlMocbRup0wCgYIKoZIzj0EAwIwFDESMBAG
 A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNzA2MTUxNVoYDzIxMjYxMTAzMDYxNTE1
@@ -166,7 +166,7 @@ fn hangup_reads_the_files_again_and_drops_nobody() {
     let mut after = Client::connect(served.addr(), &Arc::new(other.client(&TLS13)));
     assert_eq!(after.exchange(GET).body, HELLO);
     assert_eq!(before.exchange(GET).body, HELLO);
-    // A session of before is still known, and no certificate is shown for it.
+    // The server still knows an earlier session, and shows no certificate for it.
     let mut resumed = Client::connect(served.addr(), &config);
     assert_eq!(resumed.exchange(GET).body, HELLO);
     assert_eq!(resumed.tls().handshake_kind(), Some(HandshakeKind::Resumed));
@@ -235,7 +235,7 @@ fn of_several_certificates_the_one_that_was_asked_for_is_shown() {
         let mut client = Client::asking_for(served.addr(), &config, name);
         assert_eq!(client.exchange(GET).body, HELLO, "{name}");
     }
-    // For any other name, and for none, it is the first: see `others`.
+    // For any other name, and for none, the server shows the first.
     let shown = super::others::subject(served.addr(), &["-servername", "six.example"]);
     assert_eq!(shown, one.cert_pem());
     let shown = super::others::subject(served.addr(), &["-noservername"]);

@@ -1,5 +1,5 @@
-//! TLS on real sockets, against the spawned command: curl, openssl and rustls as clients, files
-//! that are wrong, files that change, and the drain, also of what lives longer than an answer.
+//! TLS on real sockets, against the spawned command: curl, openssl and rustls as clients, wrong
+//! files, files that change, and the drain.
 
 mod drain;
 mod files;
@@ -13,10 +13,10 @@ use ebbtide_lab::tls::Identity;
 use support::folder::{Folder, flag};
 use support::served::Served;
 
-/// Who the command is, unless a test says otherwise.
+/// The identity of the command, unless a test names another.
 static IDENTITY: LazyLock<Identity> = LazyLock::new(|| Identity::new(&["localhost"]));
 
-/// The command with its certificate, and a report that can be read.
+/// Starts the command with its certificate, and a report that the tests can read.
 fn serve(folder: &Folder, flags: &[&str]) -> Served {
     let (cert, key) = folder.identity("localhost", &IDENTITY);
     let tls = ["--tls-cert", flag(&cert), "--tls-key", flag(&key)];

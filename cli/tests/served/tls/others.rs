@@ -1,4 +1,4 @@
-//! Clients that are not ours: curl and openssl.
+//! Clients that others wrote: curl and openssl.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +22,7 @@ fn run(program: &str, args: &[&str], input: &[u8]) -> Output {
         .spawn()
         .unwrap_or_else(|error| panic!("{program}: {error}"));
     let mut stdin = child.stdin.take().expect("it is piped");
-    // It may end without reading.
+    // The program may end without reading.
     let _ = stdin.write_all(input);
     drop(stdin);
     finish(child)
@@ -47,7 +47,7 @@ fn curl(folder: &Folder, addr: SocketAddr, args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// The certificate that the server shows, as PEM.
+/// Returns the certificate that the server shows, as PEM.
 #[track_caller]
 pub(crate) fn subject(addr: SocketAddr, args: &[&str]) -> String {
     let addr = addr.to_string();
@@ -70,7 +70,7 @@ fn curl_of_either_version() {
     for version in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
         let ask = |args: &[&str]| curl(&folder, served.addr(), &[version, args].concat());
         assert_eq!(ask(&["https://localhost/plaintext"]), HELLO);
-        // Both on one connection.
+        // Both requests use one connection.
         let twice = ask(&[
             "https://localhost/plaintext",
             "https://localhost/json",
@@ -95,7 +95,7 @@ fn curl_of_either_version() {
 fn curl_negotiates_http_1_1() {
     let folder = Folder::new("tls-alpn");
     let served = serve(&folder, &[]);
-    // It offers h2 and http/1.1.
+    // curl offers h2 and http/1.1.
     let version = curl(
         &folder,
         served.addr(),
@@ -159,7 +159,7 @@ fn curl_without_tls_is_told_so() {
     assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
     let body = "\r\n\r\nthis port speaks TLS: use https\n";
     assert!(text.ends_with(body), "{text}");
-    // A body that it has not read does not destroy the answer.
+    // An unread body does not destroy the response.
     let data = "x".repeat(100_000);
     let output = run(
         "curl",
@@ -192,7 +192,7 @@ fn openssl_resumes_its_session() {
     }
 }
 
-/// openssl complains of an end without a close_notify.
+/// openssl complains about an end without a close_notify.
 #[needs("openssl", "openssl version")]
 #[test]
 fn openssl_sees_a_whole_end() {

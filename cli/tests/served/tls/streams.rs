@@ -1,5 +1,5 @@
-//! What lives longer than an answer, over TLS and through a drain: WebSockets, streams of events,
-//! large downloads. Each says its own goodbye, and then TLS says its.
+//! Long-lived streams over TLS and through a drain: WebSockets, events, large downloads. Each
+//! protocol ends properly, and then TLS does.
 
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +27,7 @@ fn websocket(client: Client) -> WebSocket<Client> {
     client
 }
 
-/// Demands a Close of 1001, answers it, and demands a clean end of both layers.
+/// Asserts a Close of 1001, answers it, and asserts a clean end of both layers.
 #[track_caller]
 fn assert_told(mut client: WebSocket<Client>) {
     let Ok(Message::Close(Some(frame))) = client.read() else {
@@ -57,7 +57,7 @@ fn websockets_are_told_1001_and_then_get_close_notify() {
             let frame = Frame::message(text, OpCode::Data(opcode), last);
             midway.send(Message::Frame(frame)).expect("sent");
             if !last {
-                // Once that is answered the part has been read, too.
+                // The response shows that the part has been read, too.
                 midway.send(Message::Ping("?".into())).expect("sent");
                 assert_eq!(midway.read().expect("a pong"), Message::Pong("?".into()));
             }
@@ -78,7 +78,7 @@ fn websockets_are_told_1001_and_then_get_close_notify() {
     }
 }
 
-/// Of the message nothing can be decrypted yet, and yet it has begun.
+/// The message has begun, although nothing of it can be decrypted yet.
 #[test]
 fn a_part_of_a_record_is_a_message_that_has_begun() {
     for version in VERSIONS {
@@ -87,7 +87,7 @@ fn a_part_of_a_record_is_a_message_that_has_begun() {
             let served = serve(&folder, &[]);
             let config = Arc::new(IDENTITY.client(version));
             let mut client = websocket(Client::connect(served.addr(), &config));
-            // The session's tickets are read before anything is sent by hand.
+            // The client reads the session's tickets before it sends anything by hand.
             client.send(Message::text("first")).expect("sent");
             assert_eq!(client.read().expect("an echo"), Message::text("first"));
             let frame = [&[0x81, 0x80 | 4, 0, 0, 0, 0][..], b"last"].concat();

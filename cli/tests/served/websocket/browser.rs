@@ -1,6 +1,4 @@
 //! A real browser: Chromium, headless, driven by its DevTools protocol.
-//!
-//! Skipped, with a word, where there is no Chromium; `.ci/run` installs it where it can.
 
 use std::env;
 use std::ffi::OsString;
@@ -175,7 +173,7 @@ fn a_browser_talks_and_hears_1001() {
     );
 }
 
-/// Turn off the display, the sandbox (which fails for root), and the browser's own traffic.
+/// Turns off the display, the sandbox (which fails for root), and the browser's own traffic.
 const FLAGS: &[&str] = &[
     "--headless",
     "--no-sandbox",

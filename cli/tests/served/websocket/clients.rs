@@ -1,5 +1,5 @@
-//! Clients that others wrote, against `ebbtide serve`: the library tungstenite, and the WebSocket
-//! that Node has built in where there is a Node.
+//! Clients that others wrote, against `ebbtide serve`: the library tungstenite, and Node's
+//! WebSocket.
 
 use std::io;
 use std::net::TcpStream;

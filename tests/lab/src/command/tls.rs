@@ -13,7 +13,7 @@ use super::PATIENCE;
 /// A connection.
 pub struct Client {
     stream: StreamOwned<ClientConnection, TcpStream>,
-    /// What was read behind the last response.
+    /// Bytes that were read behind the last response.
     ahead: Vec<u8>,
 }
 
@@ -51,7 +51,7 @@ impl Client {
         &mut self.stream.conn
     }
 
-    /// The socket alone, of a connection that will say nothing more.
+    /// Returns the socket alone, of a connection that will send no more.
     pub fn into_socket(self) -> TcpStream {
         self.stream.sock
     }
@@ -65,7 +65,7 @@ impl Client {
         self.stream.write_all(bytes).expect("write");
     }
 
-    /// Bytes as records that can be sent in pieces, by hand.
+    /// Encrypts bytes into records, which a test can send in pieces.
     pub fn records(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.tls().writer().write_all(bytes).expect("it is kept");
         let mut records = Vec::new();
@@ -91,7 +91,7 @@ impl Client {
         self.response()
     }
 
-    /// Reads to the end: what came before it, and how it was.
+    /// Reads to the end. Returns the bytes before it, and how the server ended.
     #[track_caller]
     pub fn end(&mut self) -> (Vec<u8>, End) {
         let mut bytes = std::mem::take(&mut self.ahead);
@@ -107,14 +107,14 @@ impl Client {
         (bytes, end)
     }
 
-    /// Demands that nothing more came but a close_notify and a FIN.
+    /// Asserts that only a close_notify and a FIN come.
     #[track_caller]
     pub fn assert_ends(&mut self) {
         assert_eq!(self.end(), (Vec::new(), End::Clean));
     }
 }
 
-/// For clients of other protocols over this one; not together with [`Client::response`].
+/// Lets clients of other protocols use the connection; not together with [`Client::response`].
 impl Read for Client {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer)
