@@ -7,19 +7,20 @@ use crate::tracker::Phase;
 /// The longest stay in each phase, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhaseTimeouts {
-    /// Until the first byte arrives.
+    /// The wait for the first byte.
     pub fresh: u32,
-    /// Between requests.
+    /// The wait between requests.
     pub idle: u32,
-    /// For a head, from its first byte. The clock never restarts, so dripping bytes gains nothing.
+    /// The time of a head, from its first byte. The clock never restarts, so dripping gains nothing.
     pub head: u32,
-    /// For each [`Limits::progress`](crate::Limits::progress) bytes of a body.
+    /// The time for each [`Limits::progress`](crate::Limits::progress) bytes of a body.
     pub body: u32,
-    /// For the application to respond; `None` for no limit.
+    /// The time of the application; `None` for no limit.
     pub handler: Option<u32>,
-    /// For the peer to take the pending bytes, or [`Limits::progress`](crate::Limits::progress) of them.
+    /// The time in which the peer takes the pending bytes, or
+    /// [`Limits::progress`](crate::Limits::progress) of them.
     pub reply: u32,
-    /// For the peer's FIN after ours.
+    /// The wait for the peer's FIN after ours.
     pub linger: u32,
 }
 

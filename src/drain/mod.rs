@@ -144,23 +144,23 @@ impl Drain {
         self.accepted_at = now;
     }
 
-    /// Sets the late cutoff, once. `complete` says that the turn served every event that had
-    /// arrived: a signal may interrupt a wait, and a batch may be too small for all events.
+    /// Sets the late cutoff, once. `complete` says that the turn served every event that had arrived.
+    /// A signal may interrupt a wait, and a batch may be too small for all events.
     pub const fn set_late_cutoff(&mut self, complete: bool, now: Tick) {
         if complete && self.lacks_late_cutoff() {
             self.late_cutoff = Some(now);
         }
     }
 
-    /// Begins the last call, once. From now on the listener refuses new handshakes, where the
-    /// system can do that.
+    /// Begins the last call, once. The listener refuses new handshakes from now on, where the system
+    /// can do that.
     pub const fn begin_last_call(&mut self, now: Tick) {
         self.last_call_ends = Some(now.after(in_full(LAST_CALL)));
     }
 
-    /// Notes that a connection became idle after its request `nth`. Where the response began before
-    /// the drain, it did not say close: the connection gets the short grace. A longer idle grace
-    /// than the default applies to all idle connections alike.
+    /// Notes that a connection became idle after its request `nth`, by a response that began before
+    /// the drain and did not say close. The connection gets the short grace. An idle grace above the
+    /// default applies to all idle connections alike.
     pub fn became_idle(&mut self, id: ConnId, nth: u32, now: Tick) {
         if self.policy.idle_grace <= IDLE_GRACE {
             let grace = in_full(self.policy.idle_grace).min(SHORT_GRACE);
@@ -179,28 +179,28 @@ impl Drain {
     }
 
     /// Begins the end: every connection is closed. Guards and hooks have until the deadline.
-    pub fn drained(&mut self, now: Tick) {
+    pub fn begin_end(&mut self, now: Tick) {
         if self.ending.is_none() {
             let since = self.stage.since().unwrap_or(now);
             let until = since.after(self.policy.timeout);
-            self.end(End::Drained, false, until);
+            self.set_ending(End::Drained, false, until);
         }
     }
 
     /// Begins the end by a cut: hooks have until `until`.
-    pub const fn cut(&mut self, end: End, until: Tick) {
-        self.end(end, true, until);
+    pub const fn begin_end_by_cut(&mut self, end: End, until: Tick) {
+        self.set_ending(end, true, until);
     }
 
     /// Notes that every connection is closed and every guard released. Returns the milliseconds since
     /// the first reason to stop, once.
-    pub fn all_closed(&mut self, now: Tick) -> Option<u32> {
+    pub fn note_all_closed(&mut self, now: Tick) -> Option<u32> {
         let first = !self.all_closed;
         self.all_closed = true;
         first.then(|| self.stopped_at().map_or(0, |at| now.since(at)))
     }
 
-    const fn end(&mut self, end: End, by_cut: bool, until: Tick) {
+    const fn set_ending(&mut self, end: End, by_cut: bool, until: Tick) {
         self.ending = Some(Ending { end, by_cut, until });
     }
 }

@@ -9,17 +9,17 @@ pub struct Policy {
     pub delay: u32,
     /// Ends the delay once no connection came for this long; `None` for never.
     pub quiet: Option<u32>,
-    /// How long a connection must have been idle to be closed. A client that just got a response
-    /// may be writing its next request.
+    /// How long a connection must have been idle to be closed. Its client may be writing the next
+    /// request just after a response.
     pub idle_grace: u32,
-    /// For a head that has begun.
+    /// The time of a head that has begun.
     pub head_timeout: u32,
-    /// For the peer's FIN after ours, so that a request that crosses our FIN meets no reset.
+    /// The wait for the peer's FIN after ours, so that a request that crosses ours meets no reset.
     pub linger: u32,
     /// The time over which the idle connections are closed, so that their clients do not all
     /// reconnect at once.
     pub close_spread: u32,
-    /// For a tunnel to end, from the moment it was told of the drain.
+    /// The time of a tunnel, from the moment it was told of the drain.
     pub tunnel_grace: u32,
     /// The one deadline, from the signal, over everything.
     pub timeout: u32,
@@ -31,8 +31,8 @@ pub const IDLE_GRACE: u32 = 25;
 /// The longest grace of a fresh connection, in milliseconds: time to send what it connected for.
 pub const FRESH_GRACE: u32 = 25;
 
-/// The grace of a connection whose last response began before the drain, in milliseconds. That
-/// response could not say close. Its client may ask once more, and a client that waits for the end
+/// The grace of a connection whose last response began before the drain, in milliseconds. The
+/// response could not say close, so its client may ask once more. A client that waits for the end
 /// sees the FIN within 20 ms.
 pub const SHORT_GRACE: u32 = 15;
 
@@ -43,7 +43,7 @@ pub const LAST_CALL: u32 = 1;
 /// want of descriptors, or more arrivals than a turn accepts.
 pub const BACKLOG_LIMIT: u32 = 1_000;
 
-/// The stage of a server's life. It never goes back.
+/// The stage of a server's life. Stages only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Serving.

@@ -330,14 +330,14 @@ fn the_end_waits_until_the_deadline_and_a_cut_only_for_its_moment() {
     let mut drain = draining(POLICY, 0, 0);
     assert_eq!(drain.ending(), None);
     let now = SIGNAL.after(40);
-    drain.drained(now);
+    drain.begin_end(now);
     assert_eq!(drain.ending(), Some((End::Drained, SIGNAL.after(25_000))));
     assert!(!drain.was_cut());
     assert_eq!(
-        (drain.all_closed(now), drain.all_closed(now)),
+        (drain.note_all_closed(now), drain.note_all_closed(now)),
         (Some(40), None)
     );
-    drain.cut(End::Cut, now.after(20));
+    drain.begin_end_by_cut(End::Cut, now.after(20));
     assert_eq!(drain.ending(), Some((End::Cut, now.after(20))));
     assert!(drain.was_cut());
 }

@@ -1,8 +1,8 @@
 //! New connections: a bounded number a turn, and none while there is no room.
 //!
-//! Listeners are edge-triggered too. This module therefore remembers that a backlog may hold more.
-//! Accepting that stopped starts again with the next turn, with a connection that closes, or after
-//! a moment's wait when the process is out of descriptors. Knows no requests.
+//! Listeners are edge-triggered too, so the loop remembers that a backlog may hold more. Accepting
+//! that stopped starts again with the next turn or with a connection that closes. A process without
+//! descriptors tries again after a moment. Knows no requests.
 
 use super::Engine;
 use super::connection::{Connection, Step};
@@ -32,7 +32,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             while self.accepting.more[listener] && left > 0 {
                 left -= 1;
                 if self.tracker.len() >= limit {
-                    self.accepting.full = Some(now);
+                    self.accepting.full_since = Some(now);
                     return;
                 }
                 match self.core.sys.accept(listener) {
@@ -47,7 +47,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                             self.accepting.exhausted = true;
                             log::warn!("accepting waits for room: {error}");
                         }
-                        self.accepting.full = Some(now);
+                        self.accepting.full_since = Some(now);
                         return;
                     }
                     Err(AcceptError::Closed(error)) => {

@@ -9,7 +9,7 @@ pub(super) struct Accepting {
     /// Whether a listener's backlog may hold connections, by its number.
     pub(super) more: Vec<bool>,
     /// Since when there are no descriptors, or as many connections as the limit allows.
-    pub(super) full: Option<Tick>,
+    pub(super) full_since: Option<Tick>,
     /// The listener to begin with next.
     pub(super) first: usize,
     /// The listeners are still open.
@@ -22,7 +22,7 @@ impl Accepting {
     pub(super) fn new(listeners: usize) -> Self {
         Self {
             more: vec![true; listeners],
-            full: None,
+            full_since: None,
             first: 0,
             open: true,
             exhausted: false,
@@ -44,24 +44,24 @@ impl Accepting {
     /// Notes that there is room for another connection.
     #[inline]
     pub(super) const fn make_room(&mut self) {
-        self.full = None;
+        self.full_since = None;
     }
 
     /// Returns whether a backlog may hold connections and there is room.
     pub(super) fn ready(&self) -> bool {
-        self.open && self.full.is_none() && self.more.contains(&true)
+        self.open && self.full_since.is_none() && self.more.contains(&true)
     }
 
     /// Tries again once [`RETRY`] has passed without room.
     pub(super) fn retry(&mut self, now: Tick) {
         if self.retry_at().is_some_and(|at| now.reached(at)) {
-            self.full = None;
+            self.full_since = None;
         }
     }
 
     /// Returns when to try again for room.
     pub(super) fn retry_at(&self) -> Option<Tick> {
-        self.full.map(|since| since.after(RETRY))
+        self.full_since.map(|since| since.after(RETRY))
     }
 
     /// Returns whether every backlog was found empty.

@@ -8,8 +8,8 @@ use crate::sys::Sys;
 use crate::tracker::Phase;
 
 impl<S: Sys, H: Handler> Engine<S, H> {
-    /// Asserts that the lists and the slab agree, that each connection stands in the list of its
-    /// phase, and that no exchange and no tunnel is left behind.
+    /// Asserts that the lists and the slab agree, and that each connection stands in the list of its
+    /// phase. Asserts that no exchange and no tunnel is left behind.
     ///
     /// # Panics
     ///
@@ -19,6 +19,15 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         let counts = self.tracker.counts();
         let total: u32 = counts.iter().sum();
         assert_eq!(total as usize, self.tracker.len(), "the counts do not sum");
+        // A handshake is in the phase of heads, and has no exchange.
+        let asleep = [Phase::Fresh, Phase::Idle, Phase::Linger, Phase::Tunnel];
+        let asleep: u32 = asleep.map(|phase| counts[phase as usize]).iter().sum();
+        let (used, awake) = (self.pool.used(), (total - asleep) as usize);
+        let heads = counts[Phase::Head as usize] as usize;
+        assert!(
+            used <= awake && awake <= used + heads,
+            "exchanges are left behind"
+        );
         if total > CHECKED {
             return;
         }

@@ -47,6 +47,6 @@ impl<S: Sys, H: Handler> Engine<S, H> {
 }
 
 /// Connections told in a turn; the others follow in the next, after the sockets that became ready
-/// meanwhile. With so few, the peers' FINs come while the cache still holds what the kernel and the
-/// tracker know of each. A drain of very many connections then costs a twentieth less.
+/// meanwhile. The peers of so few send their FINs while the cache still holds their connections. A
+/// drain of very many connections then costs a twentieth less.
 const EXPIRED: u32 = 64;

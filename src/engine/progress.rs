@@ -22,7 +22,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 seconds(policy.timeout),
                 self.waiting()
             ),
-            // Without a delay, only a hook can hold the draining.
+            // A hook may hold the draining where no delay does.
             Stage::Delaying { .. } | Stage::Draining { .. } => log::info!(
                 "{trigger}: draining: {counts}; at most {} s{}",
                 seconds(self.core.drain.time_left(now).unwrap_or_default()),
@@ -50,7 +50,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
                 let left = seconds(self.core.drain.time_left(now).unwrap_or_default());
                 let waiting = self.waiting();
                 log::info!(target: PROGRESS_LINE, "draining: {counts}; {left} s left{waiting}");
-                // In step with the signal, however late a turn was.
+                // The lines stay in step with the signal, however late a turn was.
                 Some(now.after(SECOND - now.since(since) % SECOND))
             }
             Stage::Serving | Stage::Cutting => None,

@@ -93,11 +93,11 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         match self.core.drain.must_cut(now) {
             Some(end) if !self.core.drain.was_cut() => self.cut_all(end, now),
             None if self.tracker.is_empty() && !self.accepting.open => {
-                self.core.drain.drained(now);
+                self.core.drain.begin_end(now);
             }
             _ => {}
         }
-        self.finish(now)
+        self.end_drain(now)
     }
 
     /// Closes the listeners when the drain says so. Connections in a backlog are accepted first.
@@ -108,7 +108,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         let mut closing = state == ListenerState::Closing;
         if self.core.drain.lacks_last_call() {
-            // Where the system cannot refuse handshakes, waiting would only let more of them in.
+            // Waiting would only let more handshakes in, if the system cannot refuse them.
             closing = !self.core.sys.stop_handshakes();
             let now = self.core.sys.update_clock(); // this turn may have been long
             self.core.drain.begin_last_call(now);
@@ -141,22 +141,22 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             }
         }
         let held = self.core.inbox.handle().guards().names();
-        // Whether a deadline without guards cut anything is for `outcome` to decide.
-        let open = end == End::Deadline && held.is_empty();
+        // `outcome` decides whether a deadline without guards cut anything.
+        let undecided = end == End::Deadline && held.is_empty();
         self.core.report.held = held;
-        let end = if open { End::Drained } else { end };
-        self.core.drain.cut(end, now.after(HOOK_GRACE));
+        let end = if undecided { End::Drained } else { end };
+        self.core.drain.begin_end_by_cut(end, now.after(HOOK_GRACE));
     }
 
     /// Finishes once every connection is closed: guards, the last two hooks, the outcome.
-    fn finish(&mut self, now: Tick) -> Option<Outcome> {
+    fn end_drain(&mut self, now: Tick) -> Option<Outcome> {
         let (end, until) = self.core.drain.ending()?;
         let over = now.reached(until);
         let held = !self.core.drain.was_cut() && !self.handle().guards().is_empty();
         if held && !over {
             return None;
         }
-        if let Some(took) = self.core.drain.all_closed(now) {
+        if let Some(took) = self.core.drain.note_all_closed(now) {
             self.core.report.drain_millis = took;
             log::debug!("every connection is closed, after {took} ms");
         }

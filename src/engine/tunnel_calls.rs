@@ -8,8 +8,8 @@ use crate::tick::Tick;
 use crate::tracker::{ConnId, Phase};
 
 impl<S: Sys, H: Handler> Engine<S, H> {
-    /// Calls the tunnels whose timer is due, those that are to be told of the drain, and those whose
-    /// grace is over; at most [`CALLS`] a turn. Returns when the next call is due.
+    /// Calls tunnels whose timer is due, tells tunnels of the drain, and ends those whose grace is
+    /// over. Makes at most [`CALLS`] calls a turn. Returns when the next is due.
     pub(super) fn call_tunnels(&mut self, now: Tick) -> Option<Tick> {
         let mut left = CALLS;
         while left > 0

@@ -1,8 +1,8 @@
 //! The tunnels: what each owns, their timers, and which of them know of the drain.
 //!
 //! An idle tunnel costs its [`TunnelEntry`] beside the connection's entry in the tracker.
-//! Timers of one duration stand in one list, due in the order in which they were set: setting,
-//! stopping and expiring cost the same whatever their number. Programs use few durations, so
+//! Timers of one duration stand in one list, due in the order in which they were set. Setting,
+//! stopping and expiring therefore cost the same for any number. Programs use few durations, so
 //! [`LISTS`] lists are enough. Timers of further durations stand in a set ordered by their due
 //! time, at O(log n) and some 16 bytes each. Each timer is due in its millisecond, never earlier.
 //!

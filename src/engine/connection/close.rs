@@ -1,10 +1,9 @@
-//! How connections end: idle ones, those whose time is up, those that a drain cuts, and the linger
-//! between our FIN and the peer's.
+//! The ends of connections: idle ones, those whose time is up, those that a drain cuts, and the
+//! linger between our FIN and the peer's.
 //!
-//! A graceful close reads out until the peer's FIN: a close with unread bytes would make the kernel
-//! send a reset and destroy the response (RFC 9112 §9.6). When the time of a linger is over but the
-//! peer has not acknowledged everything, the connection stays while the peer takes bytes, and in a
-//! drain until the deadline.
+//! A graceful close reads out until the peer's FIN. Closing with unread bytes would make the kernel
+//! send a reset and destroy the response (RFC 9112 §9.6). A connection whose linger is over stays
+//! while the peer takes bytes of a response; in a drain it stays until the deadline.
 
 use super::exchange::Pool;
 use super::output::Flushed;
@@ -55,7 +54,7 @@ impl<I> Connection<I> {
         }
         scope.core.report.timed_out += 1;
         match (self.state, phase) {
-            (State::Handshake, _) => Step::close(Close::PeerFailed), // it could not read a response
+            (State::Handshake, _) => Step::close(Close::PeerFailed), // no response existed: not `aborted`
             (_, Phase::Head | Phase::Body) => self.refuse_timed_out(TIMED_OUT, scope),
             (_, Phase::Handler) => self.refuse_timed_out(UNAVAILABLE, scope),
             _ => Step::close(Close::Reset),
@@ -91,7 +90,7 @@ impl<I> Connection<I> {
     }
 
     /// Returns whether the peer takes what the kernel holds for it, though the socket has no room.
-    /// Linux reports room only once a third of the buffer is empty. That may be a megabyte, which
+    /// Linux reports room only once a third of the buffer is empty. A third may be a megabyte, which
     /// takes a slow link minutes. Bytes taken before the clock's last restart count once.
     fn takes_bytes<S: Sys<Io = I>, H>(&self, scope: &mut Scope<'_, S, H>) -> bool {
         let (State::Active(slot)
@@ -212,7 +211,7 @@ impl<I> Connection<I> {
 
     /// Closes or resets the socket of a removed connection as its last step says, and counts it.
     pub(in crate::engine) fn dispose<S: Sys<Io = I>, H>(
-        self,
+        mut self,
         step: Step,
         pool: &mut Pool,
         core: &mut Core<S, H>,
@@ -233,8 +232,8 @@ impl<I> Connection<I> {
     pub(super) fn linger<S: Sys<Io = I>, H>(&mut self, scope: &mut Scope<'_, S, H>) -> Step {
         const CLOSE: Step = Step::close(Close::Immediate);
         let stopping = !scope.core.drain.keep_alive();
-        // Both sides have closed and everything is acknowledged: a close resets nobody any more. A
-        // drain of very many connections saves a read for each.
+        // A close resets nobody once both sides have closed and everything is acknowledged. A drain of
+        // very many connections saves a read for each.
         if stopping
             && self.readiness.is_read_closed()
             && scope.core.sys.unacknowledged(&self.io) == Some(0)
@@ -263,8 +262,8 @@ impl<I> Connection<I> {
                 Read::Foreign(_) | Read::Failed => return CLOSE,
             }
         }
-        // A FIN that the peer sent before ours arrived is no receipt. The acknowledgement of ours
-        // is, and brings an event. Before an exit nothing less counts.
+        // A FIN that the peer sent before ours arrived is no receipt. The acknowledgement of ours is,
+        // and brings an event. An exit waits for that acknowledgement.
         let overdue = matches!(self.state, State::Linger { overdue: true, .. });
         let ask = overdue || self.readiness.has_ended() && (!over || stopping);
         let pending = ask
@@ -302,8 +301,8 @@ impl<I> Connection<I> {
         // Our FIN alone does not count: an idle peer that has vanished never acknowledges it.
         let now = core.sys.unacknowledged(&self.io);
         let now = now.filter(|bytes| *bytes >= RESPONSE_BYTES).unwrap_or(0);
-        // While the server runs, the kernel goes on delivering without the connection. Only an exit
-        // must not come before the last byte.
+        // The kernel goes on delivering without the connection while the server runs. An exit must
+        // not come before the last byte.
         let least = core.config.least_taken_in_a_linger();
         let goes_on = *unacked == 0 || now.saturating_add(least) <= *unacked || draining;
         if now == 0 || !goes_on {
@@ -320,8 +319,8 @@ impl<I> Connection<I> {
 const TIMED_OUT: (u16, &str) = (408, "the request did not come in time\n");
 const UNAVAILABLE: (u16, &str) = (503, "the server could not answer in time\n");
 
-/// From this many unacknowledged bytes on, after our FIN, some belong to a response. One byte alone
-/// is the FIN.
+/// The least number of unacknowledged bytes after our FIN of which some belong to a response. One
+/// byte alone is the FIN.
 const RESPONSE_BYTES: u32 = 2;
 
 /// Reads of a full scratch before a close without a linger.

@@ -48,7 +48,7 @@ pub(super) struct Exchange {
     /// Where a source's response begins, counted as `bytes_out`.
     pub(super) response_from: u64,
     /// Bytes of a body since its clock last restarted.
-    pub(super) progress: u32,
+    pub(super) received_since: u32,
     /// Bytes of the response that the socket took since its clock last restarted.
     pub(super) written_since: u32,
     /// Bytes that the peer had not acknowledged when the kernel was last asked, with those written
@@ -72,7 +72,7 @@ pub(super) enum Activity {
     Streaming(Box<dyn Source>),
     /// Sending its response; the source has nothing for now.
     SourceIdle(Box<dyn Source>),
-    /// Nothing: a tunnel has the connection.
+    /// A tunnel has the connection.
     Tunnel {
         /// The tunnel has more to send, and waits for room.
         more: bool,
@@ -130,7 +130,7 @@ impl Exchange {
         self.drop_work();
         self.empty_fills = 0;
         self.starved = false;
-        self.progress = 0;
+        self.received_since = 0;
         (self.bytes_in, self.bytes_out) = (0, 0);
     }
 
@@ -176,7 +176,7 @@ impl Exchange {
             || self.closing.is_some()
             || self.starved
             || self.empty_fills != 0
-            || self.progress != 0
+            || self.received_since != 0
             || self.written_since != 0
             || self.unacked != 0
             || self.unsent_responses != 0
@@ -244,7 +244,7 @@ impl Slot {
 /// The exchanges in use, and some blank spares.
 #[derive(Default)]
 pub(in crate::engine) struct Pool {
-    /// In boxes: an exchange is too large to move as the slab grows.
+    /// Boxes, because an exchange is too large to move as the slab grows.
     exchanges: Slab<Box<Exchange>>,
     spares: Vec<Slot>,
 }
@@ -262,7 +262,7 @@ impl Pool {
     #[inline(never)]
     fn grow(&mut self) -> Slot {
         let key = self.exchanges.insert(Box::default());
-        Slot(key as u32) // no more exchanges exist than connections, whose keys are u32
+        Slot(key as u32) // exchanges are no more than connections, whose keys are u32
     }
 
     /// Takes an exchange back, and resets it unless it is `clean`.

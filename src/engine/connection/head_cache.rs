@@ -1,7 +1,7 @@
 //! The head of the last response, kept so that a response like it is one copy.
 //!
-//! A response is like it if status, type and length are equal, within the second of its `Date`, for
-//! a request whose head may be cached. Any other head is written anew. Knows no connection.
+//! Two responses are alike if status, type and length are equal, and both fall into the second of
+//! one `Date`. Any other head is written anew. Knows no connection.
 
 use super::output::small;
 use crate::app::Content;

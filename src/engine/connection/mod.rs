@@ -109,7 +109,7 @@ pub(super) enum Input {
     Wake { nth: u32 },
     /// The time in the connection's phase is over.
     TimeUp,
-    /// The tunnel's own timer.
+    /// The tunnel's own timer is due.
     Timer,
     /// The server drains.
     Drain,
@@ -321,7 +321,10 @@ impl<I> Connection<I> {
         match self.state {
             State::Fresh { .. } | State::Idle { .. } | State::Tunnel { exchange: None, .. } => {
                 if !self.readiness.may_read() {
-                    return Step::WAIT;
+                    return match self.readiness.is_broken() {
+                        true => self.peer_left(scope),
+                        false => Step::WAIT,
+                    };
                 }
             }
             State::Linger { .. } => return self.linger(scope),
@@ -339,13 +342,13 @@ impl<I> Connection<I> {
             }
             State::Handshake | State::Active(_) | State::Tunnel { .. } => {}
         }
-        // As `with_pass`, without a closure: the compiler would not inline it.
-        let (slot, had_begun) = self.take_exchange(scope.pool);
+        // The same as `with_pass`, without a closure: the compiler would not inline it.
+        let (slot, begun) = self.take_exchange(scope.pool);
         let exchange = scope.pool.get_mut(slot);
         let mut pass = Pass::new(scope.core, self, exchange, slot, scope.id, scope.now);
         let verdict = pass.run(scope.scratch);
         let (step, rest) = pass.conclude(verdict);
-        let step = self.settle(slot, had_begun, step, rest, scope);
+        let step = self.settle(slot, begun, step, rest, scope);
         if self.readiness.is_broken() && step.verdict == Verdict::Wait && !self.lingers() {
             return self.peer_left(scope); // no further edge would say so
         }
@@ -422,24 +425,24 @@ impl<I> Connection<I> {
         scope: &mut Scope<'_, S, H>,
         work: impl FnOnce(&mut Pass<'_, S, H>, &mut [u8]) -> Verdict,
     ) -> Step {
-        let (slot, had_begun) = self.take_exchange(scope.pool);
+        let (slot, begun) = self.take_exchange(scope.pool);
         let exchange = scope.pool.get_mut(slot);
         let mut pass = Pass::new(scope.core, self, exchange, slot, scope.id, scope.now);
         let verdict = work(&mut pass, scope.scratch);
         let (step, rest) = pass.conclude(verdict);
-        self.settle(slot, had_begun, step, rest, scope)
+        self.settle(slot, begun, step, rest, scope)
     }
 
-    /// Returns the connection's exchange, or makes it active with a blank one. Also returns whether
-    /// it was active.
+    /// Returns the connection's exchange, or makes the connection active with a blank one. The
+    /// second value says what had begun to arrive.
     #[inline(always)]
-    fn take_exchange(&mut self, pool: &mut Pool) -> (Slot, bool) {
+    fn take_exchange(&mut self, pool: &mut Pool) -> (Slot, Begun) {
         match self.state {
-            State::Active(slot) => (slot, true),
+            State::Active(slot) => (slot, Begun::Request),
             State::Tunnel {
                 exchange: Some(slot),
                 ..
-            } => (slot, false),
+            } => (slot, Begun::Nothing),
             State::Tunnel {
                 entry,
                 exchange: None,
@@ -448,18 +451,24 @@ impl<I> Connection<I> {
                 pool.get_mut(slot).activity = Activity::Tunnel { more: false };
                 let exchange = Some(slot);
                 self.state = State::Tunnel { entry, exchange };
-                (slot, false)
+                (slot, Begun::Nothing)
             }
             State::Fresh { empty_lines } | State::Idle { empty_lines } if empty_lines > 0 => {
                 let slot = pool.take();
                 pool.get_mut(slot).codec = Codec::after_empty_lines(empty_lines);
                 self.state = State::Active(slot);
-                (slot, false)
+                (slot, Begun::Nothing)
             }
-            _ => {
+            State::Handshake => {
                 let slot = pool.take();
                 self.state = State::Active(slot);
-                (slot, false)
+                (slot, Begun::Handshake)
+            }
+            _ => {
+                debug_assert!(!self.lingers(), "a lingering connection has no exchange");
+                let slot = pool.take();
+                self.state = State::Active(slot);
+                (slot, Begun::Nothing)
             }
         }
     }
@@ -469,7 +478,7 @@ impl<I> Connection<I> {
     fn settle<S: Sys<Io = I>, H>(
         &mut self,
         slot: Slot,
-        had_begun: bool,
+        begun: Begun,
         step: Step,
         rest: Rest,
         scope: &mut Scope<'_, S, H>,
@@ -481,18 +490,19 @@ impl<I> Connection<I> {
             self.keep(slot, scope);
             return step;
         }
-        let begun = match scope.core.sys.midway(&self.io) {
-            Midway::Handshake => {
+        let stays = match (scope.core.sys.midway(&self.io), begun) {
+            // A record without data may follow a handshake. The first byte is still to come.
+            (Midway::Handshake, _) | (Midway::Record, Begun::Handshake) => {
                 scope.pool.give_back(slot, rest.clean);
                 self.state = State::Handshake;
                 return step;
             }
-            Midway::Record => true,
+            (Midway::Record, _) => true,
             // A head had begun, and no request came of it. The head's clock goes on, or the peer
             // would never be idle for long.
-            Midway::Nothing => had_begun && !step.restart,
+            (Midway::Nothing, begun) => begun == Begun::Request && !step.restart,
         };
-        if !begun {
+        if !stays {
             let empty_lines = rest.empty_lines;
             self.state = match self.requests {
                 0 => State::Fresh { empty_lines },
@@ -521,8 +531,9 @@ impl<I> Connection<I> {
     }
 
     /// Gives the exchange and the tunnel back.
-    fn release(&self, pool: &mut Pool, tunnels: &mut Tunnels) {
-        let slot = match self.state {
+    fn release(&mut self, pool: &mut Pool, tunnels: &mut Tunnels) {
+        let blank = State::Fresh { empty_lines: 0 };
+        let slot = match mem::replace(&mut self.state, blank) {
             State::Active(slot) => Some(slot),
             State::Tunnel { entry, exchange } => {
                 tunnels.detach(entry);
@@ -548,7 +559,7 @@ impl<I> Connection<I> {
                 Read::Bytes(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.readiness.drained();
+                self.readiness.found_nothing();
                 Read::Nothing
             }
             // Plain HTTP where TLS is spoken. Comes before any request, and so before any tunnel.
@@ -560,6 +571,14 @@ impl<I> Connection<I> {
     const fn lingers(&self) -> bool {
         matches!(self.state, State::Linger { .. })
     }
+}
+
+/// What had begun to arrive before a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    Nothing,
+    Handshake,
+    Request,
 }
 
 /// What a pass leaves of its exchange.

@@ -131,11 +131,11 @@ impl Output {
         };
     }
 
-    /// Writes until all is written, the socket is full, or the share of writes is used up: a peer
-    /// on a fast line takes bytes as quickly as we write. Also returns how many were written.
+    /// Writes until all is written, the socket is full, or the share of writes is used up. A peer on a
+    /// fast line takes bytes as quickly as we write. The second value is the number of bytes written.
     #[inline(always)]
     pub(super) fn flush<S: Sys>(&mut self, sys: &mut S, io: &mut S::Io) -> (Flushed, u64) {
-        // Usually there is one buffer, and the socket takes all of it.
+        // The usual case: one buffer, of which the socket takes all.
         if self.sent > 0 || !matches!(self.tail, Tail::None) {
             return self.flush_rest(sys, io, None);
         }
@@ -182,7 +182,7 @@ impl Output {
                         self.reset();
                         return (Flushed::All, count);
                     }
-                    // The socket took a part. Only its own word says that it is full.
+                    // The socket took a part. A full socket says so itself.
                     self.sent += n;
                     writes -= 1;
                 }
@@ -211,8 +211,8 @@ impl Output {
     }
 }
 
-/// From this many unwritten bytes on, no further response begins and no source is asked. It is one
-/// or two round trips of a fast connection, and affordable for very many slow ones.
+/// Unwritten bytes at which no further response begins and no source is asked. The number is one or
+/// two round trips of a fast connection, and affordable for very many slow ones.
 const FULL: usize = 64 * 1024;
 
 /// Bodies up to this many bytes are copied behind their head, which is cheaper than a second slice.

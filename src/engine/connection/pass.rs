@@ -30,11 +30,11 @@ pub(super) struct Pass<'e, S: Sys, H> {
 
 /// Why the work of a pass stopped.
 pub(super) enum Halt {
-    /// It waits for an event.
+    /// No event and no byte is left to work on.
     Dry,
     /// The output is full.
     Full,
-    /// It had its share.
+    /// The share of the turn is used up.
     Share,
 }
 
@@ -248,8 +248,8 @@ impl<'e, S: Sys, H: Handler> Pass<'e, S, H> {
     fn note_progress(&mut self, written: u32) {
         let exchange = &mut *self.exchange;
         if exchange.unacked == 0 {
-            // From here on the acknowledgements count, see `takes_bytes`. The question is four
-            // system calls, so it is asked once a response.
+            // Acknowledgements count from here on, see `takes_bytes`. The question is four system
+            // calls, so it is asked once a response.
             let unacked = self.core.sys.unacknowledged(&self.connection.io);
             exchange.unacked = unacked.unwrap_or_default().max(1);
             self.restart |= written > 0;

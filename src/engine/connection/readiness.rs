@@ -13,7 +13,7 @@ pub(super) struct Readiness(u8);
 const READABLE: u8 = 1;
 /// A read returned the peer's FIN.
 const ENDED: u8 = 1 << 1;
-/// The peer's FIN has arrived, maybe behind bytes. No further edge will come.
+/// The peer's FIN has arrived, maybe behind bytes, and brings no further edge.
 const READ_CLOSED: u8 = 1 << 2;
 /// The connection is broken: no byte that we write will arrive.
 const BROKEN: u8 = 1 << 3;
@@ -37,19 +37,18 @@ impl Readiness {
         }
     }
 
-    /// Adds what a read of `n` bytes into room for `room` says. After a short read nothing is left,
-    /// and the next byte brings an edge. Behind a FIN that came with the bytes no edge follows, so
-    /// that reads go on to the FIN.
+    /// Adds what a read of `n` bytes into room for `room` says. A short read leaves nothing, and the
+    /// next byte brings an edge. A FIN that came with the bytes brings none, so reads go on to it.
     #[inline]
     pub(super) const fn read(&mut self, n: usize, room: usize, short_read_drains: bool) {
         if short_read_drains && n < room && self.0 & READ_CLOSED == 0 {
-            self.drained();
+            self.found_nothing();
         }
     }
 
     /// Notes that a read found nothing.
     #[inline]
-    pub(super) const fn drained(&mut self) {
+    pub(super) const fn found_nothing(&mut self) {
         self.0 &= !READABLE;
     }
 

@@ -40,7 +40,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
         true
     }
 
-    /// Reads once, and returns how many bytes came. Otherwise acts on what the read says.
+    /// Reads once, and returns how many bytes came. Acts on a foreign protocol and on an error.
     #[inline(always)]
     pub(super) fn read(&mut self, scratch: &mut [u8]) -> Option<usize> {
         match self.connection.read(&mut self.core.sys, scratch) {
@@ -151,10 +151,13 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
     /// Takes a piece of the body.
     fn body(&mut self, data: &[u8]) {
         self.exchange.bytes_in += data.len() as u64;
-        let progress = self.exchange.progress.saturating_add(data.len() as u32);
-        self.exchange.progress = progress;
+        let progress = self
+            .exchange
+            .received_since
+            .saturating_add(data.len() as u32);
+        self.exchange.received_since = progress;
         if progress >= self.core.config.limits.progress {
-            self.exchange.progress = 0;
+            self.exchange.received_since = 0;
             self.restart = true;
         }
         let Some(mut sink) = self.exchange.sink.take() else {

@@ -87,8 +87,8 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
         (fill, empty)
     }
 
-    /// Gives up a body that cannot be made to its end. While no byte of the response has left,
-    /// another response takes its place; later only a reset tells the peer.
+    /// Gives up a body that cannot be made to its end. Another response takes its place while no byte
+    /// has left; later only a reset tells the peer.
     #[cold]
     fn give_up_on_source(&mut self, why: &str) {
         log::error!("{}: a source {why}", self.connection.peer);

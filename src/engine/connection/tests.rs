@@ -349,3 +349,22 @@ fn a_broken_socket_is_noticed_whatever_state_its_event_finds_and_leads_to() {
         }
     }
 }
+
+#[test]
+fn a_broken_socket_is_noticed_also_after_a_full_share() {
+    let mut lab = Lab::in_state("`Idle`");
+    let event = Ready {
+        readable: true,
+        gone: true,
+        ..Ready::nothing_new(crate::sys::Who::Conn(lab.id))
+    };
+    let requests = "GET /big HTTP/1.1\r\nHost: a\r\n\r\n".repeat(4);
+    lab.engine.sys().send(lab.peer, requests);
+    let now = lab.engine.core.sys.now();
+    lab.engine.socket_ready(lab.id, event, now);
+    for _ in 0..4 {
+        lab.engine.serve_again(now);
+    }
+    assert_eq!(lab.phase(), None);
+    assert_eq!(lab.engine.report().left, 1);
+}

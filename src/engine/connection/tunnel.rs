@@ -1,6 +1,6 @@
 //! Upgraded connections: bytes to the tunnel and from it, its timer, its goodbye.
 //!
-//! A tunnel works in the passes of its connection, with the bounds of HTTP: reads are counted, and
+//! A tunnel works in the passes of its connection, with the bounds of HTTP. Reads are counted, and
 //! nothing is read while the output is full. A sleeping tunnel costs its entry and no exchange.
 //! Knows no protocol that connections upgrade to.
 
