@@ -24,14 +24,14 @@
 //! | when | what |
 //! |---|---|
 //! | the signal | every head not yet sent says `Connection: close`, [`Request::draining`] is true, the readiness check fails |
-//! | [`Drain::delay`], default 0 | the listener goes on accepting; a hook ([`Server::on_trigger`]) may prolong this |
+//! | [`DrainPolicy::delay`], default 0 | the listener goes on accepting; a hook ([`Server::on_trigger`]) may prolong this |
 //! | then, in one turn | the kernel refuses new handshakes, the loop accepts the backlog; each idle socket is read once more, and gets a FIN if nothing was there |
 //! | 1 ms later | half-done handshakes are in; the listener closes |
-//! | [`Drain::idle_grace`], 25 ms | a connection that was answered a moment ago may send its next request, whose response says close |
-//! | [`Drain::head_timeout`], 2 s | heads that have begun are complete, or answered 408 |
-//! | as long as it takes | uploads, handlers and responses finish; FIN, then [`Drain::linger`] for the peer's |
+//! | [`DrainPolicy::idle_grace`], 25 ms | a connection that was answered a moment ago may send its next request, whose response says close |
+//! | [`DrainPolicy::head_timeout`], 2 s | heads that have begun are complete, or answered 408 |
+//! | as long as it takes | uploads, handlers and responses finish; FIN, then [`DrainPolicy::linger`] for the peer's |
 //! | the last acknowledgement | hooks, guards, the outcome |
-//! | [`Drain::timeout`], 25 s | the rest is cut: 503 where no byte was sent, a reset in the middle of a body |
+//! | [`DrainPolicy::timeout`], 25 s | the rest is cut: 503 where no byte was sent, a reset in the middle of a body |
 //!
 //! # Features
 //!
@@ -63,7 +63,7 @@
 //! | turn | one round of the loop: wait, serve every event, obey the drain |
 //! | drain | the orderly stop, from the first reason to the [`Outcome`] |
 //! | delay | the time in which a server that drains still accepts |
-//! | deadline | the end of [`Drain::timeout`], over the whole drain |
+//! | deadline | the end of [`DrainPolicy::timeout`], over the whole drain |
 //! | cut | to end at once, with a 503 or a reset |
 //! | late | a request whose first byte came after the draining began |
 //! | linger | the wait for the peer's FIN after ours |
@@ -187,7 +187,7 @@ pub mod internals {
 }
 
 pub use app::{
-    Admit, Body, BodyContext, BodyWaker, Connection, Drain, End, Fill, Flow, Guard, Handle,
+    Admit, Body, BodyContext, BodyWaker, Connection, DrainPolicy, End, Fill, Flow, Guard, Handle,
     Handler, LateRequests, Limits, Mistake, Outcome, Pending, Phases, Pipe, PipeError, PipeWriter,
     Progress, Reply, Report, Request, Response, SharedBytes, Sink, Source, Status, StatusQuery,
     Ticket, Timeouts, Trigger, Tunnel, TunnelAction, TunnelIo, Upgrade, main,

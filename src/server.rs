@@ -9,7 +9,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 pub use self::running::Running;
 use crate::app::{
-    Config, Content, Drain, LateRequests, Limits, Outcome, Report, Timeouts, Trigger,
+    Config, Content, DrainPolicy, LateRequests, Limits, Outcome, Report, Timeouts, Trigger,
 };
 use crate::error::Error;
 use crate::sys::listen::{ListenOptions, Listener};
@@ -86,7 +86,7 @@ impl Server {
     /// Sets how to stop.
     #[doc(alias = "graceful")]
     #[doc(alias = "shutdown")]
-    pub const fn drain(mut self, drain: Drain) -> Self {
+    pub const fn drain(mut self, drain: DrainPolicy) -> Self {
         self.config.drain = drain;
         self
     }
@@ -115,7 +115,7 @@ impl Server {
     /// open, until the hook returns; draining begins then, or at a second signal.
     ///
     /// Hooks run in order on a thread of their own. The server waits for them within the drain's one
-    /// deadline ([`Drain::timeout`]), and 20 ms longer. A hook that panics or does not return makes
+    /// deadline ([`DrainPolicy::timeout`]), and 20 ms longer. A hook that panics or does not return makes
     /// the exit code 4.
     pub fn on_trigger(mut self, hook: impl FnOnce(&Trigger) + Send + 'static) -> Self {
         self.config.hooks.trigger = Some(Box::new(hook));

@@ -23,19 +23,31 @@ struct Life {
 #[derive(Arbitrary, Debug)]
 enum Event {
     /// Time passes.
-    Pass { millis: u32 },
+    Pass {
+        millis: u32,
+    },
     /// Time passes up to the moment that the drain names, or to `short` before it.
-    Follow { short: u8 },
+    Follow {
+        short: u8,
+    },
     /// One more reason to stop.
     Stop,
     /// A connection comes; one goes; one changes its phase.
     Come,
-    Go { phase: u8 },
-    Enter { from: u8, to: u8 },
+    Go {
+        phase: u8,
+    },
+    Enter {
+        from: u8,
+        to: u8,
+    },
     /// The hook that holds the delay begins or ends.
     Hook,
     /// The due moments of two connections of a phase.
-    Due { phase: u8, ages: [u32; 2] },
+    Due {
+        phase: u8,
+        ages: [u32; 2],
+    },
 }
 
 fuzz_target!(|life: Life| {
@@ -80,8 +92,15 @@ struct Answers {
 impl World {
     fn new(life: &Life) -> Self {
         // Settings are at most five days; two of them may be off.
-        let [delay, quiet, idle_grace, head_timeout, linger, close_spread, timeout] =
-            life.policy.map(|millis| millis % (MAX_LIMIT + 1));
+        let [
+            delay,
+            quiet,
+            idle_grace,
+            head_timeout,
+            linger,
+            close_spread,
+            timeout,
+        ] = life.policy.map(|millis| millis % (MAX_LIMIT + 1));
         let [fresh, idle, head, body, handler, reply, last] =
             life.timeouts.map(|millis| millis % (MAX_LIMIT + 1));
         let policy = Policy {
@@ -254,7 +273,10 @@ impl World {
 
 /// Nothing opens again, and nothing is taken back.
 fn one_way(before: Answers, then: Answers) {
-    assert!(rank(before.stage) <= rank(then.stage), "{before:?}, {then:?}");
+    assert!(
+        rank(before.stage) <= rank(then.stage),
+        "{before:?}, {then:?}"
+    );
     assert!(before.listeners <= then.listeners, "{before:?}, {then:?}");
     assert!(before.keep_alive || !then.keep_alive);
     assert!(before.cut.is_none() || then.cut.is_some());

@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 
 use ebbtide::internals::engine::{Config, HOOK_GRACE};
 use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, ResetAt, Setup};
-use ebbtide::{Drain, End, Fill, Limits, Outcome, Response, Timeouts};
+use ebbtide::{DrainPolicy, End, Fill, Limits, Outcome, Response, Timeouts};
 
 use ebbtide_lab::laws::{self, Conduct, Course, Expected};
 use ebbtide_lab::wire::{LAST_CHUNK, chunk, get, pattern, post, post_head};
@@ -189,7 +189,7 @@ impl Play {
             ..Setup::default()
         };
         let [notice, quiet, grace, head, spread, _] = world.drain.map(|n| ms(u64::from(n) * 4));
-        let mut drain = Drain::new()
+        let mut drain = DrainPolicy::new()
             .timeout(ms(u64::from(limit(world))))
             .delay(notice)
             .idle_grace(grace)

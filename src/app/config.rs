@@ -106,7 +106,7 @@ impl Default for Limits {
 pub struct Timeouts(pub(crate) PhaseTimeouts);
 
 impl Timeouts {
-    /// The longest duration that is kept, here and in [`Drain`]: five days. The loop counts
+    /// The longest duration that is kept, here and in [`DrainPolicy`]: five days. The loop counts
     /// milliseconds in 32 bits, and a longer one is cut to this.
     pub const LONGEST: Duration = Duration::from_millis(MAX_LIMIT as u64);
 
@@ -189,7 +189,7 @@ impl Default for Timeouts {
 }
 
 /// What becomes of a late request: one whose first byte arrives once the draining has begun, at the
-/// signal or at the end of a [`Drain::delay`]. Until then every request is served.
+/// signal or at the end of a [`DrainPolicy::delay`]. Until then every request is served.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum LateRequests {
@@ -207,9 +207,9 @@ pub enum LateRequests {
 #[doc(alias = "shutdown")]
 #[doc(alias = "graceful")]
 #[derive(Clone, Copy, Debug)]
-pub struct Drain(pub(crate) Policy);
+pub struct DrainPolicy(pub(crate) Policy);
 
-impl Drain {
+impl DrainPolicy {
     /// Returns the defaults.
     pub fn new() -> Self {
         Self::default()
@@ -283,7 +283,7 @@ impl Drain {
     }
 }
 
-impl Default for Drain {
+impl Default for DrainPolicy {
     fn default() -> Self {
         Self(Policy {
             delay: 0,
@@ -306,7 +306,7 @@ pub struct Config {
     /// How long connections may wait.
     pub timeouts: Timeouts,
     /// How to stop.
-    pub drain: Drain,
+    pub drain: DrainPolicy,
     /// What becomes of late requests.
     pub late_requests: LateRequests,
     /// Cuts at the first reason to stop: for development.

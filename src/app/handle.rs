@@ -138,7 +138,7 @@ impl Handle {
     }
 
     /// Holds the end of a drain until the guard is dropped: for work that must be done before the
-    /// process exits. The drain's deadline ([`Drain::timeout`](crate::Drain::timeout)) holds all the
+    /// process exits. The drain's deadline ([`DrainPolicy::timeout`](crate::DrainPolicy::timeout)) holds all the
     /// same. The progress lines and the report show `name`.
     pub fn guard(&self, name: impl Into<String>) -> Guard {
         Guard {

@@ -25,7 +25,7 @@ mod turning;
 mod upgrade;
 mod waker;
 
-pub use self::config::{Config, Drain, LateRequests, Limits, Timeouts};
+pub use self::config::{Config, DrainPolicy, LateRequests, Limits, Timeouts};
 pub use self::exit::main;
 pub(crate) use self::guard::held_by;
 pub(crate) use self::handle::Message;

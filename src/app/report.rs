@@ -44,7 +44,7 @@ pub struct Report {
     /// Responses that were handed to the kernel in full, and not acknowledged at the deadline.
     pub undelivered: u64,
     /// Upgraded connections that were still open at the end of
-    /// [`Drain::tunnel_grace`](crate::Drain::tunnel_grace), and got a FIN.
+    /// [`DrainPolicy::tunnel_grace`](crate::DrainPolicy::tunnel_grace), and got a FIN.
     pub dismissed: u64,
     /// Bytes received.
     pub bytes_in: u64,

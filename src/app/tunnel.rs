@@ -78,7 +78,7 @@ pub trait Tunnel: Send {
     }
 
     /// Says goodbye: the server drains. Called once. A tunnel that is still open after
-    /// [`Drain::tunnel_grace`](crate::Drain::tunnel_grace) is closed, and counts as cut.
+    /// [`DrainPolicy::tunnel_grace`](crate::DrainPolicy::tunnel_grace) is closed, and counts as cut.
     fn draining(&mut self, io: &mut TunnelIo<'_>) -> TunnelAction;
 
     /// Returns a word or two that status and progress lines show.

@@ -64,7 +64,7 @@ impl WebSocket {
 
     /// Sets how long the peer's Close is awaited after ours and, in a drain, the rest of a message
     /// before that. Default: 3 s each. Keep twice this timeout below
-    /// [`Drain::tunnel_grace`](crate::Drain::tunnel_grace): [the drain](super#the-drain) says why.
+    /// [`DrainPolicy::tunnel_grace`](crate::DrainPolicy::tunnel_grace): [the drain](super#the-drain) says why.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.set().close_timeout = timeout;

@@ -36,7 +36,7 @@
 //! still end and be answered. Close 1001 follows, the peer's Close is awaited, and FIN ends it.
 //!
 //! [`close_timeout`](WebSocket::close_timeout) (3 s) bounds each of the two waits: for the rest of
-//! the message, and for the peer's Close. [`Drain::tunnel_grace`](crate::Drain::tunnel_grace) (10 s)
+//! the message, and for the peer's Close. [`DrainPolicy::tunnel_grace`](crate::DrainPolicy::tunnel_grace) (10 s)
 //! starts with [`Event::Draining`] and bounds both together. Keep twice `close_timeout` below
 //! `tunnel_grace`: a peer that ignores the Close then gets a FIN, and the drain is clean. A shorter
 //! grace ends the connection first, and the report counts a cut.

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ebbtide::{
-    BodyContext, Drain, End, Fill, Handle, Handler, LateRequests, Limits, Pipe, Request, Response,
-    Running, Server, Signals, Source, StatusQuery, Trigger,
+    BodyContext, DrainPolicy, End, Fill, Handle, Handler, LateRequests, Limits, Pipe, Request,
+    Response, Running, Server, Signals, Source, StatusQuery, Trigger,
 };
 
 use super::{
@@ -168,7 +168,7 @@ fn a_guard_holds_the_drain_until_it_is_dropped() {
 #[test]
 fn a_guard_does_not_hold_the_deadline_and_is_named() {
     let limit = Duration::from_millis(200);
-    let (running, guard) = guarded(server().drain(Drain::new().timeout(limit)));
+    let (running, guard) = guarded(server().drain(DrainPolicy::new().timeout(limit)));
     let outcome = running.shutdown().unwrap();
     assert_eq!((outcome.end, outcome.code()), (End::Deadline, 1));
     assert_eq!(outcome.report.held, ["flush queue"]);
@@ -179,7 +179,7 @@ fn a_guard_does_not_hold_the_deadline_and_is_named() {
 #[test]
 fn the_deadline_covers_a_request_that_is_never_answered() {
     let limit = Duration::from_millis(200);
-    let (running, tickets) = ticketed(server().drain(Drain::new().timeout(limit)));
+    let (running, tickets) = ticketed(server().drain(DrainPolicy::new().timeout(limit)));
     let mut client = ask(running.local_addr().unwrap(), "/slow");
     let ticket = tickets.recv_timeout(PATIENCE).unwrap();
     let outcome = running.shutdown().unwrap();
@@ -232,7 +232,7 @@ fn the_loop_says_where_it_stands() {
 
 #[test]
 fn readiness_is_answered_without_the_handler() {
-    let limit = Drain::new()
+    let limit = DrainPolicy::new()
         .delay(PATIENCE)
         .quiet(Duration::from_millis(50));
     let running = server().health("/ready").drain(limit).spawn(hello).unwrap();

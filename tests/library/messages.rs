@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use ebbtide::{Drain, End, PROGRESS_LINE, Running, Server, Ticket};
+use ebbtide::{DrainPolicy, End, PROGRESS_LINE, Running, Server, Ticket};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::{PATIENCE, ask, server, ticketed};
@@ -80,7 +80,7 @@ fn asked(running: &Running, tickets: &Receiver<Ticket>, path: &str) -> (TcpStrea
 #[test]
 fn the_oldest_and_the_guards_are_named_from_the_first_line_to_the_last() {
     let limit = Duration::from_millis(1_300);
-    let (running, tickets) = ticketed(logged().drain(Drain::new().timeout(limit)));
+    let (running, tickets) = ticketed(logged().drain(DrainPolicy::new().timeout(limit)));
     let first = asked(&running, &tickets, "/first?a=b");
     let _second = asked(&running, &tickets, "/second");
     let _guards = ["flush one", "flush one", "mail"].map(|name| running.handle().guard(name));
@@ -111,7 +111,7 @@ fn the_oldest_and_the_guards_are_named_from_the_first_line_to_the_last() {
 #[test]
 fn a_guard_alone_is_named_too() {
     let (running, _tickets) =
-        ticketed(logged().drain(Drain::new().timeout(Duration::from_millis(50))));
+        ticketed(logged().drain(DrainPolicy::new().timeout(Duration::from_millis(50))));
     let _guard = running.handle().guard("alone");
     assert_eq!(running.shutdown().unwrap().end, End::Deadline);
     KEPT.wait(&[r#"shutdown: draining: no connections; at most 0.1 s; held by "alone""#]);
@@ -120,7 +120,7 @@ fn a_guard_alone_is_named_too() {
 
 #[test]
 fn a_delay_is_announced_with_its_time() {
-    let drain = Drain::new()
+    let drain = DrainPolicy::new()
         .delay(Duration::from_millis(70))
         .timeout(Duration::from_secs(7));
     let (running, _tickets) = ticketed(logged().drain(drain));
@@ -131,7 +131,7 @@ fn a_delay_is_announced_with_its_time() {
 
 #[test]
 fn a_hook_that_holds_the_sockets_is_no_delay() {
-    let drain = Drain::new().timeout(Duration::from_millis(8_300));
+    let drain = DrainPolicy::new().timeout(Duration::from_millis(8_300));
     let (running, _tickets) = ticketed(logged().drain(drain).on_trigger(|_| ()));
     assert_eq!(running.shutdown().unwrap().end, End::Drained);
     let text = "shutdown: draining: no connections; at most 8.3 s";

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use ebbtide::{
-    BodyContext, Drain, End, Fill, Request, Response, Running, Server, Source, StatusQuery,
+    BodyContext, DrainPolicy, End, Fill, Request, Response, Running, Server, Source, StatusQuery,
 };
 
 use super::{PATIENCE, connect, hello, read_all, read_to, server, ticketed, wait_until};
@@ -68,14 +68,14 @@ fn r17_the_deadline_holds_whatever_hangs() {
             hook(|hang| server.on_exit(move |_| hang()))
         }),
         ("a notice", End::Drained, |server| {
-            let notice = Drain::new().timeout(LIMIT).delay(PATIENCE);
+            let notice = DrainPolicy::new().timeout(LIMIT).delay(PATIENCE);
             (server.drain(notice).spawn(hello).unwrap(), Box::new(()))
         }),
     ];
     for (stage, end, hang) in stages {
         let mut best = Duration::MAX;
         for _ in 0..TRIES {
-            let drain = Drain::new()
+            let drain = DrainPolicy::new()
                 .timeout(LIMIT)
                 .head_timeout(PATIENCE)
                 .linger(PATIENCE);
@@ -203,7 +203,7 @@ impl Source for LongLived {
 fn long_lived(farewell: bool) -> (Running, TcpStream, Receiver<Instant>) {
     let (sender, told) = channel();
     let running = server()
-        .drain(Drain::new().timeout(LIMIT))
+        .drain(DrainPolicy::new().timeout(LIMIT))
         .spawn(move |_: &Request<'_>| {
             Response::new(200).source(LongLived {
                 greeted: false,

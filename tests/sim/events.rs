@@ -5,7 +5,7 @@ use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, PeerId, Setup};
 use ebbtide::internals::tracker::Phase;
 use ebbtide::sse::{Event, Options, Slow, Topic};
-use ebbtide::{Drain, Handler, Request, Timeouts};
+use ebbtide::{DrainPolicy, Handler, Request, Timeouts};
 
 use ebbtide_lab::wire::{LAST_CHUNK, get};
 use ebbtide_lab::{EVERYTHING, Lab, SIGTERM, ms, reluctant};
@@ -331,7 +331,7 @@ fn a_drain_sends_what_was_published_and_when_to_come_back() {
 fn a_client_that_subscribes_in_a_drain_is_told_to_reconnect() {
     let topic = Topic::new();
     let config = Config {
-        drain: Drain::new().delay(ms(1_000)),
+        drain: DrainPolicy::new().delay(ms(1_000)),
         ..Config::default()
     };
     let mut lab = lab(&topic, Setup::default(), config);

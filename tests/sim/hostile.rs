@@ -6,7 +6,7 @@
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
 use ebbtide::internals::tracker::Phase;
-use ebbtide::{Drain, Limits};
+use ebbtide::{DrainPolicy, Limits};
 
 use ebbtide_lab::wire::{GET, answers, get, ok, post, post_head, timed_out};
 use ebbtide_lab::{Lab, ms, reluctant};
@@ -336,7 +336,7 @@ fn room_among_the_connections_is_made_in_the_same_way() {
 
 #[test]
 fn no_crowd_holds_a_drain_beyond_its_deadline() {
-    let mut lab = Lab::draining_by(Drain::new().timeout(ms(5_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().timeout(ms(5_000)));
     let stubborn = Manner {
         takes: Pace::Never,
         answers: Pace::Never,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
-use ebbtide::{Drain, End, Fill, Limits, Outcome, Response};
+use ebbtide::{DrainPolicy, End, Fill, Limits, Outcome, Response};
 
 use ebbtide_lab::Dice;
 use ebbtide_lab::laws::{self, Conduct, Course, Expected};
@@ -58,7 +58,7 @@ impl Storm {
             ..Setup::default()
         };
         let config = Config {
-            drain: Drain::new()
+            drain: DrainPolicy::new()
                 .timeout(ms(u64::from(LIMIT)))
                 .delay(ms(u64::from(chance(&[0, 0, 200]))))
                 .idle_grace(ms(u64::from(chance(&[0, 25, 25, 500]))))

@@ -20,7 +20,7 @@ pub(super) use self::access::INTENT;
 use self::args::{Flags, Place};
 use crate::token::Token;
 use ebbtide::{
-    Admit, Connection, Drain, Handle, Handler, Head, Limits, ListenOptions, Listener, Reply,
+    Admit, Connection, DrainPolicy, Handle, Handler, Head, Limits, ListenOptions, Listener, Reply,
     Request, Response, Running, Server, Status, StatusQuery, Timeouts,
 };
 
@@ -60,7 +60,9 @@ impl Admin {
         let limits = Limits::new().connections(CONNECTIONS).body(0);
         let times = Timeouts::new().head(ASK).idle(IDLE).linger(PART);
         // No request here may hold up the exit of the process.
-        let drain = Drain::new().idle_grace(Duration::ZERO).timeout(FAREWELL);
+        let drain = DrainPolicy::new()
+            .idle_grace(Duration::ZERO)
+            .timeout(FAREWELL);
         Ok(Self {
             place,
             server: Server::from(listener)

@@ -25,7 +25,7 @@ use crate::screen::say;
 use crate::values::{LatePolicy, signal_names};
 use crate::{logger, screen};
 use ebbtide::{
-    Drain, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server, Signals,
+    DrainPolicy, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server, Signals,
     Timeouts,
 };
 
@@ -113,9 +113,9 @@ fn timeouts(args: &Serve) -> Timeouts {
         .handler(timeouts.handler_timeout)
 }
 
-fn drain(args: &Serve) -> Drain {
+fn drain(args: &Serve) -> DrainPolicy {
     let stopping = &args.stopping;
-    let drain = Drain::new()
+    let drain = DrainPolicy::new()
         .timeout(stopping.drain_timeout)
         .delay(stopping.drain_delay)
         .head_timeout(stopping.drain_head_timeout)

@@ -26,7 +26,7 @@ use ebbtide::internals::sys::sim::{
     ALL, Act, Bytes, Faults, Manner, Pace, PeerId, Seen, Setup, Sim,
 };
 use ebbtide::internals::tracker::Phase;
-use ebbtide::{Drain, End, Handler, Limits, Outcome, Report, Response, Timeouts};
+use ebbtide::{DrainPolicy, End, Handler, Limits, Outcome, Report, Response, Timeouts};
 
 use self::app::App;
 
@@ -61,7 +61,7 @@ impl Lab {
         Self::with(Setup::default(), config)
     }
 
-    pub fn draining_by(drain: Drain) -> Self {
+    pub fn draining_by(drain: DrainPolicy) -> Self {
         Self::configured(Config {
             drain,
             ..Config::default()

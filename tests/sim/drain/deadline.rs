@@ -3,7 +3,7 @@
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
 use ebbtide::internals::tracker::Phase;
-use ebbtide::{Drain, End, Report};
+use ebbtide::{DrainPolicy, End, Report};
 
 use ebbtide_lab::wire::{GET, get, ok, ok_close, post_head, unavailable};
 use ebbtide_lab::{EVERYTHING, Lab, SIGTERM, ms, reluctant, silent};
@@ -13,7 +13,7 @@ const LIMIT: u32 = 3_000;
 const DEADLINE: u32 = SIGNAL + LIMIT;
 
 fn lab() -> Lab {
-    Lab::draining_by(Drain::new().timeout(ms(u64::from(LIMIT))))
+    Lab::draining_by(DrainPolicy::new().timeout(ms(u64::from(LIMIT))))
 }
 
 /// Signals, and asserts an end at the deadline to the millisecond that cut somebody.
@@ -57,7 +57,7 @@ fn r17_a_silent_upload() {
 
 #[test]
 fn r17_half_a_head_where_the_heads_limit_is_the_longer() {
-    let drain = Drain::new()
+    let drain = DrainPolicy::new()
         .timeout(ms(u64::from(LIMIT)))
         .head_timeout(ms(20_000));
     let mut lab = Lab::draining_by(drain);
@@ -169,7 +169,7 @@ fn r17_everything_at_once() {
 #[test]
 fn a_request_that_arrives_with_the_deadline_is_answered_or_told() {
     // Only a longer grace lets an idle connection stay until the deadline.
-    let drain = Drain::new().timeout(ms(100)).idle_grace(ms(60_000));
+    let drain = DrainPolicy::new().timeout(ms(100)).idle_grace(ms(60_000));
     let mut lab = Lab::draining_by(drain);
     let (asking, silent) = (lab.idle(), lab.idle());
     lab.signal();
@@ -187,7 +187,7 @@ fn a_request_of_which_no_event_has_told_at_the_deadline_gets_503() {
         ..Setup::default()
     };
     let config = Config {
-        drain: Drain::new().timeout(ms(100)).idle_grace(ms(60_000)),
+        drain: DrainPolicy::new().timeout(ms(100)).idle_grace(ms(60_000)),
         ..Config::default()
     };
     let mut lab = Lab::with(setup, config);
@@ -209,7 +209,7 @@ fn a_request_of_which_no_event_has_told_at_the_deadline_gets_503() {
 
 #[test]
 fn a_deadline_that_finds_only_the_idle_has_destroyed_nothing() {
-    let drain = Drain::new().timeout(ms(500)).idle_grace(ms(60_000));
+    let drain = DrainPolicy::new().timeout(ms(500)).idle_grace(ms(60_000));
     let mut lab = Lab::draining_by(drain);
     let peer = lab.idle();
     lab.signal();
@@ -221,7 +221,7 @@ fn a_deadline_that_finds_only_the_idle_has_destroyed_nothing() {
 /// An endless stream goes through a window that opens every ten milliseconds.
 #[track_caller]
 fn endless(version: &str) -> String {
-    let mut lab = Lab::draining_by(Drain::new().timeout(ms(300)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().timeout(ms(300)));
     let peer = lab.connect_as(Manner {
         takes: Pace::After(10),
         ..reluctant(64 << 10)
@@ -287,7 +287,7 @@ fn a_request_that_has_come_is_cut_and_not_idle_though_its_read_is_interrupted() 
             ..Setup::default()
         };
         let config = Config {
-            drain: Drain::new().timeout(ms(0)),
+            drain: DrainPolicy::new().timeout(ms(0)),
             ..Config::default()
         };
         let mut lab = Lab::with(setup, config);

@@ -3,7 +3,7 @@
 
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, PeerId, Setup};
-use ebbtide::{Drain, Fill, LateRequests, Response};
+use ebbtide::{DrainPolicy, Fill, LateRequests, Response};
 
 use ebbtide_lab::wire::{CHUNKED, GET, LAST_CHUNK, get, ok_close, post, text_close};
 use ebbtide_lab::{Lab, SIGTERM, ms};
@@ -130,7 +130,7 @@ fn a_backlog_that_cannot_be_emptied_holds_the_listener_for_a_second_and_no_longe
 
 #[test]
 fn a_notice_goes_on_accepting_and_says_close() {
-    let mut lab = Lab::draining_by(Drain::new().delay(ms(5_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().delay(ms(5_000)));
     let idle = lab.idle();
     let asking = lab.idle();
     lab.until(1_000);
@@ -157,7 +157,7 @@ fn a_notice_goes_on_accepting_and_says_close() {
 
 #[test]
 fn a_notice_is_within_the_limit() {
-    let drain = Drain::new().delay(ms(5_000)).timeout(ms(2_000));
+    let drain = DrainPolicy::new().delay(ms(5_000)).timeout(ms(2_000));
     let mut lab = Lab::draining_by(drain);
     let idle = lab.idle();
     lab.signal();
@@ -169,7 +169,7 @@ fn a_notice_is_within_the_limit() {
 fn late(late: LateRequests) -> Lab {
     let mut lab = Lab::configured(Config {
         late_requests: late,
-        drain: Drain::new().idle_grace(ms(1_000)),
+        drain: DrainPolicy::new().idle_grace(ms(1_000)),
         ..Config::default()
     });
     lab.until(100);
@@ -219,7 +219,7 @@ fn requests_from_before_the_signal_are_not_late_however_many_they_are() {
     };
     let config = Config {
         late_requests: LateRequests::Drop,
-        drain: Drain::new().idle_grace(ms(1_000)),
+        drain: DrainPolicy::new().idle_grace(ms(1_000)),
         ..Config::default()
     };
     let mut lab = Lab::with(setup, config);

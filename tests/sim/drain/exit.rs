@@ -3,7 +3,7 @@
 use ebbtide::internals::drain::SHORT_GRACE;
 use ebbtide::internals::sys::sim::{Act, Manner, Pace};
 use ebbtide::internals::tracker::Phase;
-use ebbtide::{Drain, Fill, Limits, Response};
+use ebbtide::{DrainPolicy, Fill, Limits, Response};
 
 use ebbtide_lab::wire::{GET, get, ok, ok_close, pattern};
 use ebbtide_lab::{EVERYTHING, Lab, ms, reluctant, silent, slow};
@@ -173,7 +173,7 @@ fn a_peer_that_only_owes_the_acknowledgement_of_a_fin_does_not_hold_the_drain() 
 #[test]
 fn r05_lingering_idles_do_not_delay_the_end_beyond_their_bound() {
     for linger in [20, 250, 900] {
-        let mut lab = Lab::draining_by(Drain::new().linger(ms(linger)));
+        let mut lab = Lab::draining_by(DrainPolicy::new().linger(ms(linger)));
         let peer = lab.connect_as(silent());
         lab.send(peer, GET);
         lab.until(1_000);

@@ -1,6 +1,6 @@
 //! Connections between requests, and those that have sent nothing yet.
 
-use ebbtide::Drain;
+use ebbtide::DrainPolicy;
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
 use ebbtide::internals::tracker::Phase;
@@ -180,7 +180,7 @@ fn r04_one_that_has_just_connected_may_send_what_it_connected_for() {
 
 #[test]
 fn no_grace_closes_under_the_pen() {
-    let mut lab = Lab::draining_by(Drain::new().idle_grace(ms(0)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().idle_grace(ms(0)));
     let (idle, fresh) = (lab.idle(), lab.connect());
     lab.signal();
     lab.finished_at(idle, 0);
@@ -190,7 +190,7 @@ fn no_grace_closes_under_the_pen() {
 
 #[test]
 fn a_long_grace_keeps_the_idle_but_not_the_fresh() {
-    let mut lab = Lab::draining_by(Drain::new().idle_grace(ms(3_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().idle_grace(ms(3_000)));
     let (idle, fresh) = (lab.idle(), lab.connect());
     lab.until(100);
     lab.signal();
@@ -247,7 +247,7 @@ fn a_peer_that_closes_an_idle_connection_first_is_closed_and_nothing_more() {
 
 #[test]
 fn r31_a_spread_closes_the_idle_evenly() {
-    let mut lab = Lab::draining_by(Drain::new().close_spread(ms(2_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().close_spread(ms(2_000)));
     let peers: Vec<PeerId> = (0..1_000).map(|_| lab.idle()).collect();
     lab.until(1_000);
     lab.signal();
@@ -264,7 +264,7 @@ fn r31_a_spread_closes_the_idle_evenly() {
 
 #[test]
 fn a_spread_serves_connections_that_still_wait_with_close() {
-    let mut lab = Lab::draining_by(Drain::new().close_spread(ms(1_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().close_spread(ms(1_000)));
     let peers: Vec<PeerId> = (0..10).map(|_| lab.idle()).collect();
     lab.until(1_000);
     lab.signal();

@@ -3,7 +3,7 @@
 use std::thread;
 
 use ebbtide::internals::engine::Config;
-use ebbtide::{Drain, End, Response};
+use ebbtide::{DrainPolicy, End, Response};
 
 use ebbtide_lab::wire::{get, ok, ok_close, post_head, unavailable};
 use ebbtide_lab::{Lab, SIGTERM, ms, reluctant};
@@ -56,7 +56,7 @@ fn two_signals_in_one_batch_are_one_reason() {
 
 #[test]
 fn a_second_signal_ends_the_notice_and_a_third_cuts() {
-    let mut lab = Lab::draining_by(Drain::new().delay(ms(5_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().delay(ms(5_000)));
     let (idle, waiting) = (lab.idle(), lab.ask(get("/later/x")));
     lab.until(100);
     lab.signal();

@@ -3,7 +3,7 @@
 use ebbtide::internals::drain::SHORT_GRACE;
 use ebbtide::internals::sys::sim::Act;
 use ebbtide::internals::tracker::Phase;
-use ebbtide::{Drain, Fill, Response};
+use ebbtide::{DrainPolicy, Fill, Response};
 
 use ebbtide_lab::wire::{
     CHUNKED, CHUNKED_CLOSE, GET, LAST_CHUNK, chunk, get, ok, ok_close, pattern,
@@ -51,7 +51,7 @@ fn r09_a_request_right_behind_a_stream_that_did_not_say_close_is_answered() {
 fn a_stream_that_ends_in_the_drain_has_a_grace_that_someone_chose() {
     // The grace lasts in full, because moments are cut to the millisecond.
     for (chosen, leaves) in [(0, 800), (5, 806), (2_000, 2_801)] {
-        let mut lab = Lab::draining_by(Drain::new().idle_grace(ms(chosen)));
+        let mut lab = Lab::draining_by(DrainPolicy::new().idle_grace(ms(chosen)));
         let feed = lab.app().feed("/feed/x");
         let peer = lab.ask(get("/feed/x"));
         lab.until(500);
@@ -158,7 +158,7 @@ fn a_stream_that_begins_in_the_drain_says_close() {
 
 #[test]
 fn a_stream_that_ends_during_the_notice_leaves_its_connection_as_idle_as_others() {
-    let mut lab = Lab::draining_by(Drain::new().delay(ms(5_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().delay(ms(5_000)));
     let feed = lab.app().feed("/feed/x");
     let peer = lab.ask(get("/feed/x"));
     lab.signal();

@@ -3,7 +3,7 @@
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::PeerId;
 use ebbtide::internals::tracker::Phase;
-use ebbtide::{Drain, End, LateRequests, Response, TunnelAction};
+use ebbtide::{DrainPolicy, End, LateRequests, Response, TunnelAction};
 
 use ebbtide_lab::tube::Tube;
 use ebbtide_lab::wire::{SWITCHED, pattern, text_close, upgrade};
@@ -51,7 +51,7 @@ fn r28_a_tunnel_may_wait_for_its_peers_goodbye() {
 
 #[test]
 fn r28_a_tunnel_that_does_not_end_is_ended_with_a_fin_and_counts_as_cut() {
-    let mut lab = Lab::draining_by(Drain::new().tunnel_grace(ms(3_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().tunnel_grace(ms(3_000)));
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");
     lab.until(500);
     lab.signal();
@@ -68,7 +68,9 @@ fn r28_a_tunnel_that_does_not_end_is_ended_with_a_fin_and_counts_as_cut() {
 
 #[test]
 fn the_deadline_is_before_a_farewell_that_is_longer() {
-    let drain = Drain::new().tunnel_grace(ms(60_000)).timeout(ms(2_000));
+    let drain = DrainPolicy::new()
+        .tunnel_grace(ms(60_000))
+        .timeout(ms(2_000));
     let mut lab = Lab::draining_by(drain);
     let (peer, _) = tunnelled(&mut lab, "/tunnel/x");
     lab.signal();
@@ -109,7 +111,7 @@ fn a_slow_reader_gets_its_goodbye_behind_what_it_is_owed() {
 
 #[test]
 fn a_reader_that_takes_nothing_is_reset_when_its_time_for_a_goodbye_is_over() {
-    let mut lab = Lab::draining_by(Drain::new().tunnel_grace(ms(3_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().tunnel_grace(ms(3_000)));
     let tube = lab.app().tube("/tunnel/x");
     tube.at("draining", "bye", TunnelAction::Close);
     let peer = lab.connect_as(reluctant(500));
@@ -136,7 +138,7 @@ fn a_tunnel_that_pauses_hears_again_when_it_is_told() {
 
 #[test]
 fn a_tunnel_that_pauses_again_when_it_is_told_ends_with_a_fin() {
-    let mut lab = Lab::draining_by(Drain::new().tunnel_grace(ms(3_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().tunnel_grace(ms(3_000)));
     let tube = lab.app().tube("/tunnel/x");
     tube.at("open", "", TunnelAction::Pause);
     tube.at("draining", "", TunnelAction::Pause);
@@ -149,7 +151,7 @@ fn a_tunnel_that_pauses_again_when_it_is_told_ends_with_a_fin() {
 
 #[test]
 fn during_the_notice_tunnels_begin_and_go_on() {
-    let mut lab = Lab::draining_by(Drain::new().delay(ms(5_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().delay(ms(5_000)));
     let (peer, tube) = tunnelled(&mut lab, "/tunnel/x");
     tube.at("draining", "bye", TunnelAction::Close);
     lab.signal();
@@ -227,7 +229,7 @@ fn ten_thousand_are_told_in_a_moment_and_not_in_one_turn() {
 
 #[test]
 fn r31_goodbyes_are_spread_like_idle_closes() {
-    let mut lab = Lab::draining_by(Drain::new().close_spread(ms(2_000)));
+    let mut lab = Lab::draining_by(DrainPolicy::new().close_spread(ms(2_000)));
     let mut tubes = Vec::new();
     for n in 0..200 {
         let (peer, tube) = tunnelled(&mut lab, &format!("/tunnel/{n}"));
@@ -245,7 +247,9 @@ fn r31_goodbyes_are_spread_like_idle_closes() {
 
 #[test]
 fn a_farewell_is_counted_from_when_a_tunnel_is_told() {
-    let drain = Drain::new().close_spread(ms(2_000)).tunnel_grace(ms(500));
+    let drain = DrainPolicy::new()
+        .close_spread(ms(2_000))
+        .tunnel_grace(ms(500));
     let mut lab = Lab::draining_by(drain);
     let (first, _) = tunnelled(&mut lab, "/tunnel/1");
     let (second, _) = tunnelled(&mut lab, "/tunnel/2");

@@ -9,8 +9,8 @@ use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::Setup;
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{
-    Admit, BodyContext, BodyWaker, Drain, End, Fill, Flow, Handler, Head, Reply, Request, Response,
-    Sink, Source, Timeouts,
+    Admit, BodyContext, BodyWaker, DrainPolicy, End, Fill, Flow, Handler, Head, Reply, Request,
+    Response, Sink, Source, Timeouts,
 };
 
 use ebbtide_lab::wire::{GET, get, ok, post_head};
@@ -196,7 +196,7 @@ fn a_source_whose_drop_panics_does_not_end_the_server() {
 
 #[test]
 fn the_shortest_linger_does_not_spin_behind_a_slow_peer() {
-    let drain = Drain::new()
+    let drain = DrainPolicy::new()
         .linger(Duration::ZERO)
         .timeout(Duration::from_secs(2));
     let mut lab = Lab::draining_by(drain);

@@ -3,7 +3,7 @@
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::sys::sim::{ALL, Manner, Pace, Setup};
 use ebbtide::internals::tracker::Phase;
-use ebbtide::{Drain, End};
+use ebbtide::{DrainPolicy, End};
 
 use ebbtide_lab::tls::{Client, IDENTITY, TLS12, TLS13, VERSIONS};
 use ebbtide_lab::wire::{GET, get, ok, ok_close, pattern, post_head, timed_out};
@@ -355,7 +355,7 @@ fn a_stream_that_the_second_signal_cuts_does_not_look_whole() {
 
 #[test]
 fn a_request_without_an_answer_at_the_deadline_gets_a_whole_503() {
-    let drain = Drain::new().timeout(ms(3_000));
+    let drain = DrainPolicy::new().timeout(ms(3_000));
     let config = Config {
         drain,
         ..Config::default()

@@ -1,6 +1,6 @@
 //! WebSockets at the signal: idle, amid a message, deaf to a Close, slow to read.
 
-use ebbtide::Drain;
+use ebbtide::DrainPolicy;
 use ebbtide::internals::engine::Config;
 use ebbtide::internals::tracker::Phase;
 use ebbtide::websocket::{Message, SendError, WebSocket, code};
@@ -141,7 +141,7 @@ fn a_slow_reader_gets_everything_and_then_the_close() {
 #[test]
 fn a_reader_that_takes_nothing_is_reset_at_the_farewell_and_counts_as_cut() {
     let config = Config {
-        drain: Drain::new().tunnel_grace(ms(8_000)),
+        drain: DrainPolicy::new().tunnel_grace(ms(8_000)),
         ..Config::default()
     };
     let mut room = Room::with(WebSocket::new(), config);
@@ -169,7 +169,7 @@ fn one_that_was_closing_anyway_is_waited_for() {
 #[test]
 fn a_handshake_while_the_server_stops_is_sent_elsewhere() {
     let config = Config {
-        drain: Drain::new().delay(ms(5_000)),
+        drain: DrainPolicy::new().delay(ms(5_000)),
         ..Config::default()
     };
     let mut room = Room::with(WebSocket::new(), config);
@@ -191,7 +191,7 @@ fn a_handshake_while_the_server_stops_is_sent_elsewhere() {
 #[test]
 fn a_thousand_say_goodbye_spread_over_two_seconds() {
     let config = Config {
-        drain: Drain::new().close_spread(ms(2_000)),
+        drain: DrainPolicy::new().close_spread(ms(2_000)),
         ..Config::default()
     };
     let mut room = Room::with(WebSocket::new(), config);
