@@ -25,40 +25,37 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             false => self.core.config.limits.connections,
         };
         let mut left = ACCEPTS;
-        let listeners = self.accepting.more.len();
-        let first = self.accepting.first;
-        self.accepting.first = (first + 1) % listeners;
-        for listener in (first..listeners).chain(0..first) {
-            while self.accepting.more[listener] && left > 0 {
+        for listener in self.accepting.order() {
+            while self.accepting.may_accept(listener) && left > 0 {
                 left -= 1;
                 if self.tracker.len() >= limit {
-                    self.accepting.full_since = Some(now);
-                    return;
-                }
-                match self.core.sys.accept(listener) {
-                    Ok((io, peer)) => self.open(io, peer, now),
-                    Err(AcceptError::Empty) => {
-                        self.accepting.more[listener] = false;
-                        self.accepting.exhausted = false;
-                    }
-                    Err(AcceptError::Failed(error)) => log::debug!("accept: {error}"),
-                    Err(AcceptError::Exhausted(error)) => {
-                        if !self.accepting.exhausted {
-                            self.accepting.exhausted = true;
-                            log::warn!("accepting waits for room: {error}");
-                        }
-                        self.accepting.full_since = Some(now);
-                        return;
-                    }
-                    Err(AcceptError::Closed(error)) => {
-                        log::error!("a listener is gone: {error}");
-                        self.accepting.more[listener] = false;
-                    }
+                    self.accepting.full(now);
+                } else {
+                    self.accept_one(listener, now);
                 }
             }
         }
     }
 
+    /// Accepts one connection, or notes why there is none.
+    fn accept_one(&mut self, listener: usize, now: Tick) {
+        match self.core.sys.accept(listener) {
+            Ok((io, peer)) => self.open(io, peer, now),
+            Err(AcceptError::Empty) => self.accepting.found_empty(listener),
+            Err(AcceptError::Failed(error)) => log::debug!("accept: {error}"),
+            Err(AcceptError::Exhausted(error)) => {
+                if self.accepting.out_of_descriptors(now) {
+                    log::warn!("accepting waits for room: {error}");
+                }
+            }
+            Err(AcceptError::Closed(error)) => {
+                log::error!("a listener is gone: {error}");
+                self.accepting.gone(listener);
+            }
+        }
+    }
+
+    /// Adds an accepted connection.
     fn open(&mut self, io: S::Io, peer: crate::peer::Peer, now: Tick) {
         self.core.drain.accepted(now);
         self.core.report.opened += 1;

@@ -7,15 +7,14 @@ use crate::tick::Tick;
 #[derive(Debug)]
 pub(super) struct Accepting {
     /// Whether a listener's backlog may hold connections, by its number.
-    pub(super) more: Vec<bool>,
+    more: Vec<bool>,
     /// Since when there are no descriptors, or as many connections as the limit allows.
-    pub(super) full_since: Option<Tick>,
+    full_since: Option<Tick>,
     /// The listener to begin with next.
-    pub(super) first: usize,
-    /// The listeners are still open.
-    pub(super) open: bool,
+    first: usize,
+    open: bool,
     /// The log says that there are no descriptors, and no backlog was emptied since.
-    pub(super) exhausted: bool,
+    told: bool,
 }
 
 impl Accepting {
@@ -25,7 +24,7 @@ impl Accepting {
             full_since: None,
             first: 0,
             open: true,
-            exhausted: false,
+            told: false,
         }
     }
 
@@ -64,9 +63,52 @@ impl Accepting {
         self.full_since.map(|since| since.after(RETRY))
     }
 
+    /// Returns the listeners in this turn's order: the first one changes, so that none starves.
+    pub(super) fn order(&mut self) -> impl Iterator<Item = usize> + use<> {
+        let (listeners, first) = (self.more.len(), self.first);
+        self.first = (first + 1) % listeners;
+        (first..listeners).chain(0..first)
+    }
+
+    /// Returns whether that backlog may hold connections and there is room.
+    pub(super) fn may_accept(&self, listener: usize) -> bool {
+        self.full_since.is_none() && self.more[listener]
+    }
+
+    /// Notes that a backlog is empty.
+    pub(super) fn found_empty(&mut self, listener: usize) {
+        self.more[listener] = false;
+        self.told = false;
+    }
+
+    /// Notes that a listener is gone.
+    pub(super) fn gone(&mut self, listener: usize) {
+        self.more[listener] = false;
+    }
+
+    /// Notes that there is no room.
+    pub(super) const fn full(&mut self, now: Tick) {
+        self.full_since = Some(now);
+    }
+
+    /// Notes that there are no descriptors. Returns whether the log does not say so yet.
+    pub(super) const fn out_of_descriptors(&mut self, now: Tick) -> bool {
+        self.full(now);
+        !std::mem::replace(&mut self.told, true)
+    }
+
     /// Returns whether every backlog was found empty.
-    pub(super) fn emptied(&self) -> bool {
+    pub(super) fn all_empty(&self) -> bool {
         !self.more.contains(&true)
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Notes that the listeners are closed.
+    pub(super) const fn close(&mut self) {
+        self.open = false;
     }
 }
 

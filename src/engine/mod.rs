@@ -219,13 +219,13 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         // Where the limit on connections stopped the accepting, only a close makes room.
         let full = self.tracker.len() >= self.core.config.limits.connections;
-        let waits = self.accepting.open && (!full || drain.has_begun());
+        let waits = self.accepting.is_open() && (!full || drain.has_begun());
         let retry = self.accepting.retry_at().filter(|_| waits);
         let next = earliest([
             self.next_due,
             retry,
             // Since the drain was last obeyed: a moment that passed meanwhile must not be slept over.
-            drain.next_change(self.accepting.open, self.turned),
+            drain.next_change(self.accepting.is_open(), self.turned),
             self.next_line,
             drain.ending().map(|(_, until)| until),
         ]);

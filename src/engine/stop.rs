@@ -92,7 +92,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         self.update_listeners(now);
         match self.core.drain.must_cut(now) {
             Some(end) if !self.core.drain.was_cut() => self.cut_all(end, now),
-            None if self.tracker.is_empty() && !self.accepting.open => {
+            None if self.tracker.is_empty() && !self.accepting.is_open() => {
                 self.core.drain.begin_end(now);
             }
             _ => {}
@@ -103,7 +103,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
     /// Closes the listeners when the drain says so. Connections in a backlog are accepted first.
     fn update_listeners(&mut self, now: Tick) {
         let state = self.core.drain.listeners(now);
-        if !self.accepting.open || state == ListenerState::Open {
+        if !self.accepting.is_open() || state == ListenerState::Open {
             return;
         }
         let mut closing = state == ListenerState::Closing;
@@ -115,7 +115,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
         self.accepting.look_again();
         self.accept(now);
-        let emptied = self.accepting.emptied();
+        let emptied = self.accepting.all_empty();
         if state != ListenerState::Closed && !(closing && emptied) {
             return;
         }
@@ -123,7 +123,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
             log::warn!("a listener closes with connections in its backlog, which are reset");
         }
         self.core.sys.stop_listening();
-        self.accepting.open = false;
+        self.accepting.close();
         log::debug!("the listeners are closed");
         if let Some(hook) = self.core.config.hooks.listener_closed.take() {
             self.run_hook(Station::ListenerClosed, hook);

@@ -22,7 +22,7 @@
 //! state. `Linger` reads the error first; `Fresh` and `Idle` first serve the bytes that came along.
 //!
 //! Readiness is a value of its own ([`Readiness`]), apart from the state: no change of state loses
-//! an edge. The state between requests owns no buffer; an [`Exchange`] from the [`Pool`] holds the
+//! an edge. The state between requests owns no buffer; an [`Exchange`](exchange::Exchange) from the [`Pool`] holds the
 //! rest.
 //!
 //! Knows no other connection.
