@@ -31,7 +31,7 @@ pub(super) struct Connection<'c> {
 
 /// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
 }
@@ -80,7 +80,7 @@ impl Client {
 
 impl Connection<'_> {
     /// Sends a request, and reads the response.
-    pub(super) fn ask(&mut self, method: &str, target: &str) -> Result<Answer, Unreachable> {
+    pub(super) fn ask(&mut self, method: &str, target: &str) -> Result<Response, Unreachable> {
         self.exchange(method, target)
             .map_err(|error| match error.kind() {
                 ErrorKind::WouldBlock => Unreachable::Silent(silence()),
@@ -88,7 +88,7 @@ impl Connection<'_> {
             })
     }
 
-    fn exchange(&mut self, method: &str, target: &str) -> io::Result<Answer> {
+    fn exchange(&mut self, method: &str, target: &str) -> io::Result<Response> {
         let deadline = Instant::now() + PATIENCE;
         self.socket.set_write_timeout(Some(PATIENCE))?;
         let host = match &self.client.place {
@@ -105,8 +105,8 @@ impl Connection<'_> {
         self.socket.write_all(head.as_bytes())?;
         let mut bytes = Vec::new();
         loop {
-            if let Some(answer) = parse(&bytes)? {
-                return Ok(answer);
+            if let Some(response) = parse(&bytes)? {
+                return Ok(response);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -163,7 +163,7 @@ fn unix(path: &Path) -> io::Result<SockAddr> {
 }
 
 /// Returns the response, once it is complete.
-fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
+fn parse(bytes: &[u8]) -> io::Result<Option<Response>> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut fields);
     let parsed = response.parse(bytes);
@@ -178,7 +178,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
         .and_then(|field| str::from_utf8(field.value).ok()?.parse::<usize>().ok())
         .ok_or_else(|| not_ours("what answers is no ebbtide server"))?;
     let body = bytes[head..].get(..length);
-    Ok(body.map(|body| Answer {
+    Ok(body.map(|body| Response {
         status,
         body: body.to_vec(),
     }))
@@ -209,8 +209,8 @@ mod tests {
         for len in 0..bytes.len() {
             assert_eq!(parse(&bytes[..len]).unwrap(), None, "{len}");
         }
-        let answer = parse(bytes).unwrap().unwrap();
-        assert_eq!((answer.status, &*answer.body), (202, &b"abc"[..]));
+        let response = parse(bytes).unwrap().unwrap();
+        assert_eq!((response.status, &*response.body), (202, &b"abc"[..]));
     }
 
     #[test]

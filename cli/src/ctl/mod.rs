@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::args::{Ask, Ctl};
-use self::client::{Answer, Client, Connection, Unreachable};
+use self::client::{Client, Connection, Response, Unreachable};
 use crate::admin::args::Place;
 use crate::logger::one_line;
 use crate::screen::say;
@@ -39,7 +39,7 @@ enum Failure {
     /// The arguments, the environment or the token file are wrong.
     Usage(String),
     /// The server refused.
-    Refused(Answer),
+    Refused(Response),
     /// The server is still there.
     StillThere(Duration),
     /// The server does not answer.
@@ -62,10 +62,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(why) => f.write_str(why),
-            Self::Refused(answer) => {
-                let why = String::from_utf8_lossy(&answer.body);
-                write!(f, "the server answers {}: {}", answer.status, why.trim())?;
-                match answer.status {
+            Self::Refused(response) => {
+                let why = String::from_utf8_lossy(&response.body);
+                write!(f, "the server answers {}: {}", response.status, why.trim())?;
+                match response.status {
                     401 => f.write_str("; give --token-file"),
                     _ => Ok(()),
                 }
@@ -176,11 +176,11 @@ impl Client {
     }
 
     fn ask(&self, method: &str, target: &str) -> Result<Vec<u8>, Failure> {
-        let answer = self.connect().and_then(|mut to| to.ask(method, target));
-        let answer = answer.map_err(|why| self.unreachable(why))?;
-        match answer.status {
-            200..300 => Ok(answer.body),
-            _ => Err(Failure::Refused(answer)),
+        let response = self.connect().and_then(|mut to| to.ask(method, target));
+        let response = response.map_err(|why| self.unreachable(why))?;
+        match response.status {
+            200..300 => Ok(response.body),
+            _ => Err(Failure::Refused(response)),
         }
     }
 
@@ -208,21 +208,21 @@ impl Client {
 
     fn welcomed<'c>(
         &'c self,
-        greeted: Result<(Seen<'c>, Answer), Unreachable>,
+        greeted: Result<(Seen<'c>, Response), Unreachable>,
     ) -> Result<Seen<'c>, Failure> {
-        let (seen, answer) = greeted.map_err(|why| self.unreachable(why))?;
-        match answer.status {
+        let (seen, response) = greeted.map_err(|why| self.unreachable(why))?;
+        match response.status {
             200..300 | UNAVAILABLE => Ok(seen),
-            _ => Err(Failure::Refused(answer)),
+            _ => Err(Failure::Refused(response)),
         }
     }
 
-    fn try_greet(&self) -> Result<(Seen<'_>, Answer), Unreachable> {
+    fn try_greet(&self) -> Result<(Seen<'_>, Response), Unreachable> {
         let mut connection = self.connect()?;
-        let answer = connection.ask("GET", "/status")?;
-        let body = serde_json::from_slice::<serde_json::Value>(&answer.body);
+        let response = connection.ask("GET", "/status")?;
+        let body = serde_json::from_slice::<serde_json::Value>(&response.body);
         let pid = body.ok().and_then(|body| body["pid"].as_u64());
-        Ok((Seen { connection, pid }, answer))
+        Ok((Seen { connection, pid }, response))
     }
 
     /// Waits until the server has gone. Its end closes the connection, which this function watches.

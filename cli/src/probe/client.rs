@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use super::answer::{Answer, Answers};
+use super::response::{Response, Responses};
 use super::script::{Kind, Script};
 use super::seen::{End, Phase, Tally};
 use super::state::State;
@@ -21,13 +21,13 @@ pub(super) struct Client {
     connected: bool,
     /// Bytes that the kernel has not taken yet.
     out: Vec<u8>,
-    answers: Answers,
+    responses: Responses,
     /// Requests of which a byte was sent on this connection.
     asked: u64,
     /// The fate of the requests after the warm one.
     pub(super) tally: Tally,
     /// The last complete response.
-    pub(super) last: Option<Answer>,
+    pub(super) last: Option<Response>,
     /// The script has begun; everything before only warmed the connection.
     begun: bool,
     /// The script's last part is under way.
@@ -53,7 +53,7 @@ impl Client {
             stream: None,
             connected: false,
             out: Vec::new(),
-            answers: Answers::new(),
+            responses: Responses::new(),
             asked: 0,
             tally: Tally {
                 asked: 0,
@@ -77,7 +77,7 @@ impl Client {
     pub(super) fn connect(&mut self, addr: SocketAddr, registry: &Registry, token: Token) {
         self.connects += 1;
         self.connected = false;
-        self.answers = Answers::new();
+        self.responses = Responses::new();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let connecting = TcpStream::connect(addr).and_then(|mut stream| {
             registry.register(&mut stream, token, interest)?;
@@ -131,7 +131,7 @@ impl Client {
     /// Returns whether the state is made, as far as the client can tell.
     pub(super) fn is_ready(&self) -> bool {
         match self.script.kind {
-            Kind::Streaming => self.answers.in_body(),
+            Kind::Streaming => self.responses.in_body(),
             Kind::Busy | Kind::Connecting => self.tally.answered >= WARM,
             _ => self.connected && self.out.is_empty() && self.tally.answered == 0,
         }
@@ -144,7 +144,7 @@ impl Client {
 
     /// Returns whether a part of a response is here.
     pub(super) const fn is_torn(&self) -> bool {
-        self.answers.partial()
+        self.responses.partial()
     }
 
     /// Returns whether the server still holds the connection, or would accept a new one.
@@ -245,16 +245,16 @@ impl Client {
         self.last_byte = Some(now);
         let mut count = 0;
         let last = &mut self.last;
-        let fed = self.answers.feed(bytes, now, |answer| {
+        let fed = self.responses.feed(bytes, now, |response| {
             count += 1;
-            *last = Some(answer);
+            *last = Some(response);
         });
         self.answered(count);
         self.mark();
         if fed.is_err() {
             return self.ended(End::Left);
         }
-        let closes = self.last.is_some_and(|answer| answer.close);
+        let closes = self.last.is_some_and(|response| response.close);
         match self.script.kind {
             _ if count == 0 || closes || !self.begun => {}
             Kind::Busy => self.ask_again(),
@@ -287,8 +287,8 @@ impl Client {
     }
 
     fn fin(&mut self) {
-        if let Some(answer) = self.answers.fin(Instant::now()) {
-            self.last = Some(answer);
+        if let Some(response) = self.responses.fin(Instant::now()) {
+            self.last = Some(response);
             self.answered(1);
         }
         self.ended(End::Fin);
@@ -326,14 +326,14 @@ impl Client {
         if self.end.is_some() {
             return;
         }
-        let over = self.asked == 0 && self.last.is_some_and(|answer| answer.close);
+        let over = self.asked == 0 && self.last.is_some_and(|response| response.close);
         let phase = if self.begun
             && (self.script.kind == Kind::Connecting || self.script.kind == Kind::Busy && !over)
         {
             Phase::Looping
         } else if !self.connected {
             Phase::Connecting
-        } else if self.answers.partial() {
+        } else if self.responses.partial() {
             Phase::Answering
         } else if self.asked == 0 {
             Phase::Silent

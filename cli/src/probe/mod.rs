@@ -4,7 +4,6 @@
 //! signal, and says what each client saw. It sees servers only from outside: their command, their
 //! port, their responses and their end.
 
-mod answer;
 pub(crate) mod args;
 mod client;
 mod door;
@@ -12,6 +11,7 @@ mod failure;
 mod preflight;
 mod process;
 mod report;
+mod response;
 mod run;
 mod script;
 mod seen;

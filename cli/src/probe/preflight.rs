@@ -8,9 +8,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::answer::{Answer, Answers};
 use super::failure::Failure;
 use super::process::Process;
+use super::response::{Response, Responses};
 use super::script::Requests;
 use super::state::{Need, State};
 
@@ -107,7 +107,7 @@ pub(super) fn ask(
             (Need::Upload, asker.upload()),
             (Need::Freeze, freeze),
         ],
-        status: told.answer.status,
+        status: told.response.status,
     })
 }
 
@@ -123,13 +123,13 @@ struct Asker<'a> {
 /// A response, and when it was asked for.
 struct Told {
     asked: Instant,
-    answer: Answer,
+    response: Response,
 }
 
 impl Asker<'_> {
     /// Asks twice: a server may announce its close, or close without a word.
     fn keep_alive(&self, fast: &[u8], told: &Told) -> Fact {
-        let closes = told.answer.close || self.ask_for(&[fast, fast].concat(), 2).is_err();
+        let closes = told.response.close || self.ask_for(&[fast, fast].concat(), 2).is_err();
         match closes {
             true => Err("the server closes after each answer".into()),
             false => Ok(()),
@@ -138,13 +138,13 @@ impl Asker<'_> {
 
     fn slow(&self) -> Fact {
         let (path, told) = self.get(&self.requests.slow, "--slow-path")?;
-        let took = told.answer.begun - told.asked;
+        let took = told.response.begun - told.asked;
         self.takes_time(path, took, "answers after", "too soon")
     }
 
     fn stream(&self) -> Fact {
         let (path, told) = self.get(&self.requests.stream, "--stream-path")?;
-        let took = told.answer.ended - told.answer.begun;
+        let took = told.response.ended - told.response.begun;
         self.takes_time(path, took, "arrives within", "in one piece")
     }
 
@@ -165,8 +165,8 @@ impl Asker<'_> {
     /// Asks, and takes a refusal for a failure.
     fn ask_well(&self, what: &str, request: &[u8]) -> Result<Told, String> {
         match self.ask(request) {
-            Ok(told) if told.answer.status >= 400 => {
-                Err(format!("{what} answers {}", told.answer.status))
+            Ok(told) if told.response.status >= 400 => {
+                Err(format!("{what} answers {}", told.response.status))
             }
             told => told.map_err(|why| format!("{what}: {why}")),
         }
@@ -203,7 +203,7 @@ impl Asker<'_> {
         let asked = Instant::now();
         let limit = asked + self.patience;
         stream.write_all(requests)?;
-        let mut answers = Answers::new();
+        let mut responses = Responses::new();
         let mut last = None;
         let mut found = 0;
         let mut chunk = [0; 16 * 1024];
@@ -220,22 +220,22 @@ impl Asker<'_> {
             };
             let now = Instant::now();
             beginning.extend_from_slice(&chunk[..len.min(SHOWN - beginning.len())]);
-            let fed = answers.feed(&chunk[..len], now, |answer| {
+            let fed = responses.feed(&chunk[..len], now, |response| {
                 found += 1;
-                last = Some(answer);
+                last = Some(response);
             });
             if fed.is_err() {
                 let said = format!("it says \"{}\"", beginning.escape_ascii());
                 return Err(io::Error::new(ErrorKind::InvalidData, said));
             }
             if len == 0
-                && let Some(answer) = answers.fin(now)
+                && let Some(response) = responses.fin(now)
             {
                 found += 1;
-                last = Some(answer);
+                last = Some(response);
             }
             match last {
-                Some(answer) if found >= count => return Ok(Told { asked, answer }),
+                Some(response) if found >= count => return Ok(Told { asked, response }),
                 _ if len == 0 => {
                     let why = "it closed the connection without an answer";
                     return Err(io::Error::new(ErrorKind::UnexpectedEof, why));

@@ -175,7 +175,7 @@ fn row(client: &Client, seen: &Seen, facts: &Facts) -> Row {
     });
     Row {
         saw: saw(client, seen.signalled, facts),
-        status: client.last.map(|answer| answer.status),
+        status: client.last.map(|response| response.status),
         requests: client.tally.asked,
         answered: client.tally.answered,
         spans: spans.collect(),
@@ -192,7 +192,7 @@ fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
         return Saw::NotMade;
     }
     let tally = client.tally;
-    let late = client.last.filter(|answer| answer.begun >= signalled);
+    let late = client.last.filter(|response| response.begun >= signalled);
     if client.loops() && end.is_none() && late.is_some() {
         // The server served on; a request that the deadline interrupts is not lost.
         return Saw::Hang;
@@ -204,7 +204,7 @@ fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
     if client.is_owed() || tally.lost > 0 {
         return match (end, late) {
             (Some(End::Refused), _) => Saw::TurnedAway,
-            (_, Some(answer)) if answer.close && !client.loops() => Saw::AnsweredInPart,
+            (_, Some(response)) if response.close && !client.loops() => Saw::AnsweredInPart,
             (Some(End::Fin | End::Left), _) => Saw::LostByFin,
             (Some(End::Reset), _) => Saw::LostByReset,
             (None, _) => Saw::LostByHang,
@@ -214,7 +214,7 @@ fn saw(client: &Client, signalled: Instant, facts: &Facts) -> Saw {
         // Clients that connect anew ask for the close themselves, so it shows nothing.
         _ if client.script.kind == Kind::Connecting => {}
         (_, Some(_), _) if refused => return Saw::Refused,
-        (_, Some(answer), _) if answer.close => return Saw::AnsweredWithClose,
+        (_, Some(response), _) if response.close => return Saw::AnsweredWithClose,
         (_, Some(_), _) => return Saw::AnsweredWithoutClose,
         (Some(_), None, Some(End::Fin)) if tally.asked > 0 && !client.loops() => {
             return Saw::AnsweredAndClosed;

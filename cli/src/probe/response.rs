@@ -5,11 +5,11 @@
 
 use std::time::Instant;
 
-use httparse::{EMPTY_HEADER, Response};
+use httparse::EMPTY_HEADER;
 
 /// A complete response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     /// Whether the connection ends with it: `Connection: close`, or HTTP/1.0 without keep-alive.
     pub(super) close: bool,
@@ -21,7 +21,7 @@ pub(super) struct Answer {
 
 /// Turns bytes into responses.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct Responses {
     /// A head that is not complete.
     head: Vec<u8>,
     current: Option<Current>,
@@ -62,7 +62,7 @@ enum Chunk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotHttp;
 
-impl Answers {
+impl Responses {
     pub(super) const fn new() -> Self {
         Self {
             head: Vec::new(),
@@ -76,7 +76,7 @@ impl Answers {
         &mut self,
         mut bytes: &[u8],
         now: Instant,
-        mut found: impl FnMut(Answer),
+        mut found: impl FnMut(Response),
     ) -> Result<(), NotHttp> {
         while !bytes.is_empty() {
             let begun = *self.begun.get_or_insert(now);
@@ -107,7 +107,7 @@ impl Answers {
     }
 
     /// Takes the peer's FIN, which ends a body without a length.
-    pub(super) fn fin(&mut self, now: Instant) -> Option<Answer> {
+    pub(super) fn fin(&mut self, now: Instant) -> Option<Response> {
         match (&self.current, self.begun) {
             (Some(current), Some(begun)) if matches!(current.body, Body::UntilFin) => {
                 Some(self.complete(begun, now))
@@ -126,11 +126,11 @@ impl Answers {
         self.current.is_some()
     }
 
-    fn complete(&mut self, begun: Instant, ended: Instant) -> Answer {
+    fn complete(&mut self, begun: Instant, ended: Instant) -> Response {
         self.begun = None;
         let current = self.current.take();
         let (status, close) = current.map_or((0, true), |current| (current.status, current.close));
-        Answer {
+        Response {
             status,
             close,
             begun,
@@ -142,7 +142,7 @@ impl Answers {
 /// Returns the head's length and what it says, once it is complete.
 fn head(bytes: &[u8]) -> Result<Option<(usize, Current)>, NotHttp> {
     let mut fields = [EMPTY_HEADER; MOST_FIELDS];
-    let mut response = Response::new(&mut fields);
+    let mut response = httparse::Response::new(&mut fields);
     let parsed = response.parse(bytes).map_err(|_| NotHttp)?;
     let httparse::Status::Complete(length) = parsed else {
         return match bytes.len() > LONGEST_HEAD {
@@ -264,13 +264,13 @@ mod tests {
     fn assert_read(bytes: &[u8], expected: &[(u16, bool)], partial: bool) {
         let now = Instant::now();
         let check = |pieces: &mut dyn Iterator<Item = &[u8]>| {
-            let mut answers = Answers::new();
+            let mut responses = Responses::new();
             let mut found = Vec::new();
             for piece in pieces {
-                let add = |answer: Answer| found.push((answer.status, answer.close));
-                answers.feed(piece, now, add).unwrap();
+                let add = |response: Response| found.push((response.status, response.close));
+                responses.feed(piece, now, add).unwrap();
             }
-            assert_eq!((&found[..], answers.partial()), (expected, partial));
+            assert_eq!((&found[..], responses.partial()), (expected, partial));
         };
         for cut in 0..=bytes.len() {
             check(&mut [&bytes[..cut], &bytes[cut..]].into_iter());
@@ -303,12 +303,12 @@ mod tests {
     #[test]
     fn a_fin_ends_what_has_no_length() {
         let now = Instant::now();
-        let mut answers = Answers::new();
+        let mut responses = Responses::new();
         let bytes = b"HTTP/1.0 200 OK\r\n\r\nabc";
-        answers.feed(bytes, now, |_| panic!("too early")).unwrap();
-        assert!(answers.in_body());
-        assert!(answers.fin(now).is_some_and(|answer| answer.close));
-        assert_eq!(answers.fin(now), None);
+        responses.feed(bytes, now, |_| panic!("too early")).unwrap();
+        assert!(responses.in_body());
+        assert!(responses.fin(now).is_some_and(|response| response.close));
+        assert_eq!(responses.fin(now), None);
     }
 
     #[test]
@@ -327,7 +327,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n",
         ];
         for bytes in bad {
-            let read = Answers::new().feed(bytes, Instant::now(), |_| panic!("an answer"));
+            let read = Responses::new().feed(bytes, Instant::now(), |_| panic!("a response"));
             assert_eq!(read, Err(NotHttp), "{}", bytes.escape_ascii());
         }
     }
