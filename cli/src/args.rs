@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Probe(Probe),
 }
 
-/// What to print instead of running a command.
+/// The text to print instead of running a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Help or the version, for stdout: exit code 0.
@@ -109,7 +109,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
     let value = context(ContextKind::InvalidValue);
     match (error.kind(), value) {
         (ErrorKind::ValueValidation, _) => {
-            // Only the parsers of this crate fail so, and they always give a reason.
+            // Only the parsers of this crate fail here, and they always give a reason.
             let why = error.source().map(ToString::to_string);
             format!("{flag}: {}", why.unwrap_or_default())
         }
@@ -148,7 +148,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
             format!("ctl: a command is missing; write {ASKS}")
         }
         (ErrorKind::InvalidUtf8, _) => String::from("an argument is not UTF-8"),
-        // No other error is known to happen with these flags. clap's first line explains it.
+        // These flags cause no other known error. The first line of clap explains any other.
         _ => {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
@@ -157,7 +157,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
     }
 }
 
-/// Returns the command that has this flag, to name it where the command was left out.
+/// Returns the command that has this flag, for a line that names no command.
 fn command_with(flag: &str) -> Option<String> {
     let name = flag.strip_prefix("--")?;
     let command = Cli::command();
@@ -175,9 +175,9 @@ const ASKS: &str = "status, connections, shutdown, cut or wait";
 const FIRST_HELP: &str = "\
 Examples:
   ebbtide serve
-      On http://127.0.0.1:8080, until Ctrl-C
+      Listens on http://127.0.0.1:8080 until Ctrl-C
   ebbtide probe -- node server.js
-      How that server drains; it listens on $PORT
+      Shows how a server drains that listens on $PORT
 
 Each command has a --help of its own, with its flags, examples and exit codes.";
 

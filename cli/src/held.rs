@@ -1,4 +1,4 @@
-//! For tests: a server whose loop stands still, as when a handler does not return.
+//! A server for tests whose loop stands still, as when a handler does not return.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ebbtide::{Connection, Handle, Request, Response, Running, Server, StatusQuery};
 
-/// The server. Its handler waits in every request until the test releases it.
+/// The server, whose handler waits in every request until the test releases it.
 pub(super) struct Held {
     served: Running,
     holding: Receiver<()>,
@@ -40,7 +40,7 @@ impl Held {
     /// Returns the client's connection, as the server sees it.
     pub(super) fn connection(&mut self) -> Connection {
         self.hold();
-        self.release(); // so it is known
+        self.release(); // the loop then knows the connection
         let query = StatusQuery::new().all(true).take(1);
         let asked = self.served.handle().status(query, Duration::from_secs(10));
         asked.unwrap().connections.remove(0)

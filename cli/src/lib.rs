@@ -1,4 +1,4 @@
-//! The command: `ebbtide serve`, `ebbtide ctl` to talk to it, and `ebbtide probe` for any server.
+//! The command: `ebbtide serve`, `ebbtide ctl` to control it, and `ebbtide probe` for any server.
 //!
 //! The command uses the public interface of the library alone.
 
@@ -39,7 +39,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Ctl(options)) => ctl::ctl(&options),
         Ok(Command::Probe(options)) => probe::probe(&options),
         Err(Exit::Told(text)) => {
-            // stdout may be a pager that was closed; the error has no other place to go.
+            // Stdout may be a closed pager; nothing else can show the error.
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }

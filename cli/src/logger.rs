@@ -1,9 +1,8 @@
 //! The command's log: one line a record, to stderr.
 //!
-//! At a terminal a line is short, `12:34:56.789Z INFO  listening on …`, with the time in UTC.
-//! Elsewhere, where lines are kept, it carries the date as well. Records of `debug` and `trace`
-//! name the module that wrote them. Where a live line shows a drain, the log leaves out lines that
-//! repeat it.
+//! A line at a terminal is short, `12:34:56.789Z INFO  listening on …`, with the time in UTC. Lines
+//! elsewhere carry the date as well, because they are kept. Records of `debug` and `trace` name the
+//! module that wrote them. The log leaves out lines that repeat the live line of a drain.
 
 use std::borrow::Cow;
 use std::env;
@@ -17,8 +16,7 @@ use super::screen;
 use ebbtide::PROGRESS_LINE;
 
 /// Starts logging: `info` and above, unless the environment variable `RUST_LOG` says otherwise.
-/// `watched` says whether a live line is rewritten below the log. A logger that is already
-/// installed stays.
+/// `watched` says that a live line stands below the log. A logger that is already installed stays.
 pub(crate) fn init(watched: bool) {
     let short = io::stderr().is_terminal();
     let asked = env::var_os(FILTER).unwrap_or_default();
@@ -47,7 +45,7 @@ pub(crate) fn init(watched: bool) {
     }
     if filter.is_none() && !asked.is_empty() {
         log::warn!(
-            "{FILTER}: {asked:?} is no level and names nothing that logs here, so it is \
+            "{FILTER}: {asked:?} is no level and names no module that logs; the log uses \
              {DEFAULT}; write debug or ebbtide=debug"
         );
     }
@@ -77,9 +75,9 @@ fn is_usable(filter: &str) -> bool {
         })
 }
 
-/// Returns whether the log is coloured, where `RUST_LOG_STYLE` is silent: stderr, NO_COLOR and the
-/// like decide. A build service (`CI`) may show colours. A terminal that cannot is believed there
-/// too, unless `CLICOLOR_FORCE` asks for colours.
+/// Returns whether the log has colours when `RUST_LOG_STYLE` does not say: stderr, NO_COLOR and
+/// similar variables decide. A terminal without colours gets none, even in a build service (`CI`),
+/// unless `CLICOLOR_FORCE` asks for colours.
 fn colours() -> WriteStyle {
     let forced = env::var_os("CLICOLOR_FORCE").is_some();
     if forced || screen::obeys() {
@@ -121,8 +119,8 @@ fn time_of_day(time: &str) -> &str {
     time.split_once('T').map_or(time, |(_, time)| time)
 }
 
-/// Escapes control characters. A record stays one line, and no bytes of a peer reach a terminal as
-/// a command.
+/// Escapes control characters, so that a record stays one line and no peer sends commands to a
+/// terminal.
 pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return text.into();
@@ -137,7 +135,7 @@ pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     line.into()
 }
 
-/// The environment variable that says what is logged.
+/// The environment variable with the filter of the log.
 const FILTER: &str = "RUST_LOG";
 
 /// The filter where the variable is not set.

@@ -1,8 +1,8 @@
-//! Stderr: lines that stay and, while a person at a terminal watches a drain, a live line below
-//! them that is rewritten in place.
+//! Writes stderr: lines that stay and, while a person at a terminal watches a drain, a live line
+//! below them.
 //!
 //! All output on stderr goes through this module, so that lines do not mix. A terminal that cannot
-//! erase a line (`TERM=dumb`, or no name) is written to like a file.
+//! erase a line (`TERM=dumb`, or no name) gets plain lines, like a file.
 //!
 //! A server must not wait for a reader: a pipe may be full, and Ctrl-S stops a terminal. A thread
 //! therefore writes ([`start`]), from a bounded queue. Lines that do not fit are lost, and a line
@@ -21,11 +21,11 @@ use terminal_size::{Width, terminal_size_of};
 /// The end of stderr, once the queue is written.
 #[derive(Debug)]
 struct Screen {
-    /// Whether lines can be rewritten here.
+    /// Stderr can rewrite lines.
     rewrites: bool,
     /// The live line, without its end; empty for none.
     line: String,
-    /// Whether the live line has ended for good.
+    /// The live line has ended for good.
     closed: bool,
     /// The queue of the thread; none while there is no thread.
     queue: Option<Queue>,
@@ -59,13 +59,13 @@ pub(super) fn open() -> bool {
     rewrites
 }
 
-/// Returns whether a terminal of this kind obeys more than the end of a line.
+/// Returns whether the terminal obeys more than the end of a line.
 pub(super) fn obeys() -> bool {
     let term = env::var_os("TERM").unwrap_or_default();
     !term.is_empty() && term != "dumb"
 }
 
-/// Starts the thread. From then on, no other thread waits for a reader.
+/// Starts the thread. No other thread then waits for a reader.
 ///
 /// # Errors
 ///
@@ -126,7 +126,7 @@ impl Screen {
         let waits = self.queue.as_ref().is_some_and(|queue| queue.bytes > 0);
         if self.rewrites && !self.closed && !waits {
             line.clone_into(&mut self.line);
-            // The rest is erased behind the new text; erasing first would flicker.
+            // Erasing behind the new text avoids the flicker of erasing first.
             self.put([b"\r", line.as_bytes(), ERASE_REST].concat());
         }
     }
@@ -188,7 +188,7 @@ impl Screen {
     }
 }
 
-/// Runs the thread. It holds no lock while it writes.
+/// Runs the thread, which holds no lock while it writes.
 fn run() {
     let mut screen = lock();
     loop {
@@ -205,7 +205,7 @@ fn run() {
     }
 }
 
-/// Returns the length of a line that can still be erased: a wrapped line cannot. The terminal's own
+/// Returns the length of a line that can still be erased, before the line wraps. The terminal's own
 /// echo of Ctrl-C has room behind it.
 pub(super) fn width() -> usize {
     let size = terminal_size_of(io::stderr());
@@ -213,7 +213,7 @@ pub(super) fn width() -> usize {
     usize::from(columns).saturating_sub("^C".len() + 1)
 }
 
-/// Writes, and ignores an error: nobody reads any more.
+/// Writes, and ignores errors, because no other output is left.
 fn write_out(bytes: &[u8]) {
     let _ = io::stderr().write_all(bytes);
 }
@@ -230,7 +230,7 @@ const ERASE_REST: &[u8] = b"\x1b[K";
 /// server that writes as much.
 const MOST: usize = 1 << 20;
 
-/// The columns of a terminal that does not say.
+/// The columns of a terminal that does not tell its width.
 const USUAL_WIDTH: u16 = 80;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The secret that the admin listener asks for off this machine, read from a file.
+//! The secret of the admin listener, read from a file.
 //!
 //! Everyone on a machine sees the flags of a command, so the secret is not a flag.
 
@@ -18,8 +18,8 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// Returns one line that names the file: it cannot be read, everyone can read it, or its
-    /// content is too short, too long, or cannot be sent in a header field.
+    /// Returns one line that names the file. The file cannot be read, everyone can read it, or its
+    /// content is too short, too long, or unfit for a header field.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let refuse = |why: &str| format!("the token file {path:?} {why}");
         let unreadable = |error| refuse(&format!("cannot be read: {error}"));
@@ -75,10 +75,10 @@ impl fmt::Debug for Token {
     }
 }
 
-/// 16 characters of base64 are 96 bits, which nobody guesses over a network.
+/// The shortest secret: 16 characters of base64 are 96 bits, which nobody guesses over a network.
 const SHORTEST: usize = 16;
 
-/// A longer file was named by mistake, in bytes.
+/// The longest file, in bytes: a longer one is a mistake.
 const LONGEST: u64 = 4_096;
 
 const FOR_ALL_TO_READ: u32 = 0o004;

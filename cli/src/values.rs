@@ -14,11 +14,11 @@ use signal_hook::low_level;
 
 use ebbtide::{Limits, Timeouts};
 
-/// An option that has a word for no value. Under its own name, clap would take the type for a flag
-/// that may be left out.
+/// An option that has a word for no value. clap would take a plain `Option` for a flag that may be
+/// left out.
 pub(crate) type Maybe<T> = Option<T>;
 
-/// What happens to requests whose first byte comes during the drain.
+/// The treatment of requests whose first byte comes during the drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LatePolicy {
     /// The server answers them like any other.
@@ -29,7 +29,8 @@ pub(crate) enum LatePolicy {
     Drop,
 }
 
-/// Reads an address with its port. A server must not wait for DNS to start, so names are refused.
+/// Reads an address with its port. Names are errors, because a server must not wait for DNS to
+/// start.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let inner = text.trim_start_matches('[').trim_end_matches(']');
@@ -62,7 +63,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Reads a limit on the work of the peer or the application. 0s is refused: it would cut
+/// Reads a limit on the work of the peer or the application. Refuses 0s, which would cut
 /// everything, and in other programs often means no limit.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
@@ -211,7 +212,7 @@ pub(super) fn signal_names(signals: &[i32]) -> String {
     names.join(" or ")
 }
 
-/// Reads what happens to late requests.
+/// Reads the treatment of late requests.
 pub(super) fn late_requests(text: &str) -> Result<LatePolicy, String> {
     let status = match text {
         "serve" => return Ok(LatePolicy::Serve),

@@ -1,11 +1,11 @@
 //! Decides who may ask the admin listener.
 //!
-//! The mode of a Unix socket keeps others out, and loopback is for this machine. A browser on this
-//! machine, however, asks in the name of any page it shows. Without a token, the listener therefore
-//! refuses requests that look like a browser's:
+//! The mode of a Unix socket keeps other users out, and loopback keeps other machines out. A
+//! browser on this machine still sends requests for any page that the browser shows. The listener
+//! therefore refuses, without a token, requests that look like a browser's:
 //!
 //! * a request with `Origin`;
-//! * a request whose Host is a name that leads here only by somebody's DNS;
+//! * a request whose Host names this machine only through DNS;
 //! * a POST without a field that a page cannot send without a preflight, which this listener never
 //!   grants.
 
@@ -14,12 +14,12 @@ use std::net::IpAddr;
 use crate::token::Token;
 use ebbtide::{Head, Response};
 
-/// What a request must show.
+/// The proof that a request must give.
 #[derive(Debug)]
 pub(super) enum Access {
     /// The token.
     Token(Token),
-    /// Nothing: a Unix socket comes from this machine.
+    /// No proof: only this machine reaches a Unix socket.
     Unix,
     /// A form that no browser sends, over loopback.
     Loopback,
@@ -29,7 +29,7 @@ pub(super) enum Access {
 pub(crate) const INTENT: (&str, &str) = ("X-Ebbtide-Admin", "1");
 
 impl Access {
-    /// Returns the refusal of a request that may not ask.
+    /// Returns the refusal of a request without access.
     pub(super) fn refusal(&self, head: &Head<'_, '_>) -> Option<Response> {
         match self {
             Self::Token(token) => {
@@ -40,7 +40,9 @@ impl Access {
                         .field("WWW-Authenticate", "Bearer")
                 })
             }
-            _ if head.field("origin").is_some() => Some(forbidden("not for browsers\n")),
+            _ if head.field("origin").is_some() => {
+                Some(forbidden("this listener refuses browsers\n"))
+            }
             Self::Loopback if !head.field("host").is_some_and(is_loopback) => Some(forbidden(
                 "the Host field must be localhost or a loopback address\n",
             )),

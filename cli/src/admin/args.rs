@@ -1,4 +1,4 @@
-//! The flags of the admin listener, and how its place is written.
+//! The flags of the admin listener, and the form of its place.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,34 +6,35 @@ use std::path::PathBuf;
 
 use crate::values;
 
-/// Where the server answers questions about itself, and takes the word to stop.
+/// The place of the admin listener, and its token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Admin")]
 #[group(skip)] // or no two of this name could be in one command
 pub(crate) struct Flags {
-    /// Where `ebbtide ctl`, Prometheus and curl ask how the server is, and tell it to stop: a Unix
-    /// socket that only this user can connect to, or an address and a port. Answers during a drain
-    /// too. None by default, as anyone who can reach it can stop the server
+    /// Admin listener for `ebbtide ctl`, Prometheus and curl: an address and a port, or a Unix
+    /// socket that only this user can open. The listener shows the server's state, also during a
+    /// drain, and takes the order to stop. Off by default, because anyone who reaches the listener
+    /// can stop the server
     #[arg(long, value_name = "unix:PATH|ADDR:PORT", value_parser = Place::parse)]
     pub admin: Option<Place>,
 
-    /// A file with the secret (16 characters or more, and not for everyone to read) that every
-    /// request to --admin must carry, as Authorization: Bearer. Needed where other machines can
-    /// reach it
+    /// File with the secret that every request to --admin must carry as Authorization: Bearer. The
+    /// secret has at least 16 characters, and not everyone may read the file. Required where other
+    /// machines can reach the admin listener
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 }
 
 impl Flags {
-    /// Finds flags that do not go together.
+    /// Checks that the flags fit together.
     ///
     /// # Errors
     ///
-    /// The flag and what is wrong with it.
+    /// Returns one line with the flag and the mistake.
     pub(crate) fn check(&self) -> Result<(), String> {
         match &self.admin {
             None if self.admin_token_file.is_some() => {
-                Err("--admin-token-file: is of no use without --admin".into())
+                Err("--admin-token-file: has no effect without --admin".into())
             }
             Some(Place::Tcp(addr)) if self.admin_token_file.is_none() && !is_loopback(addr) => {
                 Err(format!(
@@ -65,7 +66,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Returns the end of a sentence that begins with the flag: what would be right.
+    /// Returns the end of a sentence that begins with the flag: the mistake and the remedy.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text.strip_prefix("unix:") {
             Some("") => Err(format!(
@@ -81,7 +82,7 @@ impl Place {
             Some(("http", place)) => place.strip_suffix('/').unwrap_or(place),
             Some((scheme, _)) => {
                 return Err(format!(
-                    "{text:?} is {scheme}, which is not spoken there; \
+                    "{text:?} has the scheme {scheme}; \
                      write http://127.0.0.1:9000 or unix:PATH"
                 ));
             }

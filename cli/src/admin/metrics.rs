@@ -1,7 +1,8 @@
 //! A status in the text format of Prometheus, version 0.0.4.
 //!
-//! The metrics have base units, one family for one thing, and `_total` on what only grows. Names of
-//! guards and of requests are not labels: peers and applications would make series without end.
+//! Metrics use base units. Each thing has one family, and the name of a counter ends in `_total`.
+//! Names of guards and requests are not labels, because peers and applications would create endless
+//! series.
 
 use std::fmt::{Display, Write};
 
@@ -14,18 +15,18 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 pub(super) fn text(status: &Status) -> String {
     let mut out = Families(String::with_capacity(4_096));
     let build = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
-    let help = "Which ebbtide this is; always 1.";
+    let help = "The version of ebbtide, as a label; always 1.";
     out.gauge("build_info", help, [(&*build, 1)]);
     let stages = STAGES.map(|stage| (stage, u8::from(stage == status.stage)));
-    let help = "Where the server stands: 1 for the stage it is in.";
+    let help = "The stage of the server: 1 for the current one.";
     out.labelled("stage", help, "stage", stages);
-    let help = "Time until the deadline of the drain; none while serving.";
+    let help = "Time until the deadline of the drain; absent while serving.";
     let left = status.left_millis.map(|millis| f64::from(millis) / 1_000.0);
     out.gauge("drain_left_seconds", help, left.map(|left| ("", left)));
-    let help = "Reasons not to exit yet that the application holds.";
+    let help = "Guards of the application, which delay the exit.";
     out.gauge("guards", help, [("", status.guards.len())]);
     let phases = PHASES.map(|(name, count)| (name, count(&status.phases)));
-    let help = "Open connections, by what they wait for.";
+    let help = "Open connections by phase.";
     out.labelled("connections", help, "phase", phases);
     for (name, count, help) in COUNTERS {
         out.counter(name, help, count(&status.report));
@@ -41,7 +42,7 @@ const COUNTERS: [(&str, Of<Report, u64>, &str); 17] = [
     (
         "connections_closed",
         |r| r.closed,
-        "Connections closed, for whatever reason.",
+        "Connections closed for any reason.",
     ),
     (
         "connections_closed_idle",
@@ -56,7 +57,7 @@ const COUNTERS: [(&str, Of<Report, u64>, &str); 17] = [
     (
         "connections_left",
         |r| r.left,
-        "Connections that their peer broke or left half way.",
+        "Connections that the peer broke, or left in the middle of a request or a response.",
     ),
     (
         "requests",
@@ -76,17 +77,17 @@ const COUNTERS: [(&str, Of<Report, u64>, &str); 17] = [
     (
         "requests_forced_503",
         |r| r.forced_503,
-        "Requests cut before their answer began.",
+        "Requests cut before their response began.",
     ),
     (
         "requests_aborted",
         |r| r.aborted,
-        "Requests cut in the middle of their answer.",
+        "Requests cut in the middle of their response.",
     ),
     (
         "responses",
         |r| r.answered,
-        "Answers handed to the kernel in full.",
+        "Responses handed to the kernel in full.",
     ),
     (
         "upgrades",
@@ -101,7 +102,7 @@ const COUNTERS: [(&str, Of<Report, u64>, &str); 17] = [
     (
         "responses_undelivered",
         |r| r.undelivered,
-        "Answers not acknowledged at the deadline.",
+        "Responses not acknowledged by the deadline.",
     ),
     ("handler_panics", |r| r.panics, "Panics of the handler."),
     ("received_bytes", |r| r.bytes_in, "Bytes received."),

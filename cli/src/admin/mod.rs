@@ -1,9 +1,9 @@
-//! The admin listener shows the state of the server to people and Prometheus, and takes the word to
-//! stop.
+//! The admin listener shows the state of the server to people and Prometheus, and takes the order
+//! to stop.
 //!
-//! The listener is a server of this library with a thread of its own. It answers during the drain,
-//! and until the served loop has ended. It asks the served loop for each status, so a loop that a
-//! handler holds shows as 503 within a second.
+//! The listener is a server of this library with a thread of its own. The listener answers until
+//! the served loop has ended, also during the drain. Each status comes from the served loop; while
+//! a handler holds that loop, the status is 503 within a second.
 
 mod access;
 pub(crate) mod args;
@@ -37,7 +37,7 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// The token file is wrong, or the place cannot be listened on.
+    /// The token file is wrong, or the system refuses to listen on the place.
     pub(super) fn bind(flags: &Flags) -> Result<Option<Self>, String> {
         let Some(place) = flags.admin.clone() else {
             return Ok(None);
@@ -81,11 +81,11 @@ impl Admin {
         }
     }
 
-    /// Starts to answer, on a thread of its own.
+    /// Starts to answer on a thread of its own.
     ///
     /// # Errors
     ///
-    /// The event loop could not be set up, or the thread not started.
+    /// The system cannot set up the event loop or start the thread.
     pub(super) fn start(self, served: &Handle) -> Result<Running, ebbtide::Error> {
         self.server.spawn(Desk {
             served: served.clone(),
@@ -97,10 +97,10 @@ impl Admin {
 
 /// Ends an admin listener, once the served loop has ended with `left` of its deadline.
 pub(super) fn end(running: Running, left: Duration) {
-    // The log has the drain of the served loop. A second one would confuse.
+    // The log already has the drain of the served loop; a second one would confuse.
     log::set_max_level(log::max_level().min(LevelFilter::Warn));
     if left < FAREWELL {
-        // A request that still waits here has no claim to more than the served ones had.
+        // A request that still waits here gets no more time than the served requests had.
         running.handle().cut();
     }
     if let Err(error) = running.shutdown() {
@@ -146,7 +146,7 @@ impl Route {
 }
 
 impl Handler for Desk {
-    /// Closes the connection of a refused request: the places are few.
+    /// Closes the connection of a refused request, because the listener has few places.
     fn admit(&mut self, head: &Head<'_, '_>) -> Admit {
         match self.refusal(head) {
             Some(refusal) => Admit::Refuse(refusal.close()),
@@ -184,7 +184,7 @@ impl Desk {
                 let allow = route.allow();
                 let allows = allow.split(", ").any(|method| method == head.method);
                 let refusal =
-                    || Response::text(405, "not with this method\n").field("Allow", allow);
+                    || Response::text(405, "this path has no such method\n").field("Allow", allow);
                 (!allows).then(refusal)
             }
         })
@@ -224,7 +224,8 @@ impl Desk {
             .body(text.into_bytes()))
     }
 
-    /// Waits for the served loop. Other requests wait meanwhile; all of them ask that loop.
+    /// Waits for the status of the served loop. Other requests wait meanwhile, because all of them
+    /// need that loop.
     fn ask(&self, query: StatusQuery) -> Result<Status, Response> {
         self.served
             .status(query, self.patience)
@@ -285,11 +286,10 @@ fn json(status: u16, body: &impl Serialize) -> Response {
 /// for a probe.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time that the last responses have once the served loop has ended, where its deadline leaves
-/// as much.
+/// The longest time for the last responses after the end of the served loop, within its deadline.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// Enough for a few people and their programs; the descriptors are for served clients.
+/// Enough for a few people and their programs; the served clients need the descriptors.
 const CONNECTIONS: usize = 32;
 
 /// The time that a connection may stay idle. The listener answers in one turn, and its clients are

@@ -8,79 +8,79 @@ use clap::Subcommand;
 use crate::admin::args::Place;
 use crate::values;
 
-/// Ask a running server how it is, or tell it to stop.
+/// Show the state of a running server, or stop it.
 ///
-/// The server must have been started with --admin.
+/// The server needs the flag --admin.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Ctl {
-    /// Where the server's --admin is: unix:PATH, or an address and a port, also as the URL in the
-    /// server's log. By default what the environment variable EBBTIDE_ADMIN says
+    /// Admin listener of the server: unix:PATH, or an address and a port, also as the URL in the
+    /// server's log. The environment variable EBBTIDE_ADMIN is the default
     #[arg(long, global = true, value_name = "unix:PATH|ADDR:PORT")]
     #[arg(value_parser = Place::parse)]
     pub admin: Option<Place>,
 
-    /// The file with the secret that the server was given as --admin-token-file, if it was
+    /// File with the secret that the server got by --admin-token-file, if any
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Print the server's answer as it is, in JSON, instead of a text for people
+    /// Print the server's response as JSON instead of a text for people
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// What to ask or tell it
+    /// Command for the server
     #[command(subcommand)]
     pub ask: Ask,
 }
 
 impl Ctl {
-    /// Finds flags that do not go together.
+    /// Checks that the flags fit together.
     ///
     /// # Errors
     ///
-    /// The flag and what is wrong with it.
+    /// Returns one line with the flag and the mistake.
     pub(super) fn check(&self) -> Result<(), String> {
         match self.ask {
             Ask::Shutdown {
                 wait: false,
                 timeout: Some(_),
-            } => Err("--timeout: is of no use without --wait".into()),
+            } => Err("--timeout: has no effect without --wait".into()),
             _ => Ok(()),
         }
     }
 }
 
-/// What to ask a server, or to tell it.
+/// A command for the server.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum Ask {
-    /// Where the server stands: its stage, how many connections wait for what, the oldest of those
-    /// in the middle of something
+    /// Show the stage, the number of connections in each phase, and the oldest busy connections
     Status,
-    /// The connections, those first that have waited for longest
+    /// List the connections, longest wait first
     Connections {
-        /// Also those that only wait for a request
+        /// Include connections that only wait for a request
         #[arg(long)]
         all: bool,
-        /// How many at most, up to 1000
+        /// Most connections to list, up to 1000
         #[arg(long, value_name = "N", default_value = "100", value_parser = values::page_size)]
         take: u32,
     },
-    /// Start the drain, as SIGTERM does; one that has begun goes on
+    /// Start the drain, as SIGTERM does; a drain that has begun goes on
     Shutdown {
-        /// Come back when the server has gone
+        /// Return once the server has gone
         #[arg(long)]
         wait: bool,
-        /// With --wait: for that long at most, then exit with 1; the drain goes on. No limit by
-        /// default, as the server has one
+        /// Longest wait of --wait; then exit with 1 while the drain goes on. No limit by default,
+        /// because the drain has a deadline of its own
         #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         timeout: Option<Duration>,
     },
-    /// Cut what is left of a drain, as a second signal does; without a drain, cut at once
+    /// Cut what is left of a drain, as a second signal does; without a drain, cut everything at
+    /// once
     Cut,
-    /// Wait until the server has gone; if nobody is there, it has
+    /// Wait until the server has gone; return at once if no server is there
     Wait {
-        /// For that long at most, then exit with 1. No limit by default, as nothing says that the
-        /// server is about to go
+        /// Longest wait; then exit with 1. No limit by default, because nothing says when the
+        /// server will stop
         #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         timeout: Option<Duration>,
     },
@@ -93,6 +93,6 @@ Examples:
 
 Exit codes:
   0  done
-  1  the server answered with an error, or the wait was over before it had gone
+  1  the server answered with an error, or the wait ended before the server had gone
   2  bad usage
-  3  the server cannot be reached; for wait, that is done, unless it is there and silent";
+  3  the server cannot be reached; wait then exits with 0, unless a server is there and silent";

@@ -1,8 +1,8 @@
 //! A small HTTP/1.1 client for the admin listener: one request at a time, over TCP or a Unix
 //! socket.
 //!
-//! The light clients do not speak to Unix sockets, and httparse is here anyway. This client
-//! understands what the admin listener sends and no more: a length, no chunks.
+//! Small client crates do not speak to Unix sockets, and the library uses httparse already. This
+//! client understands only what the admin listener sends: bodies with a length, no chunks.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,7 +15,7 @@ use crate::admin::INTENT;
 use crate::admin::args::Place;
 use crate::token::Token;
 
-/// A way to a server.
+/// A client of one admin listener.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) place: Place,
@@ -36,12 +36,12 @@ pub(super) struct Response {
     pub(super) body: Vec<u8>,
 }
 
-/// Why there is no response.
+/// The reason for a missing response.
 #[derive(Debug)]
 pub(super) enum Unreachable {
-    /// No server is there.
+    /// The place has no server.
     Gone(io::Error),
-    /// A server may be there.
+    /// The place may have a server.
     Silent(io::Error),
 }
 
@@ -117,7 +117,7 @@ impl Connection<'_> {
             let mut chunk = [0; 16 * 1024];
             match self.socket.read(&mut chunk) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(len) if len as u64 > room => return Err(not_ours("the answer is too long")),
+                Ok(len) if len as u64 > room => return Err(not_ours("the response is too long")),
                 Ok(len) => bytes.extend_from_slice(&chunk[..len]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -125,7 +125,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Waits until the server closes the connection. Returns false if it does not by then.
+    /// Returns whether the server closes the connection by the deadline.
     pub(super) fn closes(&mut self, deadline: Option<Instant>) -> bool {
         loop {
             let left = deadline.map(|moment| moment.saturating_duration_since(Instant::now()));
@@ -136,7 +136,7 @@ impl Connection<'_> {
             let _ = self.socket.set_read_timeout(left);
             match self.socket.read(&mut [0; 64]) {
                 Ok(0) => return true,
-                Ok(_) => {} // a word before it closes
+                Ok(_) => {} // bytes before the close
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut => {}
                     _ => return true,
@@ -149,7 +149,7 @@ impl Connection<'_> {
 /// Returns the address of a path, with an explanation for one that is too long.
 fn unix(path: &Path) -> io::Result<SockAddr> {
     SockAddr::unix(path).map_err(|error| {
-        // Each system has its own limit, and shows it only by refusing.
+        // Each system has its own limit, which only a refusal shows.
         let fits = |bytes: &usize| SockAddr::unix("x".repeat(*bytes)).is_ok();
         let bytes = path.as_os_str().len();
         match (0..bytes).rev().find(fits) {
@@ -167,7 +167,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Response>> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut fields);
     let parsed = response.parse(bytes);
-    let parsed = parsed.map_err(|_| not_ours("what answers is no HTTP server"))?;
+    let parsed = parsed.map_err(|_| not_ours("no HTTP server listens there"))?;
     let (httparse::Status::Complete(head), Some(status)) = (parsed, response.code) else {
         return Ok(None);
     };
@@ -176,7 +176,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Response>> {
         .iter()
         .find(|field| field.name.eq_ignore_ascii_case("content-length"))
         .and_then(|field| str::from_utf8(field.value).ok()?.parse::<usize>().ok())
-        .ok_or_else(|| not_ours("what answers is no ebbtide server"))?;
+        .ok_or_else(|| not_ours("no ebbtide server listens there"))?;
     let body = bytes[head..].get(..length);
     Ok(body.map(|body| Response {
         status,
@@ -189,7 +189,7 @@ fn not_ours(why: &'static str) -> io::Error {
 }
 
 fn silence() -> io::Error {
-    let text = format!("no answer within {} s", PATIENCE.as_secs());
+    let text = format!("no response within {} s", PATIENCE.as_secs());
     io::Error::new(ErrorKind::TimedOut, text)
 }
 
@@ -216,8 +216,8 @@ mod tests {
     #[test]
     fn what_is_no_answer_of_ours_is_said_to_be_none() {
         let say = |bytes: &[u8]| parse(bytes).unwrap_err().to_string();
-        assert_eq!(say(b"SSH-2.0-x\r\n"), "what answers is no HTTP server");
+        assert_eq!(say(b"SSH-2.0-x\r\n"), "no HTTP server listens there");
         let other = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!(say(other), "what answers is no ebbtide server");
+        assert_eq!(say(other), "no ebbtide server listens there");
     }
 }

@@ -1,4 +1,4 @@
-//! `ebbtide ctl` asks a running server how it is, tells it to stop, and waits until it has gone.
+//! `ebbtide ctl` shows the state of a running server, stops it, and waits until it has gone.
 
 pub(crate) mod args;
 mod client;
@@ -18,11 +18,11 @@ use crate::logger::one_line;
 use crate::screen::say;
 use crate::token::Token;
 
-/// Carries out the arguments, and returns the exit code.
+/// Carries out the arguments and returns the exit code.
 pub(super) fn ctl(args: &Ctl) -> ExitCode {
     match carry_out(args) {
         Ok(text) => {
-            // stdout may be a pager that was closed; the error has no other place to go.
+            // Stdout may be a closed pager; nothing else can show the error.
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
@@ -33,7 +33,7 @@ pub(super) fn ctl(args: &Ctl) -> ExitCode {
     }
 }
 
-/// Why the command failed.
+/// The reason why the command failed.
 #[derive(Debug)]
 enum Failure {
     /// The arguments, the environment or the token file are wrong.
@@ -76,7 +76,7 @@ impl fmt::Display for Failure {
             }
             Self::Unreachable(place, why) => write!(f, "cannot reach {place}: {why}"),
             Self::Unknown(place, why) => {
-                write!(f, "cannot understand the answer of {place}: {why}")
+                write!(f, "cannot understand the response of {place}: {why}")
             }
         }
     }
@@ -110,7 +110,7 @@ fn carry_out(args: &Ctl) -> Result<String, Failure> {
             }
         }
         Ask::Shutdown { wait, timeout } => {
-            // The connection comes before the word to stop; the server could be gone after it.
+            // The client connects before it gives the order, after which the server could be gone.
             let seen = wait.then(|| client.greet()).transpose()?;
             let body = client.post("/shutdown")?;
             if let Some(seen) = seen {
@@ -141,14 +141,14 @@ fn carry_out(args: &Ctl) -> Result<String, Failure> {
     }
 }
 
-/// Returns where the server is, by the flag or the environment.
+/// Returns the place of the server, from the flag or the environment.
 fn place(args: &Ctl) -> Result<Place, Failure> {
     if let Some(place) = &args.admin {
         return Ok(place.clone());
     }
     let Some(text) = env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
         return Err(Failure::Usage(format!(
-            "which server? give --admin unix:PATH or --admin ADDR:PORT, or set {VARIABLE}"
+            "the server is missing; give --admin unix:PATH or ADDR:PORT, or set {VARIABLE}"
         )));
     };
     let text = text.to_string_lossy();
@@ -162,7 +162,7 @@ fn as_it_is(body: &[u8]) -> String {
 /// A server that answered, and its process.
 struct Seen<'c> {
     connection: Connection<'c>,
-    /// None if its loop did not answer.
+    /// The process id; absent if the loop did not answer.
     pid: Option<u64>,
 }
 
@@ -198,7 +198,7 @@ impl Client {
         for _ in 0..TRIES {
             match self.try_greet() {
                 Err(Unreachable::Gone(_)) => return Ok(None),
-                // The server may have gone while it answered: another try tells.
+                // A server may go during its response; another try decides.
                 Err(Unreachable::Silent(error)) if broke_off(&error) => thread::sleep(PAUSE),
                 greeted => return self.welcomed(greeted).map(Some),
             }
@@ -225,8 +225,8 @@ impl Client {
         Ok((Seen { connection, pid }, response))
     }
 
-    /// Waits until the server has gone. Its end closes the connection, which this function watches.
-    /// The server closes idle connections too, so another try to connect decides.
+    /// Waits until the server has gone. This function watches the connection, which the end of the
+    /// server closes. The server also closes idle connections, so another try to connect decides.
     fn wait<'c>(&'c self, mut seen: Seen<'c>, limit: Option<Duration>) -> Result<(), Failure> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let still = || Failure::StillThere(limit.unwrap_or_default());
@@ -247,7 +247,8 @@ impl Client {
                 if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                     return Err(still());
                 }
-                // The connection closed and the server is still there: only another try tells more.
+                // The connection closed while the server is still there; only another try tells
+                // more.
                 thread::sleep(PAUSE);
             }
         }
@@ -273,8 +274,8 @@ const VARIABLE: &str = "EBBTIDE_ADMIN";
 /// The status of a server whose loop does not answer: busy, but there.
 const UNAVAILABLE: u16 = 503;
 
-/// How often to look whether a server that broke off its response has gone.
+/// The most tries to reach a server that breaks off its responses.
 const TRIES: u32 = 25;
 
-/// Pause between two tries to reach a server that is about to go.
+/// The pause between two tries to reach a server that is about to go.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::logger::one_line;
 
-/// The members of `/status` that are printed.
+/// The members of `/status` to print.
 #[derive(Debug, Deserialize)]
 struct Status {
     pid: u32,
@@ -102,7 +102,7 @@ pub(super) fn connections(body: &[u8], all: bool) -> serde_json::Result<String> 
     let Connections { connections } = serde_json::from_slice(body)?;
     Ok(match (connections.is_empty(), all) {
         (true, true) => "no connections\n".into(),
-        (true, false) => "nothing in flight; --all lists those that wait for a request\n".into(),
+        (true, false) => "nothing in flight; --all also lists idle connections\n".into(),
         (false, _) => table(&connections),
     })
 }

@@ -4,20 +4,22 @@ use std::path::PathBuf;
 
 pub(crate) use super::open::Symlinks;
 
-/// Which files are served.
+/// The flags for static files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Files")]
 pub(crate) struct FileFlags {
-    /// Serve the files below this directory, at every path that is none of the routes above. A
-    /// directory is its index.html. None by default, so that nothing is exposed by accident
+    /// Serve the files below this directory at every path that none of the routes above takes. The
+    /// path of a directory gives its index.html. Off by default, so that nothing is exposed by
+    /// accident
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
 
-    // Not as a doc comment, where rustdoc takes the brackets for a link.
-    /// Which symbolic links are followed
+    // A doc comment would not do: rustdoc takes the brackets for a link.
+    /// Symbolic links to follow
     #[arg(
-        help = "Which symbolic links below --root are followed: never, inside (those that lead to \
-                something below it) or any. Nothing outside by accident [default: inside]"
+        help = "Symbolic links below --root to follow: never, inside (links to something below \
+                --root) or any. By default no link exposes another file by accident \
+                [default: inside]"
     )]
     #[arg(
         long,
@@ -27,18 +29,18 @@ pub(crate) struct FileFlags {
     )]
     pub symlinks: Option<Symlinks>,
 
-    /// Also serve files and directories whose name begins with a dot. Off by default, as .git and
-    /// .env are not meant for everyone; /.well-known is always served
+    /// Serve also files and directories whose name begins with a dot. Off by default, because .git
+    /// and .env are private; /.well-known is always served
     #[arg(long)]
     pub dot_files: bool,
 }
 
 impl FileFlags {
-    /// Finds flags that do not go together.
+    /// Checks that the flags fit together.
     ///
     /// # Errors
     ///
-    /// The flag and what is wrong with it.
+    /// Returns one line with the flag and the mistake.
     pub(crate) fn check(&self) -> Result<(), String> {
         let flag = match self {
             Self { root: Some(_), .. } => return Ok(()),
@@ -50,7 +52,7 @@ impl FileFlags {
             } => "--symlinks",
             _ => return Ok(()),
         };
-        Err(format!("{flag}: is of no use without --root"))
+        Err(format!("{flag}: has no effect without --root"))
     }
 }
 

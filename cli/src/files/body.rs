@@ -15,7 +15,7 @@ use ebbtide::{BodyContext, Fill, Source};
 /// A part of the body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Bytes of its own.
+    /// Bytes in memory.
     Bytes(Vec<u8>),
     /// A range of the file.
     File(Range<u64>),
@@ -104,7 +104,7 @@ pub(super) fn read_at(file: &File, at: u64, length: usize, out: &mut Vec<u8>) ->
         })
 }
 
-/// Bytes that are read at a time: the most that one connection holds.
+/// The bytes of one read: the most that one connection holds.
 pub(super) const PIECE: usize = 64 * 1024;
 
 #[cfg(test)]

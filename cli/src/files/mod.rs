@@ -1,13 +1,13 @@
 //! Static files for `ebbtide serve --root`: conditional requests, ranges, types, directories.
 //!
 //! The loop's thread does all the work: a lookup is a handful of system calls, and a read takes at
-//! most one piece. That suits files in the kernel's cache or on a local disk; a root on a network
+//! most one piece. Files should be in the kernel's cache or on a local disk; a root on a network
 //! holds the loop as long as the network does.
 //!
-//! A response has the file as it was when the response opened it. To change a file, write another
-//! and rename it over the first. A file that is overwritten in place is sent as it is read, and one
-//! that becomes shorter breaks its downloads off. Some reproducible builds give all files the same
-//! time; their states differ by length alone.
+//! A response has the file as it was when the response opened it. Write another file and rename it
+//! over the first to change a file. Overwriting a file in place mixes old and new bytes in its
+//! responses, and shortening a file breaks its downloads off. Some reproducible builds give all
+//! files the same time; only the length then tells two states of a file apart.
 
 pub(crate) mod args;
 mod body;
@@ -41,7 +41,7 @@ use ebbtide::{Request, Response};
 pub(super) struct Files {
     root: Root,
     dot_files: bool,
-    /// When the log last said that the system has no room to open a file.
+    /// The time of the last log line about a system without room to open a file.
     told: Cell<Option<Instant>>,
 }
 
@@ -96,34 +96,36 @@ impl Files {
         }
     }
 
-    /// Returns the response where the system did not give the file.
+    /// Returns the response for a file that the system did not give.
     fn refuse(&self, path: &str, error: &io::Error) -> Response {
         use nix::Error as Errno;
         match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
-            Errno::EACCES | Errno::EPERM => Response::text(403, "not for you\n"),
+            Errno::EACCES | Errno::EPERM => {
+                Response::text(403, "the server has no access to the file\n")
+            }
             Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => {
                 if may_tell(&self.told, Instant::now()) {
                     log::warn!("{path}: {error}");
                 }
-                Response::text(503, "too busy to open it\n").field("Retry-After", "1")
+                Response::text(503, "too many open files\n").field("Retry-After", "1")
             }
             Errno::EIO | Errno::EWOULDBLOCK => {
                 log::error!("{path}: {error}");
-                Response::text(500, "it cannot be read\n")
+                Response::text(500, "the file cannot be read\n")
             }
-            // The file is missing, below another file, behind a link that is not followed, or its
-            // name is too long.
             _ if error.kind() == io::ErrorKind::UnexpectedEof => {
                 log::warn!("{path}: {error}");
-                Response::text(500, "it cannot be read\n")
+                Response::text(500, "the file cannot be read\n")
             }
+            // The file is missing, below another file, or behind a link that the policy forbids; or
+            // its name is too long.
             _ => Response::text(404, "not here\n"),
         }
     }
 }
 
-/// Returns whether it is time to tell the log again. Every request fails alike, and any client
-/// could otherwise fill the disk.
+/// Returns whether the log may get another line. Every request fails alike, so any client could
+/// otherwise fill the disk.
 fn may_tell(told: &Cell<Option<Instant>>, now: Instant) -> bool {
     let lately = told.get().is_some_and(|told| now < told + PAUSE);
     if !lately {
@@ -132,7 +134,7 @@ fn may_tell(told: &Cell<Option<Instant>>, now: Instant) -> bool {
     !lately
 }
 
-/// Why there is no file to send.
+/// The reason for a response without a file.
 #[derive(Debug)]
 enum Refusal {
     Malformed,
@@ -154,14 +156,14 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Redirects to the path with a slash behind it, which relative links of the page need.
+/// Redirects to the path with a slash at its end, which relative links of the page need.
 fn redirect(names: &Names, query: Option<&str>) -> Response {
     let path = names.to_directory();
     let location = match query {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
-    Response::text(301, "it is a directory\n").field("Location", &location)
+    Response::text(301, "the path is a directory\n").field("Location", &location)
 }
 
 /// Returns the file, or the part that the request asks for.
@@ -177,7 +179,7 @@ fn send(
     match validators.check(request.fields()) {
         Condition::Met => {}
         Condition::NotModified => return Ok(with_tag(Response::new(304))),
-        Condition::Failed => return Ok(Response::text(412, "it is not as you expect\n")),
+        Condition::Failed => return Ok(Response::text(412, "a precondition failed\n")),
     }
     // Only GET has ranges (RFC 9110 §14.2).
     let ranges = single(request.fields(), "range").filter(|_| request.method() == "GET");
@@ -194,7 +196,7 @@ fn send(
     };
     match selected {
         Selected::Nothing => {
-            let response = Response::text(416, "it has no such bytes\n");
+            let response = Response::text(416, "the file has no such bytes\n");
             let range = format!("bytes */{length}");
             Ok(with_tag(response.field("Content-Range", &range)))
         }
@@ -223,8 +225,8 @@ fn partial(parts: &[Range<u64>], kind: String, length: u64) -> (Response, Vec<Pi
     (response.content_type(multipart), pieces)
 }
 
-/// Gives a response its body. A short file is read at once: the response is one write, and the file
-/// is closed.
+/// Gives a response its body. This function reads a short file at once, so that the response is one
+/// write and the file closes.
 fn fill(response: Response, file: File, pieces: Vec<Piece>) -> io::Result<Response> {
     match &pieces[..] {
         [Piece::File(range)] if range.end - range.start <= PIECE as u64 => {
@@ -240,7 +242,7 @@ fn fill(response: Response, file: File, pieces: Vec<Piece>) -> io::Result<Respon
     }
 }
 
-/// Returns when a file was modified, since 1970; earlier times count as 1970.
+/// Returns the time of a file's last change since 1970; earlier times count as 1970.
 fn modified(metadata: &Metadata) -> Duration {
     let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
     let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
@@ -287,7 +289,7 @@ fn boundary() -> String {
 
 const INDEX: &str = "index.html";
 
-/// Time between two equal lines in the log.
+/// The time between two equal lines in the log.
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

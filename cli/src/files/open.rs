@@ -1,9 +1,9 @@
 //! Opens a file below a root, and nothing else.
 //!
-//! Each name is one step down from a directory that is held open, and no step follows a symbolic
-//! link. A name that is swapped meanwhile therefore cannot lead out. Links that the policy allows
-//! are resolved first; the way to their target is walked in the same manner. Only regular files are
-//! opened: opening a pipe waits for its other end, and opening a device may act on it.
+//! Each name is one step down from an open directory, and no step follows a symbolic link. A name
+//! that changes meanwhile therefore cannot lead out. The system first resolves links that the
+//! policy allows; the same steps then lead to the target. Pipes and devices stay closed: opening a
+//! pipe waits for its other end, and opening a device may act on it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 
-/// Which symbolic links are followed.
+/// The symbolic links to follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Symlinks {
     /// None below the root; the root itself may be one.
@@ -26,8 +26,8 @@ pub(crate) enum Symlinks {
     Any,
 }
 
-/// A directory whose files are served. Each request looks the directory up, so a link to it may be
-/// turned to another.
+/// A directory with files to serve. Each request looks the directory up, so a link to it may change
+/// its target.
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     path: PathBuf,
@@ -35,7 +35,7 @@ pub(super) struct Root {
     dot_files: bool,
 }
 
-/// What a name stands for.
+/// The kind of thing that a name leads to.
 #[derive(Debug)]
 pub(super) enum Found {
     /// A regular file, open.
@@ -47,12 +47,12 @@ pub(super) enum Found {
 }
 
 impl Root {
-    /// Serves the files below a directory. Unless `dot_files`, links below it lead to no file that
-    /// a path cannot name.
+    /// Serves the files below a directory. Links below it lead to no file that a path cannot name,
+    /// unless `dot_files`.
     ///
     /// # Errors
     ///
-    /// The directory is not there, or is another kind of file.
+    /// The directory is missing, or is another kind of file.
     pub(super) fn new(path: &Path, symlinks: Symlinks, dot_files: bool) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         if !fs::metadata(&path)?.is_dir() {
@@ -69,8 +69,8 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Returns the system's errors; [`io::ErrorKind::NotFound`] and others where no file may be
-    /// had.
+    /// Returns the system's errors, and [`io::ErrorKind::NotFound`] and others for a file that must
+    /// stay closed.
     pub(super) fn open(&self, names: &[OsString]) -> io::Result<Found> {
         match self.symlinks {
             Symlinks::Never => walk(&self.path, names),
@@ -131,7 +131,7 @@ fn steps(path: &Path) -> io::Result<Vec<OsString>> {
         .collect()
 }
 
-/// Goes down from `root`, which may be a link, by names that may not.
+/// Goes down from `root`, which may be a link, through names that must not be links.
 fn walk(root: &Path, names: &[OsString]) -> io::Result<Found> {
     let Some((last, parents)) = names.split_last() else {
         return Ok(Found::Directory);
@@ -162,7 +162,7 @@ fn open_file(directory: &OwnedFd, name: &OsStr) -> io::Result<Found> {
     })
 }
 
-/// Passing through a directory needs fewer rights than listing it.
+/// Opens directories to pass through, which needs fewer rights than listing them.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 const DIRECTORY: OFlag = OFlag::O_PATH
     .union(OFlag::O_DIRECTORY)
@@ -334,7 +334,7 @@ mod tests {
         for policy in [Symlinks::Never, Symlinks::Inside, Symlinks::Any] {
             let root = Root::new(&path, policy, false).unwrap();
             for name in ["pipe", "socket"] {
-                // Nobody holds the other end: a plain open would not return.
+                // The pipe has no other end, so a plain open would not return.
                 let found = root.open(&[name.into()]).unwrap();
                 assert!(matches!(found, Found::Other), "{name}: {found:?}");
             }

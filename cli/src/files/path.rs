@@ -1,8 +1,8 @@
 //! Turns the path of a request into names below a root, and back for a redirect.
 //!
-//! An ambiguous path means nothing: paths are decoded once, and a name that is empty, a dot
-//! segment, or contains a slash or NUL names no file. Each file has one path, and nothing above the
-//! root has any.
+//! An ambiguous path names no file. Decoding happens once; a name that is empty, a dot segment, or
+//! contains a slash or NUL names no file. Each file has one path, and files above the root have
+//! none.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -16,7 +16,7 @@ pub(super) struct Names {
     pub(super) directory: bool,
 }
 
-/// Why a path leads nowhere.
+/// The reason why a path names no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nowhere {
     /// A `%` without two hexadecimal digits.
@@ -26,8 +26,8 @@ pub(super) enum Nowhere {
 }
 
 impl Names {
-    /// Reads the path of a target, as it was sent. Unless `dot_files`, a name must not begin with a
-    /// dot, except `.well-known` at the beginning (RFC 8615).
+    /// Reads the path of a target as the client sent it. A name must not begin with a dot unless
+    /// `dot_files`, except `.well-known` at the beginning (RFC 8615).
     pub(super) fn read(path: &str, dot_files: bool) -> Result<Self, Nowhere> {
         let mut names = Vec::new();
         let mut segments = path.strip_prefix('/').ok_or(Nowhere::Absent)?.split('/');
@@ -70,7 +70,7 @@ fn name(segment: &str, dot_files: bool, is_first: bool) -> Result<OsString, Nowh
     Ok(OsString::from_vec(name))
 }
 
-/// Decodes percent-codes, once (RFC 3986, section 2.1).
+/// Decodes percent-codes, once (RFC 3986 §2.1).
 fn decode(segment: &str) -> Option<Vec<u8>> {
     let mut bytes = segment.bytes();
     let mut decoded = Vec::with_capacity(segment.len());
@@ -161,7 +161,7 @@ mod tests {
         for path in ABSENT {
             assert_eq!(read(path), Err(Nowhere::Absent), "{path}");
         }
-        // Where dot files are served, all other rules hold.
+        // All other rules hold for dot files too.
         for path in ABSENT.iter().filter(|path| !path.contains(".env")) {
             let is_name = ["git", ".well-known/", "/..."]
                 .iter()

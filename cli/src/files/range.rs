@@ -1,11 +1,11 @@
 //! Reads the Range field: which bytes of a file a request asks for (RFC 9110 §14).
 //!
-//! A field is ignored where it is no range of bytes, or asks for too much or for very many pieces,
-//! as §14.2 allows. The response is then the whole file.
+//! The server ignores a field that is no range of bytes, asks for more bytes than the file has, or
+//! has too many ranges (§14.2). The response is then the whole file.
 
 use std::ops::Range;
 
-/// What a Range field selects.
+/// The selection of a Range field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selected {
     /// Everything.
@@ -25,7 +25,8 @@ pub(super) fn select(field: &[u8], length: u64) -> Selected {
             let asked = parts
                 .iter()
                 .try_fold(0_u64, |sum, part| sum.checked_add(part.end - part.start));
-            // Ranges overlap: a request for more bytes than the file has gets the file.
+            // Overlapping ranges can ask for more bytes than the file has; the response is then the
+            // file.
             if asked.is_none_or(|asked| asked > length) {
                 Selected::Whole
             } else {
@@ -35,7 +36,7 @@ pub(super) fn select(field: &[u8], length: u64) -> Selected {
     }
 }
 
-/// Returns the parts that are in the file; `None` where the field is to be ignored.
+/// Returns the parts that are in the file; `None` means that the server ignores the field.
 fn parse(field: &[u8], length: u64) -> Option<Vec<Range<u64>>> {
     let (unit, set) = field.split_at_checked(b"bytes=".len())?;
     if !unit.eq_ignore_ascii_case(b"bytes=") {

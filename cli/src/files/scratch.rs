@@ -22,6 +22,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0); // what stays is in a directory for temporary things
+        let _ = fs::remove_dir_all(&self.0); // leftovers are in the temporary directory
     }
 }

@@ -12,7 +12,7 @@ use ebbtide::Header;
 pub(super) struct Validators {
     /// The entity tag with its quotes, without a `W/`.
     tag: String,
-    /// When the file was modified: a whole second since 1970, not in the future.
+    /// The time of the last change: a whole second since 1970, not in the future.
     modified: u64,
     /// The file is old enough that any change gives it another date and tag: both are strong
     /// validators (§8.8.1, §8.8.2.2).
@@ -22,7 +22,7 @@ pub(super) struct Validators {
 /// The result of a request's preconditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Answer as if there were none.
+    /// No precondition prevents the response.
     Met,
     /// The client has the file: 304.
     NotModified,
@@ -82,8 +82,8 @@ impl Validators {
         Condition::Met
     }
 
-    /// Returns whether a range may be answered with a part: If-Range is absent, or names this very
-    /// state (§13.1.5).
+    /// Returns whether the response may be a part: If-Range is absent, or names this very state
+    /// (§13.1.5).
     pub(super) fn range_holds(&self, fields: &[Header<'_>]) -> bool {
         if !has(fields, "if-range") {
             return true;
@@ -159,8 +159,8 @@ fn skip(bytes: &[u8]) -> &[u8] {
     &bytes[at.unwrap_or(bytes.len())..]
 }
 
-/// Returns the date of a field that occurs once, in seconds since 1970. Malformed dates (§13.1.3)
-/// and dates before 1970 are ignored.
+/// Returns the date of a field that occurs once, in seconds since 1970. Ignores malformed dates
+/// (§13.1.3) and dates before 1970.
 fn date(fields: &[Header<'_>], name: &str) -> Option<u64> {
     let text = str::from_utf8(single(fields, name)?).ok()?;
     let time = httpdate::parse_http_date(text).ok()?;
@@ -186,7 +186,8 @@ fn values<'f>(fields: &'f [Header<'_>], name: &str) -> impl Iterator<Item = &'f 
         .map(|field| field.value)
 }
 
-/// A change may leave a file's time as it was for this long: FAT's clock ticks every two seconds.
+/// The longest time that a change may leave a file's time as it was: FAT's clock ticks every two
+/// seconds.
 const TICK: Duration = Duration::from_secs(2);
 
 /// 31 December 9999, 23:59:59: the last date in this form.
@@ -197,7 +198,7 @@ mod tests {
     use super::Condition::{Failed, Met, NotModified};
     use super::*;
 
-    /// Sun, 06 Nov 1994 08:49:37 GMT, and a quarter.
+    /// Sun, 06 Nov 1994 08:49:37 GMT, and a quarter of a second.
     const MODIFIED: Duration = Duration::from_millis(784_111_777_250);
     const TAG: &str = "\"2ebc98a1.ee6b280-a\"";
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";

@@ -7,16 +7,16 @@ use std::time::Duration;
 use super::state::State;
 use crate::values;
 
-/// Tell how any HTTP/1.1 server drains: what clients in each state see when it is told to stop.
+/// Show how an HTTP/1.1 server drains: what clients in each state see when the server must stop.
 ///
 /// Starts the server by its command once for each state, brings connections into that state, sends
 /// the signal, and watches until everything has ended. {port} in the command becomes a free port,
-/// which is also in the environment as PORT. Without a command it probes ebbtide serve.
+/// which is also in the environment as PORT. The default command is ebbtide serve.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Probe {
-    /// The command that starts the server, and stays in the foreground. Stop the flags of probe by
-    /// -- if its own begin with a dash
+    /// Command that starts the server and stays in the foreground. Write -- before a command that
+    /// begins with a dash
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<String>,
 
@@ -28,101 +28,103 @@ pub(crate) struct Probe {
     pub output: Output,
 }
 
-/// Which server is probed, and what it can be asked for.
+/// The server to probe, and its paths.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "The server")]
 pub(crate) struct Target {
-    /// Where the server listens, if not on the free port: http://127.0.0.1:3000
+    /// Address of the server, such as http://127.0.0.1:3000, unless the server listens on the free
+    /// port
     #[arg(long, value_name = "URL", value_parser = url)]
     pub url: Option<SocketAddr>,
 
-    /// A server that runs already, by its process id, with --url. It is sent the one signal and
-    /// nothing else, so all states are probed at once, except those that need it frozen
+    /// Process id of a server that runs already; needs --url. The probe sends one signal and
+    /// nothing else, so it probes all states at once, except states that need a frozen server
     #[arg(long, value_name = "PID", value_parser = process)]
     pub pid: Option<i32>,
 
-    /// A path that is answered at once, by GET [default: /, or /plaintext of ebbtide serve]
+    /// Path that the server answers at once, by GET [default: /, or /plaintext of ebbtide serve]
     #[arg(long, value_name = "PATH", value_parser = target)]
     pub path: Option<String>,
 
-    /// A path that is worked on for two --settle at least, by GET. Without it the states handler
-    /// and pipelined are skipped [default: /delay/400 of ebbtide serve]
+    /// Path whose response takes at least two --settle, by GET. The states handler and pipelined
+    /// need this path [default: /delay/400 of ebbtide serve]
     #[arg(long, value_name = "PATH", value_parser = target)]
     pub slow_path: Option<String>,
 
-    /// A path whose answer comes in pieces over two --settle at least, by GET. Without it streaming
-    /// is skipped [default: /stream/10/50 of ebbtide serve]
+    /// Path whose response comes in pieces over at least two --settle, by GET. The state streaming
+    /// needs this path [default: /stream/10/50 of ebbtide serve]
     #[arg(long, value_name = "PATH", value_parser = target)]
     pub stream_path: Option<String>,
 
-    /// A path that takes a POST. Without it half-body is skipped [default: /echo of ebbtide serve]
+    /// Path that takes a POST. The state half-body needs this path [default: /echo of ebbtide
+    /// serve]
     #[arg(long, value_name = "PATH", value_parser = target)]
     pub upload_path: Option<String>,
 
-    /// The body of that POST; by default 1,024 letters
+    /// Body of the POST to --upload-path; by default 1,024 letters
     #[arg(long, value_name = "FILE")]
     pub upload_file: Option<PathBuf>,
 
-    /// A field for every request, such as a Host, a Content-Type or an Authorization; may be given
+    /// Field for every request, such as a Host, a Content-Type or an Authorization; may be given
     /// several times
     #[arg(long, value_name = "NAME: VALUE", value_parser = field)]
     pub header: Vec<String>,
 }
 
-/// How it is probed.
+/// The course of the probe.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "The probe")]
 pub(crate) struct Course {
-    /// The signal that should start the drain. What supervisors send; nginx wants QUIT
+    /// Signal that starts the drain. Supervisors send TERM; nginx needs QUIT
     #[arg(long, value_name = "NAME", default_value = "TERM", value_parser = values::signal)]
     pub signal: i32,
 
-    /// Send it to all processes of the server, as a Ctrl-C does, and not only to the one started
+    /// Send the signal to all processes of the server, as Ctrl-C does, not only to the first one
     #[arg(long)]
     pub group: bool,
 
-    /// How long after the signal to wait for the end, for each state; a server that is still there
-    /// is killed, and said to hang. Well above what a request takes
+    /// Longest wait for the end after the signal, for each state; the probe then kills the server
+    /// and reports a hang. The default is well above the time of a request
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = within::<60_000>)]
     pub deadline: Duration,
 
-    /// The states to probe, with commas between; all by default
+    /// States to probe, with commas between; all by default
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_enum)]
     #[arg(hide_possible_values = true)]
     pub states: Vec<State>,
 
-    /// One server for all states, as in real life, instead of one for each, which tells which
-    /// state held up the stop
+    /// Use one server for all states, as in real life. A server for each state, the default, shows
+    /// the state that held up the stop
     #[arg(long)]
     pub together: bool,
 
-    /// How many connections in each state, up to 256
+    /// Connections in each state, up to 256
     #[arg(long, value_name = "N", default_value = "8", value_parser = values::client_count)]
     pub connections: u16,
 
-    /// How long the server gets to notice the state, before the signal. Above what one would call
-    /// idle
+    /// Time before the signal for the server to notice the state. The default is long enough for a
+    /// connection to count as idle
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = within::<10_000>)]
     pub settle: Duration,
 
-    /// When the rest of a half-sent request follows, after the signal
+    /// Time from the signal to the rest of a half-sent request
     #[arg(long, value_name = "DURATION", default_value = "300ms", value_parser = within::<60_000>)]
     pub pause: Duration,
 
-    /// How long the server may take to come up
+    /// Longest time for the server to come up
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = within::<300_000>)]
     pub start_timeout: Duration,
 }
 
-/// Where the result goes.
+/// The form of the result.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct Output {
-    /// Draw what happened to each connection over time, as an .svg or an .html
+    /// Draw each connection over time into an .svg or .html file
     #[arg(long, value_name = "FILE", value_parser = picture)]
     pub timeline: Option<PathBuf>,
 
-    /// Print all of it as JSON instead of the table
+    /// Print the whole report as JSON instead of the table
     #[arg(long)]
     pub json: bool,
 }
@@ -132,37 +134,35 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// Returns a line that says which do not.
+    /// Returns one line with the flag and the mistake.
     pub(crate) fn checked(self) -> Result<Self, String> {
         if self.course.pause >= self.course.deadline {
             return Err("--pause: must be shorter than --deadline, which covers it".into());
         }
         if self.server.pid.is_some() && self.server.url.is_none() {
-            return Err("--pid: where does it listen? give --url http://127.0.0.1:3000".into());
+            return Err("--pid: needs an address; give --url http://127.0.0.1:3000".into());
         }
         if self.server.pid.is_some() && !self.command.is_empty() {
-            return Err(
-                "--pid: is a server that runs; leave out the command that starts one".into(),
-            );
+            return Err("--pid: names a server that runs; leave out the command".into());
         }
         if self.server.pid.is_some() && self.course.group {
-            return Err("--group: is for a server that is started; leave it out with --pid".into());
+            return Err("--group: needs a server that the probe starts; leave out --pid".into());
         }
         if self.server.url.is_some() && self.server.pid.is_none() && self.command.is_empty() {
-            return Err("--url: of which server? give its command, or --pid".into());
+            return Err("--url: needs a server; give its command or --pid".into());
         }
         let together = self.course.together || self.server.pid.is_some();
         if together && self.course.states == [State::Empty] {
-            return Err("--states: empty is a server of its own; leave out --together".into());
+            return Err("--states: empty needs a server of its own; leave out --together".into());
         }
         Ok(self)
     }
 }
 
-/// Reads an `http://` URL without a path. Names are looked up: the user chose the name.
+/// Reads an `http://` URL without a path. Looks names up, because the user chose them.
 fn url(text: &str) -> Result<SocketAddr, String> {
     use std::net::ToSocketAddrs;
-    let wrong = || format!("{text:?} is no such address; write http://127.0.0.1:3000");
+    let wrong = || format!("{text:?} is not an address to probe; write http://127.0.0.1:3000");
     let (scheme, place) = text.split_once("://").ok_or_else(wrong)?;
     if scheme != "http" {
         return Err(format!("{text:?} is {scheme}; only http:// is probed"));
@@ -188,7 +188,7 @@ fn process(text: &str) -> Result<i32, String> {
     match text.parse() {
         Ok(pid) if pid > 1 => Ok(pid),
         _ => Err(format!(
-            "{text:?} is not a process that can be probed; write its id, like 4242"
+            "{text:?} is not the id of a process to probe; write a number like 4242"
         )),
     }
 }
@@ -237,7 +237,7 @@ fn within<const MOST: u64>(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads a file name whose extension says which picture it is.
+/// Reads a file name whose extension gives the kind of picture.
 fn picture(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match path.extension().and_then(|extension| extension.to_str()) {
@@ -246,7 +246,7 @@ fn picture(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// The probe writes these itself: it must know where a request ends.
+/// The fields that the probe writes itself, to know where a request ends.
 const OURS: [&str; 4] = [
     "Content-Length",
     "Transfer-Encoding",
@@ -256,19 +256,19 @@ const OURS: [&str; 4] = [
 
 const AFTER_HELP: &str = "\
 States, each with --connections clients:
-  empty           nobody is connected: what a bare stop takes
+  empty           no client is connected; shows the time of a bare stop
   fresh           connected, nothing sent
   idle            between two requests
-  unread          the next request lies unread in the server's socket (it is frozen by SIGSTOP,
-                  the request is written, the signal is sent, SIGCONT)
+  unread          the next request lies unread in the server's socket (SIGSTOP, the request, the
+                  signal, SIGCONT)
   half-head       the first head is half sent; the rest follows --pause after the signal
   half-next-head  the same after a complete request
   half-body       the head and half of the body are sent; the rest follows
   handler         the server works on the request
-  streaming       an answer is arriving in pieces
+  streaming       a response is arriving in pieces
   pipelined       three requests in one write; the server works on the first
   backlog         connected, the request written, not accepted yet (by SIGSTOP, as above)
-  busy            asks again as soon as it is answered
+  busy            sends the next request as soon as a response is complete
   connecting      connects anew for each request
 
 Examples:
@@ -283,9 +283,9 @@ Examples:
 
 Exit codes:
   0  nothing was lost
-  1  a request was lost or an answer torn, or the server was still there at the deadline
-  2  bad usage, or there was nothing to probe: it did not come up, ended early, spoke no
-     HTTP, or could be brought into none of the states";
+  1  a request was lost or a response torn, or the server was still there at the deadline
+  2  bad usage, or nothing to probe: the server did not come up, ended early, spoke no HTTP, or
+     reached none of the states";
 
 #[cfg(test)]
 mod tests {

@@ -32,16 +32,16 @@ pub(super) struct Client {
     begun: bool,
     /// The script's last part is under way.
     sent_all: bool,
-    /// Whether the signal found the client in its state.
+    /// The signal found the client in its state.
     pub(super) ready: bool,
-    /// When a client that connects anew does so again.
+    /// The time of the next connection of a client that connects anew.
     due: Option<Instant>,
-    /// How often the client has connected.
+    /// The number of connections so far.
     connects: u32,
     pub(super) end: Option<(End, Instant)>,
-    /// Each phase and when it began.
+    /// Each phase and the time of its beginning.
     pub(super) marks: Vec<(Phase, Instant)>,
-    /// When the last byte came.
+    /// The time of the last byte.
     pub(super) last_byte: Option<Instant>,
 }
 
@@ -90,7 +90,7 @@ impl Client {
         self.mark();
     }
 
-    /// Sends one request, so that the connection is a used one.
+    /// Sends one request, so that the connection has served one.
     pub(super) fn warm(&mut self, request: &[u8]) {
         self.send(request, 1);
     }
@@ -109,7 +109,7 @@ impl Client {
         self.send(&first, requests);
     }
 
-    /// Sends the rest of a request that was begun.
+    /// Sends the rest of a half-sent request.
     pub(super) fn finish(&mut self) {
         if !self.sent_all && self.asked > 0 && self.end.is_none() {
             self.sent_all = true;
@@ -321,7 +321,7 @@ impl Client {
         }
     }
 
-    /// Notes the phase, if it is another.
+    /// Notes the phase if it has changed.
     fn mark(&mut self) {
         if self.end.is_some() {
             return;
@@ -348,7 +348,7 @@ impl Client {
     }
 }
 
-/// Returns whether the connection is made; an error if it cannot be.
+/// Returns whether the connection is made, or why it failed.
 fn connected(stream: &TcpStream) -> io::Result<bool> {
     if let Some(error) = stream.take_error()? {
         return Err(error);
@@ -372,8 +372,10 @@ fn refused_or_reset(error: &io::Error) -> End {
 /// Responses after which a client counts as busy.
 const WARM: u64 = 5;
 
-/// Between two connections of a client that connects anew; without it, the ports would run out.
+/// The pause between two connections of a client that connects anew; the ports would otherwise run
+/// out.
 const PACE: Duration = Duration::from_millis(5);
 
-/// The most connections of one client: with the most clients, the ports of a minute fit no more.
+/// The most connections of one client, so that all clients together do not use up the ports of a
+/// minute.
 const MOST_CONNECTS: u32 = 1_000;

@@ -10,29 +10,30 @@ use std::time::{Duration, Instant};
 use super::failure::Failure;
 use super::process::Exit;
 
-/// Connects until a connection is refused: nothing else shows from outside when a listener has
-/// closed. Each connection is closed at once, so that it holds up nothing.
+/// Connects until the listener refuses, because nothing else shows from outside that a listener has
+/// closed. Each connection closes at once, so that it holds up nothing.
 #[derive(Debug)]
 pub(super) struct Door {
     enough: Arc<AtomicBool>,
     knocks: thread::JoinHandle<Option<Knocks>>,
 }
 
-/// What the tries at a listener have shown, once it has closed.
+/// The result of the tries at a listener that has closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Knocks {
-    /// When the last connection was made.
+    /// The time of the last connection.
     opened: Option<Instant>,
-    /// When the last try before the refusal began, if it was neither refused nor accepted.
+    /// The beginning of the last try before the refusal, if the listener neither refused nor
+    /// accepted that try.
     unanswered: Option<Instant>,
-    /// When the first try was refused.
+    /// The time of the first refusal.
     refused: Instant,
 }
 
 impl Knocks {
-    /// Returns when the listener closed. A SYN that met it closing had no answer, and the next try
-    /// came a timeout later: the listener closed when that SYN was sent. Where nothing was accepted
-    /// after the exit, it had closed by then.
+    /// Returns the time when the listener closed. A closing listener leaves a SYN without a
+    /// response, and the next try comes a timeout later; the close therefore dates from that SYN. A
+    /// listener that accepted nothing after the exit closed with the exit at the latest.
     pub(super) fn closed(self, exit: Option<Exit>) -> Instant {
         let met = self.unanswered.unwrap_or(self.refused);
         let ended = exit.map(|exit| exit.at);
@@ -63,16 +64,16 @@ impl Door {
         self.knocks.is_finished()
     }
 
-    /// Returns what the tries have shown, if the listener closed.
+    /// Returns the result of the tries, if the listener closed.
     pub(super) fn closed(self) -> Option<Knocks> {
         self.enough.store(true, Ordering::Relaxed);
-        // Nothing in the thread can panic.
+        // The thread cannot panic.
         self.knocks.join().ok().flatten()
     }
 }
 
-/// Connects until a refusal, or once more after the word to stop: a server that ended just now has
-/// closed its listener.
+/// Connects until a refusal, or once more after `stop`: a server that ended just now has closed its
+/// listener.
 fn knock(addr: SocketAddr, stop: &AtomicBool) -> Option<Knocks> {
     let mut opened = None;
     let mut unanswered = None;
@@ -91,14 +92,14 @@ fn knock(addr: SocketAddr, stop: &AtomicBool) -> Option<Knocks> {
             Ok(_) => (opened, unanswered) = (Some(Instant::now()), None),
             Err(_) => unanswered = Some(sent),
         }
-        thread::sleep(KNOCK_PACE); // nothing tells when somebody else's door closes
+        thread::sleep(KNOCK_PACE); // no event tells when another process closes
     }
 }
 
-/// Between two tries.
+/// The pause between two tries.
 const KNOCK_PACE: Duration = Duration::from_millis(2);
 
-/// A listener that is about to close may leave a SYN without an answer.
+/// The timeout of a try: a listener about to close may leave a SYN without a response.
 const KNOCK_LIMIT: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Why a probe found nothing, in one line each.
+//! The reasons why a probe found nothing, in one line each.
 
 use std::fmt;
 use std::io;
@@ -8,26 +8,26 @@ use std::time::Duration;
 use super::process::{Exit, Process};
 use crate::values::signal_names;
 
-/// Why the probe found nothing.
+/// The reason why the probe found nothing.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The command cannot be started.
     Start(String, io::Error),
-    /// There is no such process, or it belongs to another user.
+    /// The process is missing, or belongs to another user.
     Find(i32, io::Error),
-    /// The server ended before the signal; with its last words.
+    /// The server ended before the signal; the text is the last line of its output.
     Ended(Exit, String),
-    /// Nothing accepts connections; with the last words of the server.
+    /// The address accepts no connections; the text is the last line of the server's output.
     Silent {
         addr: SocketAddr,
         patience: Duration,
         words: String,
-        /// Whether the probe has started the server.
+        /// The probe has started the server.
         ours: bool,
     },
     /// Something accepted connections before the server was started.
     Taken(SocketAddr),
-    /// What answers is no HTTP server.
+    /// The process that answers is no HTTP server.
     NoHttp {
         what: String,
         addr: SocketAddr,
@@ -77,17 +77,17 @@ impl fmt::Display for Failure {
                 let patience = humantime::format_duration(*patience);
                 write!(f, "nothing listens on {addr} after {patience}; ")?;
                 f.write_str(match ours {
-                    true => "does the command use {port}, $PORT, or should there be --url?",
+                    true => "use {port} or $PORT in the command, or give --url",
                     false => "is --url where the process of --pid listens?",
                 })?;
                 last(f, words)
             }
             Self::Taken(addr) => write!(f, "something listens on {addr} already"),
             Self::NoHttp { what, addr, why } => {
-                write!(f, "what listens on {addr} does not answer {what}: {why}")
+                write!(f, "the server on {addr} does not answer {what}: {why}")
             }
-            Self::Freeze(error) => write!(f, "the server cannot be frozen: {error}"),
-            Self::Signal(error) => write!(f, "the signal cannot be sent: {error}"),
+            Self::Freeze(error) => write!(f, "cannot freeze the server: {error}"),
+            Self::Signal(error) => write!(f, "cannot send the signal: {error}"),
             Self::System(error) => write!(f, "out of sockets, threads or ports: {error}"),
             Self::File(name, error) => write!(f, "{name}: {error}"),
         }

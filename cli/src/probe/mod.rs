@@ -1,8 +1,8 @@
-//! `ebbtide probe`: tells how any HTTP/1.1 server drains.
+//! `ebbtide probe`: shows how an HTTP/1.1 server drains.
 //!
 //! The probe starts the server once for each state, brings connections into that state, sends the
-//! signal, and says what each client saw. It sees servers only from outside: their command, their
-//! port, their responses and their end.
+//! signal, and says what each client saw. The probe sees servers only from outside: their command,
+//! their port, their responses and their end.
 
 pub(crate) mod args;
 mod client;
@@ -43,7 +43,7 @@ use crate::logger::one_line;
 use crate::screen::say;
 use crate::values::signal_names;
 
-/// Probes, prints what was found, and returns the exit code.
+/// Probes, prints the result, and returns the exit code.
 pub(super) fn probe(args: &Probe) -> ExitCode {
     match carry_out(args) {
         Ok(report) if report.ok => ExitCode::SUCCESS,
@@ -71,7 +71,7 @@ fn carry_out(args: &Probe) -> Result<Report, Failure> {
         false => Ok(table::table(&report)),
     };
     let text = text.map_err(|error| Failure::System(error.into()))?;
-    // stdout may be a pager that was closed; the error has no other place to go.
+    // Stdout may be a closed pager; nothing else can show the error.
     let _ = io::stdout().write_all(text.as_bytes());
     if let Some(path) = &args.output.timeline {
         let html = path
@@ -98,7 +98,7 @@ fn investigate(args: &Probe) -> Result<Report, Failure> {
     let together = args.course.together || args.server.pid.is_some();
     let states = states(args, together);
     let bar = bar(states.len() + 1);
-    bar.set_message("asks what it can do");
+    bar.set_message("asks what the server can do");
     let (mut process, addr) = server.start(patience)?;
     let mut plan = plan(args, &server, addr)?;
     let settle = args.course.settle;
@@ -113,7 +113,7 @@ fn investigate(args: &Probe) -> Result<Report, Failure> {
     } else {
         possible.len()
     };
-    // The server that answered the questions is the first to be probed.
+    // The server that answered the questions also serves the first state.
     let mut first = Some((process, addr));
     for group in possible.chunks(if together { all } else { 1 }) {
         bar.set_message(match together {

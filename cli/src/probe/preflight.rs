@@ -1,7 +1,7 @@
 //! Asks what the server can do: whether it speaks HTTP, and what its paths do.
 //!
-//! The questions come one by one before the probe, so that a state that cannot be made is skipped
-//! with the reason.
+//! The questions come one by one before the probe. The probe then skips an impossible state and
+//! gives the reason.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use super::response::{Response, Responses};
 use super::script::Requests;
 use super::state::{Need, State};
 
-/// What the server can do, and why not.
+/// The abilities of the server, and the reason for each missing one.
 #[derive(Debug)]
 pub(super) struct Facts {
     facts: Vec<(Need, Fact)>,
@@ -22,11 +22,11 @@ pub(super) struct Facts {
     status: u16,
 }
 
-/// Whether a need is met, or why not.
+/// A need that is met, or the reason why it is not.
 type Fact = Result<(), String>;
 
 impl Facts {
-    /// Returns why the state cannot be made; `None` if it can.
+    /// Returns the reason why the state cannot be made; `None` if it can.
     pub(super) fn why_not(&self, state: State) -> Option<&str> {
         let mut needed = self.facts.iter().filter(|(n, _)| state.needs().contains(n));
         needed.find_map(|(_, fact)| fact.as_ref().err().map(String::as_str))
@@ -64,7 +64,7 @@ pub(super) fn wait(
                 ours: process.is_ours(),
             });
         }
-        thread::sleep(TURN); // nothing tells when somebody else's server listens
+        thread::sleep(TURN); // no event tells when another process listens
     }
 }
 
@@ -120,18 +120,18 @@ struct Asker<'a> {
     least: Duration,
 }
 
-/// A response, and when it was asked for.
+/// A response, and the time of its request.
 struct Told {
     asked: Instant,
     response: Response,
 }
 
 impl Asker<'_> {
-    /// Asks twice: a server may announce its close, or close without a word.
+    /// Asks twice: a server may announce its close, or close unannounced.
     fn keep_alive(&self, fast: &[u8], told: &Told) -> Fact {
         let closes = told.response.close || self.ask_for(&[fast, fast].concat(), 2).is_err();
         match closes {
-            true => Err("the server closes after each answer".into()),
+            true => Err("the server closes after each response".into()),
             false => Ok(()),
         }
     }
@@ -191,7 +191,7 @@ impl Asker<'_> {
         self.exchange(requests, count).map_err(|error| {
             let patience = humantime::format_duration(self.patience);
             match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("no answer in {patience}"),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("no response in {patience}"),
                 _ => error.to_string(),
             }
         })
@@ -237,7 +237,7 @@ impl Asker<'_> {
             match last {
                 Some(response) if found >= count => return Ok(Told { asked, response }),
                 _ if len == 0 => {
-                    let why = "it closed the connection without an answer";
+                    let why = "it closed the connection without a response";
                     return Err(io::Error::new(ErrorKind::UnexpectedEof, why));
                 }
                 _ => {}
@@ -249,8 +249,8 @@ impl Asker<'_> {
 /// The time of one try to connect.
 const CONNECT: Duration = Duration::from_millis(250);
 
-/// Between two tries.
+/// The pause between two tries.
 const TURN: Duration = Duration::from_millis(5);
 
-/// Bytes that are shown of something that is no HTTP.
+/// The bytes to show of something that is no HTTP.
 const SHOWN: usize = 40;

@@ -32,22 +32,22 @@ pub(super) struct Process {
 
 #[derive(Debug)]
 enum Server {
-    /// The probe started it. Its group has the same id.
+    /// The probe started the server, whose group has the same id.
     Started {
         child: Child,
         /// The ends of stderr and of stdout.
         words: [Words; 2],
     },
-    /// It ran already; with its start time, as far as the system tells.
+    /// The server ran already; the text is its start time, where the system tells.
     Found { started: Option<String> },
 }
 
-/// How a server ended, as far as can be seen.
+/// The end of a server, as far as the probe can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
-    /// When the probe saw the end: at most a millisecond late, or a turn of the probe.
+    /// The time when the probe saw the end: at most a millisecond late, or a turn of the probe.
     pub(super) at: Instant,
-    /// None if a signal ended it, or if the probe did not start it.
+    /// Absent if a signal ended the server, or if the probe did not start it.
     pub(super) code: Option<i32>,
     /// The signal that ended it.
     pub(super) signal: Option<i32>,
@@ -59,7 +59,7 @@ impl Process {
         let [program, args @ ..] = command else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        // The lock is held until the group is known, so that no interrupt comes in between.
+        // The lock stays until the group is known, so that no interrupt comes in between.
         let mut group = current_group();
         let mut child = Command::new(program)
             .args(args)
@@ -117,8 +117,8 @@ impl Process {
         self.exit
     }
 
-    /// Sends a signal, to the group if that was asked for. A process that has ended gets none: its
-    /// id may be another's.
+    /// Sends a signal, to the whole group if `group`. A process that has ended gets none, because
+    /// another may have its id.
     pub(super) fn signal(&mut self, signal: Signal, group: bool) -> io::Result<()> {
         if self.exit().is_some() {
             return Err(Errno::ESRCH.into());
@@ -141,7 +141,7 @@ impl Process {
             if all_stopped(self.pid) {
                 return Ok(());
             }
-            // The system tells only a parent, and of its child alone: not of a group.
+            // The system tells only a parent about its child, and nobody about a group.
             thread::sleep(TURN);
         }
         Err(io::ErrorKind::TimedOut.into())
@@ -170,11 +170,11 @@ impl Drop for Process {
             return;
         };
         let mut group = current_group();
-        // The system gives the id of a group to no other while the group has members. Without
-        // members, this call fails: ids are given out in turn, and this one was in use a moment
+        // The system gives nobody else the id of a group that has members. A group without members
+        // makes this call fail: the system gives out ids in turn, and this one was in use a moment
         // ago.
         let _ = killpg(self.pid, Signal::SIGKILL);
-        // A server that has left its group is killed by its handle.
+        // The handle kills a server that has left its group.
         let _ = child.kill();
         let _ = child.wait();
         *group = None;
@@ -191,7 +191,7 @@ impl Exit {
     }
 }
 
-/// The group that is alive, which an interrupt of the probe must kill.
+/// The living group, which an interrupt of the probe must kill.
 static GROUP: Mutex<Option<Pid>> = Mutex::new(None);
 
 fn current_group() -> MutexGuard<'static, Option<Pid>> {
@@ -205,7 +205,7 @@ pub(super) fn take_the_server_along() -> io::Result<()> {
         .name("signals".into())
         .spawn(move || {
             for signal in heard.forever() {
-                // The lock is held to the end: no other server is started.
+                // The lock stays to the end, so that no other server starts.
                 let group = current_group();
                 if let Some(group) = *group {
                     let _ = killpg(group, Signal::SIGKILL);
@@ -216,14 +216,14 @@ pub(super) fn take_the_server_along() -> io::Result<()> {
     Ok(())
 }
 
-/// What the system tells of a process.
+/// The system's facts about a process.
 struct Stat {
     state: char,
     group: i32,
     started: String,
 }
 
-/// Reads it on Linux; elsewhere nothing is known.
+/// Reads the facts on Linux; other systems do not tell them.
 fn stat(pid: Pid) -> Option<Stat> {
     read_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -263,7 +263,7 @@ fn all_stopped(group: Pid) -> bool {
 #[derive(Debug, Default)]
 struct Words {
     kept: Arc<Mutex<VecDeque<u8>>>,
-    /// Disconnected when the last process that could write there has ended.
+    /// A channel that disconnects when the last process that could write has ended.
     end: Option<Receiver<Infallible>>,
 }
 
@@ -284,16 +284,16 @@ impl Words {
         };
         Self {
             kept,
-            // Without a thread the pipe is closed, and the server does not wait either.
+            // A thread that cannot start closes the pipe, so the server does not wait either.
             end: thread::Builder::new().spawn(listen).ok().map(|_| end),
         }
     }
 
-    /// Returns the last line. A server that has ended has written it, and the thread may be about
-    /// to read it.
+    /// Returns the last line. An ended server has written its last line, which the thread may still
+    /// have to read.
     fn last(&self) -> String {
         if let Some(end) = &self.end {
-            let _ = end.recv_timeout(LAST_WORDS); // nothing is ever sent: it ends or takes too long
+            let _ = end.recv_timeout(LAST_WORDS); // the channel disconnects or times out
         }
         let kept: Vec<u8> = lock(&self.kept).iter().copied().collect();
         let text = String::from_utf8_lossy(&kept);
@@ -307,16 +307,16 @@ fn lock(kept: &Mutex<VecDeque<u8>>) -> MutexGuard<'_, VecDeque<u8>> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Time between two checks whether the group stands still.
+/// The time between two checks whether the group stands still.
 const TURN: Duration = Duration::from_millis(1);
 
-/// The kernel stops a process at its next step.
+/// The longest wait for a group to freeze: the kernel stops a process at its next step.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The time to wait for the last line of an ended server, where others still hold its pipe.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Bytes that are kept of a server's output.
+/// The bytes to keep of a server's output.
 const KEPT: usize = 2048;
 
 #[cfg(test)]

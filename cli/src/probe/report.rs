@@ -1,4 +1,4 @@
-//! What a probe found, as plain data: a line for each state, with each of its clients.
+//! The result of a probe, as plain data: a line for each state, with each of its clients.
 //!
 //! Times are milliseconds since the signal, below 0 before it.
 
@@ -18,63 +18,62 @@ pub(super) struct Report {
     pub(super) deadline_ms: f64,
     /// Clients in each state.
     pub(super) connections: u16,
-    /// Whether one server served all states.
+    /// One server served all states.
     pub(super) together: bool,
-    /// Whether at least one state was probed, nothing was lost or torn, and the server stopped each
-    /// time.
+    /// At least one state was probed, nothing was lost or torn, and the server stopped each time.
     pub(super) ok: bool,
-    /// Requests.
+    /// Lost requests.
     pub(super) lost: u64,
-    /// Responses.
+    /// Torn responses.
     pub(super) torn: u64,
     pub(super) states: Vec<Line>,
 }
 
-/// What happened to the clients in one state.
+/// The result of the clients in one state.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Line {
     pub(super) state: State,
     pub(super) level: Level,
-    /// In words, on one line.
+    /// The verdict in words, on one line.
     pub(super) verdict: String,
-    /// Why the state matters.
+    /// The reason why the state matters.
     pub(super) why: &'static str,
-    /// How many clients saw what.
+    /// The number of clients for each observation.
     pub(super) saw: BTreeMap<Saw, u32>,
     /// Requests, whole or in part.
     pub(super) requests: u64,
     pub(super) answered: u64,
     pub(super) lost: u64,
     pub(super) torn: u64,
-    /// None if the state was skipped.
+    /// Absent if the probe skipped the state.
     pub(super) stop: Option<Stop>,
     pub(super) clients: Vec<Row>,
 }
 
-/// How bad a line is.
+/// The severity of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Level {
     Skipped,
     Ok,
-    /// Nothing was lost, but it could be better.
+    /// The server lost nothing, but could do better.
     Note,
     /// Something was lost, or the server did not stop.
     Bad,
 }
 
-/// What a client saw, in one word.
+/// The observation of a client, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Saw {
-    /// Every request was answered, the last time with a close.
+    /// Every request got a response, the last one with a close.
     AnsweredWithClose,
-    /// Every request was answered, but the last response did not announce the close.
+    /// Every request got a response, but the last one did not announce the close.
     AnsweredWithoutClose,
-    /// Every request was answered; the last response had begun before the signal.
+    /// Every request got a response; the last one had begun before the signal.
     AnsweredAndClosed,
-    /// Some of a pipeline were answered, the last with a close, which says that the others were not
-    /// run.
+    /// A part of a pipeline got responses, the last one with a close, which says that the server
+    /// did not run the rest.
     AnsweredInPart,
     /// The response was a refusal.
     Refused,
@@ -90,23 +89,23 @@ pub(super) enum Saw {
     /// A request was sent, whole or in part, and the connection ended without a byte.
     LostByFin,
     LostByReset,
-    /// There was no response at the deadline.
+    /// The deadline came without a response.
     LostByHang,
     /// The client was not in its state when the signal came.
     NotMade,
 }
 
-/// How the server stopped.
+/// The stop of the server.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Stop {
-    /// When a new connection was first refused.
+    /// The time of the first refused connection.
     pub(super) listener_closed_ms: Option<f64>,
-    /// None if the server was still there at the deadline.
+    /// Absent if the server was still there at the deadline.
     pub(super) exit_ms: Option<f64>,
-    /// Whether the process had ended while its listener or a connection was still open at the
-    /// deadline: the process had only started the server.
+    /// The process had ended while its listener or a connection was still open at the deadline: the
+    /// process had only started the server.
     pub(super) still_serving: bool,
-    /// None if a signal ended it, or if the probe did not start it.
+    /// Absent if a signal ended the server, or if the probe did not start it.
     pub(super) exit_code: Option<i32>,
     pub(super) exit_signal: Option<i32>,
     /// The time from the last byte that a client got, or from the signal, to the exit.
@@ -122,7 +121,7 @@ pub(super) struct Row {
     pub(super) requests: u64,
     pub(super) answered: u64,
     pub(super) spans: Vec<Span>,
-    /// None if the connection was open at the deadline.
+    /// Absent if the connection was open at the deadline.
     pub(super) end: Option<End>,
     pub(super) end_ms: Option<f64>,
 }
@@ -136,7 +135,7 @@ pub(super) struct Span {
 }
 
 impl Report {
-    /// Returns whether the server could be brought into no state.
+    /// Returns whether the probe skipped every state.
     pub(super) fn skipped(&self) -> bool {
         self.states.iter().all(|line| line.level == Level::Skipped)
     }
@@ -160,7 +159,7 @@ impl Saw {
             Self::AnsweredWithoutClose => "answered without close",
             Self::AnsweredAndClosed => "answered, then closed",
             Self::AnsweredInPart => "answered in part, with close",
-            Self::Refused => "refused by an answer",
+            Self::Refused => "refused by a response",
             Self::TurnedAway => "turned away",
             Self::Fin => "FIN",
             Self::Reset => "reset",

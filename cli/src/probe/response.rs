@@ -1,7 +1,7 @@
 //! Reads responses as they come: their status, whether they announce a close, and where they end.
 //!
-//! The reader is lenient where a client may be, because the probe does not test the coding. It does
-//! not keep bodies.
+//! The reader is as lenient as a client may be, because the probe does not test the coding. The
+//! reader does not keep bodies.
 
 use std::time::Instant;
 
@@ -11,11 +11,11 @@ use httparse::EMPTY_HEADER;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Response {
     pub(super) status: u16,
-    /// Whether the connection ends with it: `Connection: close`, or HTTP/1.0 without keep-alive.
+    /// The connection ends with this response: `Connection: close`, or HTTP/1.0 without keep-alive.
     pub(super) close: bool,
-    /// When the first byte came.
+    /// The time of the first byte.
     pub(super) begun: Instant,
-    /// When the last byte came.
+    /// The time of the last byte.
     pub(super) ended: Instant,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Responses {
     /// A head that is not complete.
     head: Vec<u8>,
     current: Option<Current>,
-    /// When the first byte of the incomplete response came.
+    /// The time of the first byte of the incomplete response.
     begun: Option<Instant>,
 }
 
@@ -250,7 +250,7 @@ fn skip(left: &mut u64, bytes: &mut &[u8]) {
     *bytes = &bytes[n..];
 }
 
-/// A probe does not wait for a longer head, in bytes.
+/// The longest head that the probe reads, in bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
 
 const MOST_FIELDS: usize = 128;

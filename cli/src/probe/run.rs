@@ -18,7 +18,7 @@ use super::process::{Exit, Process};
 use super::script::{Kind, Requests};
 use super::state::State;
 
-/// How a run goes, the same for each.
+/// The settings of every run.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) requests: Requests,
@@ -31,21 +31,21 @@ pub(super) struct Plan {
     pub(super) start_timeout: Duration,
 }
 
-/// What a run saw.
+/// The observations of a run.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) clients: Vec<Client>,
     /// The moment from which the server could know of the signal.
     pub(super) signalled: Instant,
-    /// When a new connection was first refused, or the exit before that.
+    /// The time of the first refused connection, or of an earlier exit.
     pub(super) door_closed: Option<Instant>,
     pub(super) exit: Option<Exit>,
-    /// Whether the probe started the process, so that its listener must end with it. The listener
-    /// of a server that ran already may belong to its supervisor, or have a successor.
+    /// The probe started the process, so that its listener must end with it. The listener of a
+    /// server that ran already may belong to its supervisor, or have a successor.
     pub(super) ours: bool,
-    /// Whether all processes of the group got the signal.
+    /// All processes of the group got the signal.
     pub(super) group: bool,
-    /// When the watch ended.
+    /// The end of the watch.
     pub(super) until: Instant,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn run(
     let ours = process.is_ours();
     // A server may outlive the command that started it: then the listener is open.
     let over = |clients: &[Client], process: &mut Process| {
-        // The question also dates the exit, so it comes each time.
+        // `exit` also dates the exit, so every turn calls it.
         process.exit().is_some()
             && (door.is_closed() || !ours)
             && clients.iter().all(|client| client.end.is_some())
@@ -109,7 +109,7 @@ fn writes_to_the_frozen(client: &Client) -> bool {
     client.state.needs_freeze()
 }
 
-/// The clients, and what drives them.
+/// The clients and their event loop.
 #[derive(Debug)]
 struct World {
     addr: SocketAddr,
@@ -232,10 +232,11 @@ impl World {
     }
 }
 
-/// Between two checks whether the server has ended.
+/// The pause between two checks whether the server has ended.
 const TURN: Duration = Duration::from_millis(1);
 
-/// A kernel completes a local handshake in less time, unless its backlog is full.
+/// The longest wait for a handshake: a kernel completes a local one sooner, unless its backlog is
+/// full.
 const HANDSHAKE: Duration = Duration::from_millis(500);
 
 /// The most clients that connect anew: enough to find a gap, without using up the ports.

@@ -1,4 +1,4 @@
-//! What the client of each state writes, and when.
+//! The bytes that the client of each state writes, and their order.
 
 use std::net::SocketAddr;
 
@@ -17,11 +17,11 @@ pub(super) struct Requests {
     body: Vec<u8>,
 }
 
-/// What one client does.
+/// The actions of one client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) kind: Kind,
-    /// Whether the client sends one request before, and reads its response.
+    /// The client first sends one request and reads its response.
     pub(super) warm: bool,
     /// Bytes to write before the signal.
     pub(super) first: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) struct Script {
     pub(super) requests: u64,
 }
 
-/// How a client differs from one that writes, waits, and writes the rest.
+/// The difference from a client that writes, waits, and writes the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
     #[default]
@@ -90,7 +90,7 @@ impl Requests {
         head + more + "\r\n"
     }
 
-    /// Returns the script for a state. The paths that the state needs must be there.
+    /// Returns the script for a state, whose paths must be given.
     pub(super) fn script(&self, state: State) -> Script {
         let get = |path: &Option<String>| self.get(path.as_deref().unwrap_or(&self.path));
         let fast = self.get(&self.path);
@@ -135,7 +135,7 @@ impl Script {
         Self { warm: true, ..self }
     }
 
-    /// Leaves half of what follows the first `whole` bytes for after the signal.
+    /// Keeps half of the bytes after the first `whole` for the time after the signal.
     fn halved(mut self, whole: usize) -> Self {
         self.rest = self.first.split_off(whole + (self.first.len() - whole) / 2);
         self

@@ -1,4 +1,4 @@
-//! What one client saw: its phases, its end, and the fate of its requests.
+//! The observations of one client: its phases, its end, and the fate of its requests.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ pub(super) struct Tally {
     pub(super) asked: u64,
     pub(super) answered: u64,
     pub(super) torn: u64,
-    /// Requests of a client that asks again and again that got not a byte.
+    /// Requests of a looping client that got no byte of a response.
     pub(super) lost: u64,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Phase {
     Looping,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum End {

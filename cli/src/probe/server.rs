@@ -1,4 +1,4 @@
-//! The server that is probed: started by its command for each state, or found.
+//! The server under probe: started by its command for each state, or found.
 
 use std::env;
 use std::io;

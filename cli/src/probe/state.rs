@@ -3,17 +3,17 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// What a client is doing when the signal comes.
+/// The activity of a client when the signal comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
-    /// Nobody is connected: what a bare stop takes
+    /// No client is connected; shows the time of a bare stop
     Empty,
     /// Connected, and nothing sent
     Fresh,
-    /// Between two requests
+    /// The connection waits between two requests
     Idle,
-    /// Its next request lies unread in the server's socket
+    /// The next request lies unread in the server's socket
     Unread,
     /// The first head is half sent
     HalfHead,
@@ -21,21 +21,21 @@ pub(crate) enum State {
     HalfNextHead,
     /// The head and half of the body are sent
     HalfBody,
-    /// The server works on its request
+    /// The server works on the request
     Handler,
-    /// An answer without a known length is arriving
+    /// A response without a known length is arriving
     Streaming,
     /// Three requests in one write; the server works on the first
     Pipelined,
-    /// Its request waits in the listener's backlog, not yet accepted
+    /// The request waits in the listener's backlog, not yet accepted
     Backlog,
-    /// Asks again as soon as it is answered
+    /// Sends the next request as soon as a response is complete
     Busy,
     /// Connects anew for each request
     Connecting,
 }
 
-/// What a state needs to be made.
+/// A need of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// The server keeps connections open after a response.
@@ -78,42 +78,39 @@ impl State {
     /// Returns what the client was doing, and why its fate matters.
     pub(super) const fn why(self) -> &'static str {
         match self {
-            Self::Empty => {
-                "nobody was connected; what such a stop takes is the price of every deploy"
-            }
+            Self::Empty => "no client was connected; every deploy takes at least this long",
             Self::Fresh => {
-                "connected and silent, as browsers do in advance; it must not hold up the stop"
+                "browsers connect in advance and stay silent; that must not hold up the stop"
             }
             Self::Idle => {
-                "between two requests in a client's pool; a FIN tells the client to connect anew"
+                "the connection waited in a client's pool; a FIN tells the client to connect anew"
             }
             Self::Unread => {
-                "the request was in the server's socket before the signal; who closes without \
+                "the request was in the server's socket before the signal; a close without \
                  reading resets it"
             }
             Self::HalfHead => {
-                "a slow client had begun; it will send the rest, and nothing else told it to stop"
+                "a slow client had begun a request; nothing tells the client not to send the rest"
             }
             Self::HalfNextHead => {
-                "the same on a connection that was idle before; many servers still take it for idle"
+                "a request had begun on an idle connection; many servers still take it for idle"
             }
-            Self::HalfBody => "an upload was under way; the client cannot know that it is in vain",
-            Self::Handler => "the server was working; the work may have been done and nobody told",
-            Self::Streaming => "an answer was half sent; cut, it is a download that fails",
+            Self::HalfBody => "an upload was under way; its client cannot know of the stop",
+            Self::Handler => "the server was working; a lost response hides if the work was done",
+            Self::Streaming => "a response was half sent; a cut makes the download fail",
             Self::Pipelined => {
-                "the last answer must say close, or the client takes the rest for lost or done"
+                "the last response must say close, or the client cannot know the fate of the rest"
             }
             Self::Backlog => {
-                "the kernel had accepted them for the server; a listener that just closes resets \
+                "the kernel had accepted the connections; a listener that just closes resets \
                  them"
             }
             Self::Busy => {
-                "the next request is on its way when the server looks; only `Connection: close` \
-                 ends it without a loss"
+                "the next request is always on its way; only `Connection: close` ends the \
+                 connection without a loss"
             }
             Self::Connecting => {
-                "from one moment to the next a new connection must be served, or refused; never \
-                 taken and dropped"
+                "the server must serve or refuse each new connection; never accept and drop it"
             }
         }
     }

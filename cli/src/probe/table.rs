@@ -34,7 +34,7 @@ pub(super) fn table(report: &Report) -> String {
         text += line.trim_end();
         text.push('\n');
     }
-    text += "\nWhat each is about:\n";
+    text += "\nWhy each state matters:\n";
     let width = widths[0];
     for line in &report.states {
         let _ = writeln!(text, "{:<width$}  {}", line.state.name(), line.why);
@@ -82,11 +82,11 @@ pub(super) fn conclusion(report: &Report) -> String {
         _ if report.skipped() => "Nothing was probed".to_owned(),
         (0, 0) => "Nothing was lost".to_owned(),
         (lost, 0) => format!("LOST: {}", several(lost, "request")),
-        (0, torn) => format!("TORN: {}", several(torn, "answer")),
+        (0, torn) => format!("TORN: {}", several(torn, "response")),
         (lost, torn) => format!(
             "LOST: {}; TORN: {}",
             several(lost, "request"),
-            several(torn, "answer")
+            several(torn, "response")
         ),
     };
     for (count, what) in [

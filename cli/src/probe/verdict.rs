@@ -1,4 +1,4 @@
-//! Puts what the clients of a run saw into a word for each, and a verdict for each state.
+//! Turns the observations of a run into a word for each client and a verdict for each state.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -63,7 +63,7 @@ fn faults(line: &Line, stop: &Stop, seen: &Seen) -> Vec<String> {
         let ways = [
             (Saw::LostByFin, "by FIN"),
             (Saw::LostByReset, "by reset"),
-            (Saw::LostByHang, "no answer"),
+            (Saw::LostByHang, "no response"),
         ];
         let ways = ways.iter().filter(|(saw, _)| line.count(*saw) > 0);
         let ways: Vec<_> = ways.map(|(_, words)| *words).collect();
@@ -93,7 +93,7 @@ fn faults(line: &Line, stop: &Stop, seen: &Seen) -> Vec<String> {
     faults
 }
 
-/// Returns what could be better.
+/// Returns the points that could be better.
 fn notes(line: &Line, stop: &Stop, state: State) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |count: u32, what: &str| {
@@ -249,7 +249,7 @@ fn millis(from: Instant, to: Instant) -> f64 {
     (millis * 1e3).round() / 1e3
 }
 
-/// More is worth a note, in milliseconds: people wait for it.
+/// A longer time is worth a note, in milliseconds, because people wait for it.
 const PROMPT: f64 = 1_000.0;
 
 /// Two events this close were one, in milliseconds: the listener closed with the process.
@@ -258,5 +258,5 @@ const SAME: f64 = 25.0;
 /// A refusal must come before the client sends its SYN again, in milliseconds.
 const LATE: f64 = 500.0;
 
-/// New clients should notice a drain for this long, in milliseconds.
+/// A listener open for longer is worth a note, in milliseconds: new clients should notice a drain.
 const LONG: f64 = 100.0;

@@ -1,12 +1,12 @@
 //! Sockets that a supervisor opened and passed on: systemd's socket activation.
 //!
-//! The protocol is that of sd_listen_fds(3): descriptors from 3 on, their number in `LISTEN_FDS`,
-//! the process they are meant for in `LISTEN_PID`, their names in `LISTEN_FDNAMES`. The supervisor
-//! keeps the sockets open between two processes, and connections wait in the backlog: nobody is
-//! refused.
+//! The protocol is that of sd_listen_fds(3): descriptors from 3 on, with `LISTEN_FDS` for their
+//! number, `LISTEN_PID` for their process, and `LISTEN_FDNAMES` for their names. The supervisor
+//! keeps the sockets open between two processes. Connections wait in the backlog meanwhile, so no
+//! client meets a refusal.
 //!
-//! Safe code cannot make a socket of a bare number. The crate `listenfd` does, and checks the
-//! descriptor first.
+//! Safe code cannot make a socket of a bare number. The crate `listenfd` makes one after a check of
+//! the descriptor.
 
 use std::env;
 use std::io;
@@ -17,12 +17,12 @@ use socket2::SockRef;
 
 use ebbtide::Listener;
 
-/// Takes the sockets that were passed to this process. Returns none if there are none, or if they
-/// were meant for another process.
+/// Takes the sockets that a supervisor passed to this process; none if another process should get
+/// them.
 ///
-/// Removes the number and the process id from the environment, so that no child takes them for its
-/// own, and marks the descriptors as not inherited. Call this before another thread exists, which
-/// could be reading the environment.
+/// Removes the number and the process id from the environment, so that no child takes the sockets
+/// for its own. Marks the descriptors as not inherited. Call this before another thread exists,
+/// which could be reading the environment.
 ///
 /// # Errors
 ///
@@ -80,9 +80,9 @@ fn listener(passed: &mut ListenFd, index: usize) -> Result<Listener, String> {
         .flatten()
         .ok_or("is no TCP socket; only ListenStream= with a port can be served")?;
     match SockRef::from(&socket).is_listener() {
-        Ok(true) => Listener::from_std(socket).map_err(|error| format!("is of no use: {error}")),
-        Ok(false) => Err("does not listen; it takes Accept=no".into()),
-        Err(error) => Err(format!("is of no use: {error}")),
+        Ok(true) => Listener::from_std(socket).map_err(|error| format!("cannot be used: {error}")),
+        Ok(false) => Err("does not listen; the socket unit needs Accept=no".into()),
+        Err(error) => Err(format!("cannot be used: {error}")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The arguments of `ebbtide serve`.
 //!
-//! Plain data with every default filled in, except the address: its default depends on what a
-//! supervisor passed on. Knows nothing of the server that they configure.
+//! The arguments are plain data with every default filled in, except the address, whose default
+//! depends on the sockets of a supervisor. This module knows nothing of the server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::values::{self, LatePolicy, Maybe};
 /// Routes: /plaintext, /json, /echo, /delay/MS, /bytes/N, /stream/N/MS, /events, /ws, /health; and
 /// with --root the files below it.
 ///
-/// Durations are written 250ms, 2s or 1m; sizes 64KiB, 64MiB or 1000 (bytes).
+/// Write durations as 250ms, 2s or 1m; sizes as 64KiB, 64MiB or 1000 (bytes).
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Serve {
@@ -40,60 +40,61 @@ pub(crate) struct Serve {
     pub output: Output,
 }
 
-/// Where the server listens.
+/// The addresses of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Listening")]
 pub(crate) struct Listening {
-    // Not as a doc comment, where rustdoc takes the brackets for a link.
-    /// Where to listen
+    // A doc comment would not do: rustdoc takes the brackets for a link.
+    /// The addresses to listen on
     #[arg(
         help = "Address and port to listen on, as 127.0.0.1:8080 or [::1]:8080; may be given \
-                several times. Port 0 takes a free port and prints it. By default only this \
-                machine gets in, so that nothing is exposed by accident. Sockets passed on by a \
-                supervisor (LISTEN_FDS) take the place of the default, and come first \
+                several times. Port 0 takes a free port, which the log shows. By default only \
+                this machine gets in, so that nothing is exposed by accident. Sockets from a \
+                supervisor (LISTEN_FDS) replace the default, and come before other addresses \
                 [default: 127.0.0.1:8080]"
     )]
     #[arg(long, value_name = "ADDR:PORT", value_parser = values::address)]
     pub listen: Vec<SocketAddr>,
 
-    /// Share the port with other processes that ask for the same (SO_REUSEPORT), as a successor. Off
-    /// by default, so that a second server by mistake fails and does not take half of the clients
+    /// Share the port with other processes that also set SO_REUSEPORT, such as a successor. Off by
+    /// default, so that a second server started by mistake fails and does not take half of the
+    /// clients
     #[arg(long)]
     pub reuse_port: bool,
 }
 
-/// What starts a drain, and how it goes.
+/// The start and the course of a drain.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Stopping")]
 pub(crate) struct Stopping {
-    /// The one deadline of a drain, from the signal on and over everything; what is left then is
-    /// cut. Below the 30 s after which Kubernetes kills
+    /// Deadline of the whole drain, from the signal on; the server then cuts what is left. The
+    /// default is below the 30 s after which Kubernetes kills
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = values::duration)]
     pub drain_timeout: Duration,
 
-    /// Go on accepting for that long after the signal, /health already failing, so that load
-    /// balancers see it first. None by default, as it delays every stop
+    /// Time after the signal during which the server accepts connections while /health fails, so
+    /// that load balancers notice first. Zero by default, because a delay slows every stop
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = values::duration)]
     pub drain_delay: Duration,
 
-    /// End the drain delay early once no connection came for that long: the load balancers have
-    /// noticed. Off by default, as a check that is slower than this would be missed
+    /// End the drain delay early after that long without a new connection: the load balancers have
+    /// noticed. Off by default, because a slower health check would be missed
     #[arg(long, value_name = "DURATION|off", default_value = "off")]
     #[arg(value_parser = values::duration_or_off)]
     pub drain_quiet: Maybe<Duration>,
 
-    /// The path of the readiness check: 200 while serving, 503 from the signal on
+    /// Path of the readiness check: 200 while serving, 503 from the signal on
     #[arg(long, value_name = "PATH", default_value = "/health", value_parser = values::path)]
     pub health_path: String,
 
-    /// How long a request whose head has begun to arrive may take to send the rest of it during a
-    /// drain. Enough for a slow link, and too short to hold up a stop
+    /// Longest time during a drain for the rest of a head that has begun to arrive. The default is
+    /// enough for a slow link, and too short to hold up a stop
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = values::duration)]
     pub drain_head_timeout: Duration,
 
-    /// Requests whose first byte comes once the draining has begun, which it does after the drain
-    /// delay: serve them, reject them with a status (400 to 599; 503 if none is given), or drop them
-    /// unanswered. Until then all are served. Served by default, as their clients could not know
+    /// Treatment of requests whose first byte comes after the drain delay: serve, reject with a
+    /// status, or drop without a response. A status is from 400 to 599, by default 503. Serve by
+    /// default, because the clients could not know of the drain
     #[arg(
         long,
         value_name = "serve|reject[:STATUS]|drop",
@@ -102,24 +103,23 @@ pub(crate) struct Stopping {
     #[arg(value_parser = values::late_requests)]
     pub late_requests: LatePolicy,
 
-    /// During a drain a connection that has been idle for that long is closed; one that has just
-    /// been answered may be about to send its next request, and gets that long to do so. A few
-    /// round trips within a data centre
+    /// Longest idle time of a connection during a drain. A client that just got a response may be
+    /// about to send its next request. The default is a few round trips within a data centre
     #[arg(long, value_name = "DURATION", default_value = "25ms", value_parser = values::duration)]
     pub idle_grace: Duration,
 
     /// Spread the closing of idle connections over that long, so that their clients do not all
-    /// reconnect at once. None by default: the fastest stop
+    /// reconnect at once. Zero by default, for the fastest stop
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = values::duration)]
     pub close_spread: Duration,
 
-    /// After our last byte, go on reading for at most that long, so that a request which crosses
-    /// it does not destroy the answer by a reset. A few round trips
+    /// Longest time to go on reading after the server's last byte, so that a request on its way
+    /// does not destroy the response. The default is a few round trips
     #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = values::duration)]
     pub linger: Duration,
 
-    /// The signals that start a drain, with commas between; another one cuts it short. Ctrl-C, and
-    /// what supervisors send
+    /// Signals that start a drain, with commas between; another signal cuts the drain short. The
+    /// default covers Ctrl-C and supervisors
     #[arg(
         long,
         value_name = "NAMES",
@@ -129,29 +129,30 @@ pub(crate) struct Stopping {
     #[arg(value_parser = values::signal)]
     pub signals: Vec<i32>,
 
-    /// For an upgraded connection (a WebSocket) to end once it was told of the drain; one that has
-    /// not is ended and counts as cut. A WebSocket waits 3s for its peer's Close by itself
+    /// Time for an upgraded connection (a WebSocket) to end after it learns of the drain; the
+    /// server then ends the connection, which counts as cut. A WebSocket waits 3s for its peer's
+    /// Close by itself
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     #[arg(alias = "drain-farewell")]
     pub tunnel_grace: Duration,
 
-    /// After a drain stay for that long, when all is closed and the report is written, so that the
-    /// collector of a container's log gets its last lines. Within --drain-timeout; a signal ends
-    /// it. None by default: every line is written before the exit anyway
+    /// Time to stay after the drain and its report, so that the collector of a container's log gets
+    /// the last lines. The delay lies within --drain-timeout, and a signal ends it. Zero by
+    /// default, because every line is written before the exit anyway
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = values::duration)]
     pub exit_delay: Duration,
 
-    /// No drain: the first signal cuts. For development, where a restart should not wait
+    /// Cut at the first signal, without a drain, so that a restart in development does not wait
     #[arg(long)]
     pub dev: bool,
 }
 
 impl Stopping {
-    /// Finds what does not fit into the deadline of a drain.
+    /// Checks that the delays fit into the deadline of a drain.
     ///
     /// # Errors
     ///
-    /// The flag and what is wrong with it.
+    /// Returns one line with the flag and the mistake.
     pub(crate) fn check(&self) -> Result<(), String> {
         let delays = [
             ("--drain-delay", self.drain_delay),
@@ -166,101 +167,101 @@ impl Stopping {
     }
 }
 
-/// How slow a client and the application may be.
+/// The limits on slow clients and on a slow application.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Timeouts")]
 pub(crate) struct Timeouts {
-    /// How long a new connection may take to send its first byte, and a request's head to arrive
-    /// from its first byte on. Generous for any client that means well
+    /// Longest time for the first byte of a new connection, and for a request's head from its first
+    /// byte on. The default is generous for any honest client
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     #[arg(value_parser = values::positive_duration)]
     pub head_timeout: Duration,
 
-    /// How long each --min-progress of a request's body may take to arrive. Longer than a mobile
-    /// link falls silent
+    /// Longest time for each --min-progress of a request's body to arrive. The default is longer
+    /// than the silences of a mobile link
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     #[arg(value_parser = values::positive_duration)]
     pub body_timeout: Duration,
 
-    /// How long a client may take for each --min-progress of the bytes it is owed. As long as an
-    /// upload may pause
+    /// Longest time for a client to take each --min-progress of its response. The default is as
+    /// long as an upload may pause
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     #[arg(value_parser = values::positive_duration)]
     pub write_timeout: Duration,
 
-    /// How many bytes count as progress in these two. With 30 s the least rate is 273 bytes a
-    /// second, which any link has; 1 lets any byte count, and so a client that dribbles stay
+    /// Bytes that count as progress of a body or a response. The default makes at least 273 bytes a
+    /// second in 30 s, which any link has; 1 admits a client that sends single bytes
     #[arg(long, value_name = "SIZE", default_value = "8KiB", value_parser = values::size)]
     pub min_progress: u64,
 
-    /// How long a connection may wait for its next request. Longer than the 60 s after which load
-    /// balancers close theirs, so that they close first
+    /// Longest wait of a connection for its next request. The default is longer than the 60 s after
+    /// which load balancers close their connections, so that they close first
     #[arg(long, value_name = "DURATION", default_value = "75s", value_parser = values::duration)]
     pub idle_timeout: Duration,
 
-    /// How long an answer may be worked on, or none. No limit by default, as only the application
-    /// knows what it does
+    /// Longest time for the application to work on a response, or none. No limit by default,
+    /// because only the application knows its work
     #[arg(long, value_name = "DURATION|none", default_value = "none")]
     #[arg(value_parser = values::duration_or_none)]
     pub handler_timeout: Maybe<Duration>,
 }
 
-/// How much of everything there may be.
+/// The limits on requests and connections.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct Limits {
-    /// The longest head of a request, in bytes. Room for large cookies
+    /// Longest head of a request, in bytes. The default has room for large cookies
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::head_size)]
     pub max_head: u32,
 
-    /// The most header fields in a request. Browsers send about 20
+    /// Most header fields in a request. Browsers send about 20
     #[arg(long, value_name = "N", default_value = "100", value_parser = values::field_count)]
     pub max_headers: u16,
 
-    /// The longest body of a request to /echo, in bytes. It is kept in memory as a whole
+    /// Longest body of a request to /echo, in bytes. The server keeps the whole body in memory
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::size)]
     pub max_body: u64,
 
-    /// The most connections at a time; further ones wait in the backlog. By default what the limit
+    /// Most connections at a time; further ones wait in the backlog. The default is what the limit
     /// of open files (ulimit -n) leaves room for
     #[arg(long, value_name = "N", value_parser = values::connection_count)]
     pub max_connections: Option<u32>,
 }
 
-/// What is written about it all.
+/// The log and the report.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct Output {
-    /// How often to log a line with the number of connections in each phase, or off. Off by
-    /// default, as a log should be quiet while nothing happens
+    /// Interval of a log line with the number of connections in each phase, or off. Off by default,
+    /// because a log should be quiet while nothing happens
     #[arg(long, value_name = "DURATION|off", default_value = "off")]
     #[arg(value_parser = values::duration_or_off)]
     pub log_connections: Maybe<Duration>,
 
-    /// What the drain did, written to stderr at exit: a text for people, a line of JSON for
-    /// programs, or none
+    /// Report of the drain on stderr at exit: a text for people, a line of JSON for programs, or
+    /// none
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     #[arg(hide_possible_values = true)]
     pub report: Report,
 }
 
-/// How the outcome of a drain is written.
+/// The form of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Report {
     /// Lines for people.
     Text,
     /// One line for programs.
     Json,
-    /// Not at all.
+    /// No report.
     None,
 }
 
 impl Serve {
-    /// Finds flags that do not go together.
+    /// Checks that the flags fit together.
     ///
     /// # Errors
     ///
-    /// The flag and what is wrong with it.
+    /// Returns one line with the flag and the mistake.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.admin.check()?;
         self.stopping.check()?;
@@ -269,7 +270,7 @@ impl Serve {
     }
 }
 
-/// Where to listen when nobody says where: `--listen` is empty and a supervisor passed no sockets.
+/// The address without `--listen` and without sockets from a supervisor.
 pub(super) const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 

@@ -1,8 +1,8 @@
 //! The companions of the server: threads that watch signals, tell the supervisor, draw the drain,
 //! log connections and run the admin listener.
 //!
-//! All have the same life: a companion starts before the server runs, gets the server's handle, and
-//! ends with the server's outcome.
+//! Every companion starts before the server runs, gets the server's handle, and ends with the
+//! server's outcome.
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ impl Companions {
     ///
     /// # Errors
     ///
-    /// A signal cannot be caught, or a thread not started.
+    /// The system cannot catch a signal or start a thread.
     pub(super) fn start(
         args: &Serve,
         watched: bool,
@@ -69,12 +69,12 @@ impl Companions {
         self.timer.clone()
     }
 
-    /// Returns where the admin listens, with the port it got.
+    /// Returns the place of the admin listener, with the port it got.
     pub(super) fn admin_place(&self) -> Option<Place> {
         self.admin.as_ref().map(Admin::place)
     }
 
-    /// Lets the server tell the companions when it is told to stop.
+    /// Makes the server tell the companions that it stops.
     pub(super) fn hook(&self, server: Server) -> Server {
         if self.supervisor.is_none() && self.live.is_none() {
             return server;
@@ -87,11 +87,11 @@ impl Companions {
         })
     }
 
-    /// Gives the handle of a server that is about to run to each.
+    /// Gives each companion the handle of a server that is about to run.
     ///
     /// # Errors
     ///
-    /// A thread cannot be started.
+    /// The system cannot start a thread.
     pub(super) fn run(&mut self, handle: &Handle, addrs: &[SocketAddr]) -> io::Result<()> {
         self.watcher.running(handle.clone());
         if let Some(supervisor) = &self.supervisor {
@@ -109,8 +109,8 @@ impl Companions {
         })
     }
 
-    /// Ends each once the server has ended, except the watcher: a signal may still end the exit
-    /// delay.
+    /// Ends each companion once the server has ended, except the watcher: a signal may still end
+    /// the exit delay.
     pub(super) fn end(self, outcome: &Outcome) -> SignalWatcher {
         self.watcher.ending(outcome);
         drop(self.live);
@@ -134,7 +134,7 @@ fn spawn_deaf<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     started
 }
 
-/// Returns what a supervisor shows of a running server: `serving on 127.0.0.1:8080, [::1]:8080`.
+/// Returns the status that a supervisor shows: `serving on 127.0.0.1:8080, [::1]:8080`.
 fn serving(addrs: &[SocketAddr]) -> String {
     let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
     format!("serving on {}", addrs.join(", "))

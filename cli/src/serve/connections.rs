@@ -1,6 +1,6 @@
 //! The log of connections: a count every `--log-connections`, and a table at SIGUSR1.
 //!
-//! Threads of the command ask the loop and log its answers; the loop itself logs nothing while it
+//! Threads of the command ask the loop and log its responses; the loop itself logs nothing while it
 //! serves.
 
 use std::io;
@@ -23,14 +23,14 @@ impl ConnectionLog {
     ///
     /// # Errors
     ///
-    /// SIGUSR1 cannot be caught.
+    /// The system cannot catch SIGUSR1.
     pub(super) fn new(every: Option<Duration>, stop_signals: &[i32]) -> io::Result<Self> {
         let shows = !stop_signals.contains(&SIGUSR1);
         let table = shows.then(|| Signals::new([SIGUSR1])).transpose()?;
         Ok(Self { every, table })
     }
 
-    /// Starts a thread for the counts and one for the table, as far as they are asked for.
+    /// Starts a thread for the counts and one for the table, unless the flags rule them out.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ fn log_counts(handle: &Handle, every: Duration) {
     }
 }
 
-/// Logs where the server stands and the connections that are busy for longest.
+/// Logs the state of the server and its longest busy connections.
 fn log_table(handle: &Handle) {
     match handle.status(StatusQuery::new().take(LISTED), PATIENCE) {
         Some(status) => table(&status).iter().for_each(|line| log::info!("{line}")),
@@ -98,11 +98,11 @@ fn table(status: &Status) -> Vec<String> {
     lines
 }
 
-/// How many connections a table lists: those in the middle of something, oldest first.
+/// The most connections in a table: busy ones, oldest first.
 const LISTED: usize = 20;
 
-/// How long the loop may take to answer. A turn takes milliseconds; only a handler that holds the
-/// loop takes longer.
+/// The time for the loop to answer. A turn takes milliseconds; only a handler that holds the loop
+/// takes longer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The routes of `ebbtide serve`, for curl, load generators and drains.
 //!
 //! Each route shows one way to answer: at once, from the request's body, later from another thread,
-//! or in pieces of a known or unknown length.
+//! or in pieces with or without a length.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +25,7 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    /// Makes the demo. It buffers bodies up to `max_body` bytes for `/echo`, and serves files at
+    /// Makes the demo, which buffers bodies up to `max_body` bytes for `/echo` and serves files at
     /// all other paths.
     pub(super) fn new(timer: Timer, max_body: u64, files: Option<Files>) -> Self {
         Self {
@@ -162,7 +162,7 @@ impl Demo {
         })
     }
 
-    /// Answers after this time, from the timer's thread.
+    /// Answers after this time from the timer's thread.
     fn delay(&self, request: &Request<'_>, millis: u32) -> Reply {
         let (later, ticket) = request.later();
         let time = Instant::now() + Duration::from_millis(millis.into());
@@ -178,7 +178,7 @@ fn not_here() -> Response {
 }
 
 fn not_allowed(allow: &'static str) -> Admit {
-    Admit::Refuse(Response::text(405, "not with this method\n").field("Allow", allow))
+    Admit::Refuse(Response::text(405, "this path has no such method\n").field("Allow", allow))
 }
 
 /// Publishes a tick, and schedules the next.
@@ -209,8 +209,7 @@ fn kind(sent: Option<&[u8]>) -> &str {
     }
 }
 
-/// Returns a body of this length: from the program itself while it is long enough, else made on the
-/// way.
+/// Returns a body of this length: a part of the constant block, or a source that repeats the block.
 fn bytes(length: u64) -> Response {
     let response = Response::new(200).content_type(BINARY);
     match usize::try_from(length)
@@ -264,7 +263,7 @@ impl Source for Chunks {
     }
 }
 
-/// Time between two events.
+/// The time between two events.
 const TICK: Duration = Duration::from_secs(1);
 
 const HELLO: &str = "Hello, World!";

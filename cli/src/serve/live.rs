@@ -1,7 +1,7 @@
-//! The line that a person at a terminal watches while the server drains: how many connections have
-//! gone, how much of the deadline is left, which phases remain, and what holds the end.
+//! The line for a person at a terminal while the server drains. The line shows the connections
+//! gone, the time against the deadline, the remaining phases, and the reason for the wait.
 //!
-//! A thread sleeps until the drain begins, and then asks the loop for its status some times a
+//! A thread sleeps until the drain begins, and then asks the loop for its status several times a
 //! second. The thread exists only where stderr is a terminal: a log gets a line a second from the
 //! loop.
 
@@ -21,10 +21,10 @@ pub(super) struct Live {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread must know.
+/// The news for the thread.
 #[derive(Debug)]
 enum News {
-    /// There is a loop to ask.
+    /// A loop that the thread can ask.
     Running(Handle),
     /// The loop was told to stop.
     Stopping,
@@ -51,7 +51,7 @@ impl Live {
 
     /// Takes note of a loop that is about to run.
     pub(super) fn running(&self, handle: Handle) {
-        // Ignored for the same reason as in `drop`.
+        // The error means the same as in `drop`.
         let _ = self.news.send(News::Running(handle));
     }
 
@@ -83,7 +83,7 @@ fn run(news: &Receiver<News>) {
         return;
     };
     let mut last: Option<(Status, Instant)> = None;
-    // The first line is drawn after a while: a short drain needs none.
+    // The first line comes after a pause, because a short drain needs none.
     while let Err(RecvTimeoutError::Timeout) = news.recv_timeout(EVERY) {
         let answer = handle.status(OLDEST, EVERY);
         let answers = answer.is_some();

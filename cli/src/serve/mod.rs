@@ -61,7 +61,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     Ok(ExitCode::from(outcome.code() as u8)) // 0 to 4
 }
 
-/// Puts the name of a flag before what is wrong with its value.
+/// Puts the name of a flag before its error.
 fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
     move |error| format!("{flag}: {error}")
 }
@@ -140,7 +140,7 @@ fn late_requests(args: &Serve) -> LateRequests {
     }
 }
 
-/// Logs where the server listens, and what stops it.
+/// Logs the addresses of the server and the signals that stop it.
 fn log_start(args: &Serve, server: &Server, companions: &Companions) {
     if let Some(place) = companions.admin_place() {
         log::info!("admin on {place}");
@@ -158,7 +158,7 @@ fn log_start(args: &Serve, server: &Server, companions: &Companions) {
     }
 }
 
-/// Writes how the server ended, as the last line of stderr.
+/// Writes the outcome as the last line of stderr.
 fn report(args: &Serve, outcome: &Outcome) {
     log::logger().flush();
     match args.output.report {

@@ -1,10 +1,10 @@
-//! Tells the supervisor that started the command: ready, stopping, how far, and still alive.
+//! Tells the supervisor the state of the command: ready, stopping, progress, alive.
 //!
 //! The protocol is that of sd_notify(3): datagrams of `NAME=value` lines to the socket that
-//! `NOTIFY_SOCKET` names. The protocol is twenty lines over the standard library's sockets, and the
-//! crates for it know no abstract sockets, which containers use.
+//! `NOTIFY_SOCKET` names. This module uses no crate: the protocol is short, and its crates lack
+//! abstract sockets, which containers use.
 //!
-//! One thread sends everything, in order; it exists only where there is such a socket. The thread
+//! One thread sends everything in order, and exists only where such a socket exists. The thread
 //! asks the loop for its status, and says that the process is alive only if the loop answered.
 
 use std::env;
@@ -30,7 +30,7 @@ pub(super) struct Supervisor {
     thread: JoinHandle<()>,
 }
 
-/// What to tell the supervisor.
+/// The news for the supervisor.
 #[derive(Debug)]
 enum News {
     /// Every socket listens.
@@ -85,7 +85,7 @@ impl Supervisor {
     pub(super) fn on_trigger(&self) -> impl FnOnce(&Trigger) + Send + 'static {
         let news = self.news.clone();
         move |trigger| {
-            // Ignored for the same reason as in `tell`.
+            // The error means the same as in `tell`.
             let _ = news.send(News::Stopping(trigger.clone()));
         }
     }
@@ -113,9 +113,9 @@ struct Speaker {
     watchdog: Option<Duration>,
     limit: Duration,
     ended: Arc<AtomicBool>,
-    /// When the supervisor expects to learn that the loop is alive.
+    /// The time of the next message that the loop is alive.
     alive_due: Option<Instant>,
-    /// When to tell how far the drain is.
+    /// The time of the next message about the drain.
     progress_due: Option<Instant>,
 }
 
@@ -133,7 +133,7 @@ impl Speaker {
 
     fn run(mut self, news: &Receiver<News>) {
         let Ok(News::Ready { status, handle }) = news.recv() else {
-            return; // it could not start, which the exit code says
+            return; // the exit code says that the server did not start
         };
         self.say(&["READY=1".into(), format!("STATUS={status}")]);
         self.alive_due = self.next_alive();
@@ -166,8 +166,8 @@ impl Speaker {
         let now = Instant::now();
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         let (alive, progress) = (is_due(self.alive_due), is_due(self.progress_due));
-        // A loop that answers this late is still reported in time: at three quarters of what the
-        // supervisor allows.
+        // A loop that answers this late still counts as alive in time: at three quarters of what
+        // the supervisor allows.
         let patience = self.watchdog.map_or(PROGRESS, |limit| limit / 4);
         let status = handle.status(StatusQuery::default(), patience);
         let mut lines = Vec::new();
@@ -207,7 +207,7 @@ impl Speaker {
         }
     }
 
-    /// Waits for room in the socket while there is time for it.
+    /// Sends a message, and waits for room in the socket while time is left.
     fn send(&self, message: &[u8]) -> io::Result<usize> {
         let until = Instant::now() + SEND_PATIENCE;
         loop {
@@ -253,15 +253,15 @@ fn abstract_name(_: &[u8]) -> io::Result<SocketAddr> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Returns how often the supervisor expects word from the process `own`, if at all.
+/// Returns the supervisor's interval for messages of the process `own`, if it has one.
 fn watchdog(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
     let ours = pid.is_none_or(|pid| pid.parse() == Ok(own));
     let usec = usec?.parse().ok().filter(|usec| ours && *usec > 0)?;
     Some(Duration::from_micros(usec))
 }
 
-/// Returns what is left, with a margin: the supervisor must step in after the deadline, never at
-/// it.
+/// Returns the message with the time left and a margin, so that the supervisor steps in only after
+/// the deadline.
 fn extend(left: Duration) -> String {
     format!("EXTEND_TIMEOUT_USEC={}", (left + MARGIN).as_micros())
 }
@@ -277,7 +277,7 @@ fn describe(status: &Status) -> String {
     format!("{}: {}; {left} s left", status.stage, waits.join(", "))
 }
 
-/// Time between two messages about the drain, and the longest wait for the loop's status.
+/// The time between two messages about the drain, and the longest wait for the loop's status.
 const PROGRESS: Duration = Duration::from_secs(1);
 
 /// The margin after the drain's deadline: enough for a busy machine, and for a lost status or two.
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(next(), "WATCHDOG=1");
 
         held.hold();
-        // An earlier message may still be on its way. Then there is silence, for ten times the
+        // An earlier message may still be on its way. Silence follows, for ten times the
         // interval.
         let said = (0..10).take_while(|_| hear(&theirs, 10 * watchdog).is_some());
         assert!(said.count() < 10, "it is told all the same");

@@ -20,8 +20,8 @@ use ebbtide::{End, Handle, Outcome, StatusQuery};
 pub(super) struct SignalWatcher {
     /// The thread got one signal or more.
     heard: Receiver<()>,
-    /// A signal came. The handler sets this on the loop's own thread, so what came before and after
-    /// a moment is certain.
+    /// A signal came. The handler sets this flag on the loop's own thread, so the order of events
+    /// is certain.
     came: Arc<AtomicBool>,
     life: Arc<Mutex<Life>>,
 }
@@ -29,7 +29,7 @@ pub(super) struct SignalWatcher {
 /// The state of the process.
 #[derive(Clone, Debug)]
 enum Life {
-    /// There is no loop yet.
+    /// The loop does not run yet.
     Starting,
     /// The loop runs.
     Running(Handle),
@@ -64,13 +64,13 @@ impl SignalWatcher {
         *lock(&self.life) = Life::Running(handle);
     }
 
-    /// Takes note of the loop's end. From now on any signal ends the delay.
+    /// Takes note of the loop's end, after which any signal ends the delay.
     pub(super) fn ending(&self, outcome: &Outcome) {
         *lock(&self.life) = Life::Ending(outcome.code());
         self.came.store(false, Ordering::SeqCst);
     }
 
-    /// Waits for as long as the flags and the deadline allow, or until a signal.
+    /// Waits as long as the flags and the deadline allow, or until a signal.
     pub(super) fn delay(&self, flags: &Stopping, outcome: &Outcome) {
         let delay = flags.exit_delay.min(left(flags.drain_timeout, outcome));
         let until = Instant::now() + delay;
@@ -112,7 +112,7 @@ fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
 #[derive(Debug, Default)]
 struct Times {
     count: u32,
-    /// When the first of the last group came.
+    /// The time of the first signal of the last group.
     last: Option<Instant>,
 }
 
@@ -158,13 +158,13 @@ fn lock(life: &Mutex<Life>) -> MutexGuard<'_, Life> {
     life.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns how long the last lines may take to their reader: the rest of the deadline, at most
-/// [`LAST_LINES`]. After a deadline the thread still gets a moment, to write what fits.
+/// Returns the time for the last lines to reach their reader: the rest of the deadline, at most
+/// [`LAST_LINES`]. The thread gets a moment even after the deadline, to write what fits.
 pub(super) fn last_lines(limit: Duration, outcome: &Outcome) -> Duration {
     left(limit, outcome).clamp(LAST_LINE, LAST_LINES)
 }
 
-/// Returns what the drain has left of its deadline; nothing after a cut.
+/// Returns the rest of the drain's deadline; nothing after a cut.
 pub(super) fn left(limit: Duration, outcome: &Outcome) -> Duration {
     left_after(limit, outcome.end, outcome.report.drain_millis)
 }

@@ -9,28 +9,29 @@ use signal_hook::iterator::Signals;
 
 use ebbtide::{Error, Pem, TlsConfig};
 
-/// How connections are kept private.
+/// The flags for TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsFlags {
-    /// Speak TLS on every listener, with the certificate in this PEM file, and behind it those
-    /// that lead to one that clients trust. May be given several times, each with its --tls-key:
-    /// clients are shown the one for the name they ask for, else the first. Read again at SIGHUP,
-    /// for connections that come from then on; if something is wrong with it, the old one stays
+    /// Speak TLS on every listener with the certificate in this PEM file, followed by its chain up
+    /// to one that clients trust. May be given several times, each with its --tls-key; a client
+    /// gets the certificate for the name it asks for, else the first. SIGHUP reads the file again
+    /// for new connections; a file with a mistake leaves the old certificate in place
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Vec<PathBuf>,
 
-    /// The private key of the certificate, as PEM, without a passphrase. Read again at SIGHUP, too
+    /// Private key of the certificate, as PEM, without a passphrase. SIGHUP reads the file again,
+    /// too
     #[arg(long, value_name = "FILE")]
     pub tls_key: Vec<PathBuf>,
 }
 
 impl TlsFlags {
-    /// Finds flags that do not go together.
+    /// Checks that the flags fit together.
     ///
     /// # Errors
     ///
-    /// The flag and what is wrong with it.
+    /// Returns one line with the flag and the mistake.
     pub(crate) fn check(&self, signals: &[i32]) -> Result<(), String> {
         let (certs, keys) = (self.tls_cert.len(), self.tls_key.len());
         if certs != keys {
@@ -45,11 +46,11 @@ impl TlsFlags {
         Ok(())
     }
 
-    /// Reads the files, if TLS is asked for.
+    /// Reads the files, if the flags name any.
     ///
     /// # Errors
     ///
-    /// Names the file that is wrong, and says why.
+    /// Returns the name of the wrong file, and the reason.
     pub(super) fn load(&self) -> Result<Option<Certificates>, Error> {
         if self.tls_cert.is_empty() {
             return Ok(None);
@@ -70,7 +71,7 @@ impl TlsFlags {
     }
 }
 
-/// The files, and what was read from them.
+/// The files and their content.
 #[derive(Debug)]
 pub(super) struct Certificates {
     pairs: Vec<Pem>,
@@ -78,7 +79,7 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// Returns what the server shows.
+    /// Returns the settings for the server.
     pub(super) fn config(&self) -> TlsConfig {
         self.config.clone()
     }
@@ -87,7 +88,7 @@ impl Certificates {
     ///
     /// # Errors
     ///
-    /// The signal cannot be caught, or the thread not started.
+    /// The system cannot catch the signal or start the thread.
     pub(super) fn reload_at_hangup(self) -> io::Result<()> {
         let mut heard = Signals::new([SIGHUP])?;
         thread::Builder::new()

@@ -1,11 +1,11 @@
-//! The axis of time: where a moment is, the grid, and the moments that all bands share.
+//! The axis of time: the place of a moment, the grid, and the moments that all bands share.
 
 use super::super::report::{Report, time};
 use super::markup::Markup;
 
 /// Turns a moment into a place.
 pub(super) struct Axis {
-    /// In milliseconds.
+    /// The first moment, in milliseconds.
     first: f64,
     last: f64,
 }
@@ -30,7 +30,7 @@ impl Axis {
 
     pub(super) fn x(&self, millis: f64) -> f64 {
         let scaled = |millis: f64| match millis < 0.0 {
-            // Earlier moments need no room.
+            // Moments before the signal need less room.
             true => -0.35 * millis.abs().sqrt(),
             false => millis.sqrt(),
         };
@@ -97,15 +97,15 @@ const TICKS: [f64; 13] = [
     1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 15_000.0, 60_000.0,
 ];
 
-/// A deadline is drawn if it is at most this many times later than everything else.
+/// The axis shows a deadline at most this many times later than everything else.
 const NEAR: f64 = 4.0;
 
-/// Earlier moments are not drawn, in milliseconds.
+/// The earliest moment to draw, in milliseconds.
 const EARLIEST: f64 = -150.0;
 
 pub(super) const RED: &str = "#c22f1d";
 
-// In pixels.
+// Lengths in pixels.
 pub(super) const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 232.0;
 const RIGHT: f64 = 92.0;

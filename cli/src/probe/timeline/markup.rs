@@ -36,7 +36,7 @@ impl Markup {
         self.put(format_args!("<title>{text}</title>"));
     }
 
-    /// Left, top, width and height.
+    /// Draws a rectangle at left, top, width and height.
     pub(super) fn rect(&mut self, place: [f64; 4], fill: &str, title: Option<&str>) {
         let [x, y, width, height] = place;
         let (fill, title) = (escape(fill), title.map(titled).unwrap_or_default());
@@ -46,7 +46,7 @@ impl Markup {
         ));
     }
 
-    /// Writes a line, or what it encloses.
+    /// Draws a line, or the area inside it.
     pub(super) fn path(
         &mut self,
         path: &str,

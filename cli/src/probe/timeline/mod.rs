@@ -195,8 +195,8 @@ fn connection(
     mark(svg, [x, y + bar / 2.0], bar, row.saw, row.end, &title);
 }
 
-/// Draws the end of a connection: a bar for a FIN, a cross for a reset, a dash for a refused
-/// connection, an arrow for an open one. Red means that something was lost.
+/// Draws the end of a connection: a bar for a FIN, a cross for a reset, a dash for a refusal, an
+/// arrow for an open one. Red means that something was lost.
 fn mark(svg: &mut Markup, [x, y]: [f64; 2], size: f64, saw: Saw, end: Option<End>, title: &str) {
     let colour = match saw.is_loss() || end.is_none() {
         true => "#d62718",
@@ -221,7 +221,7 @@ fn mark(svg: &mut Markup, [x, y]: [f64; 2], size: f64, saw: Saw, end: Option<End
     svg.path(&path, colour, width, end.is_none(), title);
 }
 
-/// Draws when the server of a band ended, or that it did not.
+/// Draws the exit of a band's server, if the server ended.
 fn stop(svg: &mut Markup, axis: &Axis, line: &Line, y: f64, height: f64) {
     let Some(stop) = line.stop else { return };
     let Some(exit) = stop.exit_ms else { return };
@@ -276,7 +276,7 @@ const fn class(level: Level) -> &'static str {
     }
 }
 
-/// Returns a colour; people who see no red or no green can tell them apart (after Okabe and Ito).
+/// Returns a colour. The colours stay distinct without red or green vision (after Okabe and Ito).
 const fn colour(phase: Phase) -> &'static str {
     match phase {
         Phase::Connecting => "#c4c4c4",
@@ -319,11 +319,11 @@ const PHASES: [(Phase, &str); 6] = [
     (Phase::Silent, "nothing owed"),
     (Phase::Sending, "half sent"),
     (Phase::Waiting, "waiting"),
-    (Phase::Answering, "answer arriving"),
+    (Phase::Answering, "response arriving"),
     (Phase::Looping, "asking again and again"),
 ];
 
-// In pixels.
+// Lengths in pixels.
 const TOP: f64 = 112.0;
 const FOOT: f64 = 30.0;
 const PADDING: f64 = 5.0;

@@ -347,9 +347,9 @@ fn where_there_is_nothing_to_probe_one_line_says_so() {
         (
             "says nothing",
             &["--start-timeout=300ms"],
-            "no answer in 300ms",
+            "no response in 300ms",
         ),
-        ("closes", &[], "without an answer"),
+        ("closes", &[], "without a response"),
         (
             "ends early",
             &[],
