@@ -248,7 +248,7 @@ impl World {
         }
     }
 
-    /// A drain that is told to stop, and obeyed, ends in a few steps, at the deadline at the latest.
+    /// A drain that the engine obeys ends in a few steps, at the deadline at the latest.
     fn ends(&mut self) {
         self.hook_runs = false;
         if self.drain.stage() == Stage::Serving {

@@ -112,7 +112,7 @@ fuzz_target!(|script: (u32, Vec<Operation>)| {
             Operation::Pass { millis } => clock += u64::from(millis),
             Operation::PassDays { days } => clock += u64::from(days % 12) * DAY,
         }
-        // The clock is told at least every twelve days; one step is eleven.
+        // `cap_ages` must run at least every twelve days, and one step is at most eleven.
         if clock - capped >= DAY / 2 {
             cap_ages(&mut tracker, &mut rows, clock);
             capped = clock;

@@ -1,5 +1,5 @@
 //! Whole worlds: peers of any behaviour, faults, an application that does everything, signals, and
-//! the laws that hold all the same.
+//! the laws that hold in each of them.
 //!
 //! What is opened is closed. No request is lost without a word. Each handler that ran has a
 //! response. Nothing comes behind a close, and nothing lives past the deadline.

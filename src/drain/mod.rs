@@ -43,7 +43,7 @@ pub struct Drain {
     /// are closed.
     short_grace: VecDeque<(ConnId, u32, Tick)>,
     ending: Option<Ending>,
-    /// Every connection is closed, and the time that the drain took is told.
+    /// Every connection is closed, and the report has the time that the drain took.
     all_closed: bool,
 }
 

@@ -13,8 +13,8 @@ pub(super) struct Accepting {
     /// The listener to begin with next.
     first: usize,
     open: bool,
-    /// The log says that there are no descriptors, and no backlog was emptied since.
-    told: bool,
+    /// Reset by an empty backlog.
+    exhaustion_logged: bool,
 }
 
 impl Accepting {
@@ -24,7 +24,7 @@ impl Accepting {
             full_since: None,
             first: 0,
             open: true,
-            told: false,
+            exhaustion_logged: false,
         }
     }
 
@@ -78,7 +78,7 @@ impl Accepting {
     /// Notes that a backlog is empty.
     pub(super) fn found_empty(&mut self, listener: usize) {
         self.more[listener] = false;
-        self.told = false;
+        self.exhaustion_logged = false;
     }
 
     /// Notes that a listener is gone.
@@ -94,7 +94,7 @@ impl Accepting {
     /// Notes that there are no descriptors. Returns whether the log does not say so yet.
     pub(super) const fn out_of_descriptors(&mut self, now: Tick) -> bool {
         self.full(now);
-        !std::mem::replace(&mut self.told, true)
+        !std::mem::replace(&mut self.exhaustion_logged, true)
     }
 
     /// Returns whether every backlog was found empty.

@@ -261,7 +261,7 @@ fn readiness_is_answered_without_the_handler() {
     // The delay would last ten seconds; it ends early after 50 quiet ms.
     let outcome = running.wait().unwrap();
     assert_eq!(outcome.code(), 0);
-    assert!(start.elapsed() < PATIENCE, "the notice did not end early");
+    assert!(start.elapsed() < PATIENCE, "the delay did not end early");
 }
 
 #[test]

@@ -67,9 +67,9 @@ fn r17_the_deadline_holds_whatever_hangs() {
         ("on_exit", End::HookFailed, |server| {
             hook(|hang| server.on_exit(move |_| hang()))
         }),
-        ("a notice", End::Drained, |server| {
-            let notice = DrainPolicy::new().timeout(LIMIT).delay(PATIENCE);
-            (server.drain(notice).spawn(hello).unwrap(), Box::new(()))
+        ("a delay", End::Drained, |server| {
+            let delay = DrainPolicy::new().timeout(LIMIT).delay(PATIENCE);
+            (server.drain(delay).spawn(hello).unwrap(), Box::new(()))
         }),
     ];
     for (stage, end, hang) in stages {

@@ -1,5 +1,5 @@
-//! Storms: hundreds of peers of every behaviour in a world where everything goes wrong by chance,
-//! and the laws that hold all the same.
+//! Storms: hundreds of peers of every behaviour in a world of random faults, and the laws that hold
+//! in every one.
 //!
 //! A seed determines a storm, and a failure prints it.
 

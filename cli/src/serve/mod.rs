@@ -69,17 +69,18 @@ fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
 fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, ebbtide::Error> {
     let signals = Signals::install(&args.stopping.signals)?; // before a client can connect
     let options = ListenOptions::new().reuse_port(args.listening.reuse_port);
-    let listen = match &args.listening.listen[..] {
-        [] if inherited.is_empty() => &[DEFAULT_LISTEN],
-        listen => listen,
+    let open = |addr| Listener::bind(addr, &options);
+    let mut inherited = inherited.into_iter();
+    let (first, addrs) = match (inherited.next(), &args.listening.listen[..]) {
+        (Some(first), addrs) => (first, addrs),
+        (None, [addr, addrs @ ..]) => (open(*addr)?, addrs),
+        (None, []) => (open(DEFAULT_LISTEN)?, &[][..]),
     };
-    let opened = listen.iter().map(|addr| Listener::bind(addr, &options));
-    let mut listeners = inherited.into_iter().map(Ok).chain(opened);
-    let first = listeners.next().expect("there is a default address")?;
-    let server = listeners
-        .try_fold(Server::from(first), |server, listener| {
-            Ok::<_, ebbtide::Error>(server.listen(listener?))
-        })?
+    let mut server = inherited.fold(Server::from(first), Server::listen);
+    for addr in addrs {
+        server = server.listen(open(*addr)?);
+    }
+    let server = server
         .signals(signals)
         .health(&args.stopping.health_path)
         .limits(limits(args))

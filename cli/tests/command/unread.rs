@@ -137,22 +137,15 @@ fn the_deadline_is_kept() {
 
 #[test]
 fn a_second_signal_cuts() {
-    let mut unread = Unread::start(&[]);
+    let unread = Unread::start(&[]);
     let client = unread.waiting();
     unread.signal(Signal::SIGTERM);
-    wait_refused(unread.addr);
-    let start = Instant::now();
-    unread.signal(Signal::SIGTERM);
-    assert_eq!(unread.end(), Some(3));
-    let took = start.elapsed();
-    println!("a second signal: gone after {took:?}");
-    assert!(took < PROMPT, "{took:?}");
-    assert_eq!(client.response(1).status, 503);
+    assert_cut_by_the_next_signal(unread, client);
 }
 
 #[test]
-fn a_third_signal_cuts_where_the_second_ended_the_notice() {
-    let mut unread = Unread::start(&["--drain-delay", "20s"]);
+fn a_third_signal_cuts_where_the_second_ended_the_delay() {
+    let unread = Unread::start(&["--drain-delay", "20s"]);
     let client = unread.waiting();
     unread.signal(Signal::SIGTERM);
     // A response that says close shows that the delay has begun.
@@ -161,12 +154,18 @@ fn a_third_signal_cuts_where_the_second_ended_the_notice() {
         response.says_close().then_some(())
     });
     unread.signal(Signal::SIGTERM);
+    assert_cut_by_the_next_signal(unread, client);
+}
+
+/// Sends one more signal to a server that drains, and asserts that the cut is prompt and honest.
+#[track_caller]
+fn assert_cut_by_the_next_signal(mut unread: Unread, client: Client) {
     wait_refused(unread.addr);
     let start = Instant::now();
     unread.signal(Signal::SIGTERM);
     assert_eq!(unread.end(), Some(3));
     let took = start.elapsed();
-    println!("a third signal: gone after {took:?}");
+    println!("gone after {took:?}");
     assert!(took < PROMPT, "{took:?}");
     assert_eq!(client.response(1).status, 503);
 }

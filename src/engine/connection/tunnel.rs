@@ -16,7 +16,7 @@ use crate::engine::tunnels::{Inbound, TunnelEntry, Tunnels};
 use crate::h1::{Codec, ResponseHead};
 use crate::sys::{Midway, Sys};
 
-/// What a tunnel is told, besides its peer's bytes.
+/// A call of a tunnel, besides the one for its peer's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// It was woken, or may send more.
