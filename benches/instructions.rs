@@ -247,7 +247,7 @@ fn rounds_of(server: &mut impl Server, workload: &Workload, rounds: usize) -> f6
             best = best.min(begun.elapsed());
         }
         for client in &mut clients {
-            read_answers(client, workload.requests);
+            read_responses(client, workload.requests);
         }
     }
     best.as_secs_f64() * 1e9 / (CONNECTIONS * workload.requests) as f64
@@ -284,13 +284,13 @@ fn connect(addr: SocketAddr) -> Vec<TcpStream> {
     clients.collect()
 }
 
-fn read_answers(client: &mut TcpStream, requests: usize) {
+fn read_responses(client: &mut TcpStream, requests: usize) {
     let mut bytes = [0; 64 * 1024];
     let mut left = requests;
     while left > 0 {
         let n = client.read(&mut bytes).expect("the server answers");
         assert!(n > 0, "the server closed");
-        let text = str::from_utf8(&bytes[..n]).expect("answers are text");
+        let text = str::from_utf8(&bytes[..n]).expect("responses are text");
         left -= text.matches(BODY).count(); // bodies arrive whole, as they were written
     }
 }
@@ -427,7 +427,7 @@ impl Floor {
                         Ok(Status::Complete(len)) => at += len,
                         other => panic!("clients here send whole requests: {other:?}"),
                     }
-                    self.output.extend_from_slice(ANSWER);
+                    self.output.extend_from_slice(RESPONSE);
                     self.answered += 1;
                 }
             }
@@ -471,7 +471,7 @@ impl Server for Floor {
 }
 
 /// Returns ebbtide's response, with the date of a moment.
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 13\r\n\

@@ -27,9 +27,9 @@ mod tests {
     fn request(addr: std::net::SocketAddr, text: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(addr)?;
         stream.write_all(text.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        Ok(response)
     }
 
     #[test]

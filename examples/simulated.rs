@@ -16,9 +16,9 @@ const SIGTERM: i32 = 15;
 
 fn main() -> std::io::Result<()> {
     for seed in [1, 1, 2] {
-        let (outcome, answers, digest) = run(seed)?;
+        let (outcome, responses, digest) = run(seed)?;
         println!("seed {seed}: {outcome}");
-        println!("  {answers:?} bytes for the three peers, digest {digest:016x}");
+        println!("  {responses:?} bytes for the three peers, digest {digest:016x}");
     }
     Ok(())
 }
@@ -65,8 +65,8 @@ fn run(seed: u64) -> std::io::Result<(Outcome, [usize; 3], u64)> {
         }
     };
     let sim = engine.sys();
-    let answers = peers.map(|peer| sim.got(peer).len());
-    Ok((outcome, answers, sim.digest()))
+    let responses = peers.map(|peer| sim.got(peer).len());
+    Ok((outcome, responses, sim.digest()))
 }
 
 #[cfg(test)]
@@ -75,10 +75,10 @@ mod tests {
 
     #[test]
     fn everybody_is_answered_and_the_same_seed_is_the_same_world() -> std::io::Result<()> {
-        let (outcome, answers, digest) = run(1)?;
+        let (outcome, responses, digest) = run(1)?;
         assert_eq!((outcome.code(), outcome.report.answered), (0, 3));
         assert_eq!((outcome.report.opened, outcome.report.closed), (3, 3));
-        assert!(answers.iter().all(|bytes| *bytes > 0));
+        assert!(responses.iter().all(|bytes| *bytes > 0));
         assert_eq!(run(1)?.2, digest);
         // The digest does not depend on how bytes are cut.
         assert_eq!(run(2)?.2, digest);

@@ -78,7 +78,7 @@ const BROWSER: &str = "GET /a/page?of=this&site=1 HTTP/1.1\r\n\
 
 #[test]
 fn a_request_allocates_nothing_on_the_simulator() {
-    for (name, pieces, answers) in REQUESTS {
+    for (name, pieces, responses) in REQUESTS {
         let (mut engine, peers) = simulated(4);
         let mut ask = |rounds: u64| {
             let before = engine.report().answered;
@@ -91,7 +91,7 @@ fn a_request_allocates_nothing_on_the_simulator() {
                 }
             }
             let answered = engine.report().answered - before;
-            assert_eq!(answered, rounds * answers * 4, "{name}");
+            assert_eq!(answered, rounds * responses * 4, "{name}");
         };
         ask(WARM_UP);
         let cost = measure(|| ask(1000));
@@ -102,14 +102,14 @@ fn a_request_allocates_nothing_on_the_simulator() {
 #[test]
 fn a_request_allocates_nothing_on_sockets() {
     let mut clients = Vec::new();
-    for (name, pieces, answers) in REQUESTS {
+    for (name, pieces, responses) in REQUESTS {
         let (mut engine, addr) = listening();
         clients.clear();
         clients.extend((0..4).map(|_| connect(addr)));
         let mut ask = |rounds: u64| {
             for _ in 0..rounds {
                 for client in &mut clients {
-                    let (requests, answered) = (engine.report().requests, *answers);
+                    let (requests, answered) = (engine.report().requests, *responses);
                     for piece in *pieces {
                         let read = engine.report().bytes_in + piece.len() as u64;
                         client.write_all(piece.as_bytes()).unwrap();
@@ -313,12 +313,12 @@ fn an_idle_tunnel_costs_its_entry_and_a_seat() {
             TunnelAction::Close
         }
     }
-    let answer = |request: &Request<'_>| match request.upgrade("quiet") {
+    let response = |request: &Request<'_>| match request.upgrade("quiet") {
         Some(upgrade) => upgrade.to(Quiet),
         None => Response::upgrade_required("quiet"),
     };
     let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: quiet\r\n\r\n";
-    let each = each_tunnel(answer, upgrade, b"ping");
+    let each = each_tunnel(response, upgrade, b"ping");
     println!("an idle tunnel costs {each} bytes on the simulator");
     assert!((100.0..=ENTRY + 56.0).contains(&each), "{each} bytes");
 }
@@ -329,7 +329,7 @@ fn an_idle_tunnel_costs_its_entry_and_a_seat() {
 fn an_idle_websocket_costs_its_entry_a_seat_and_32_bytes() {
     use ebbtide::websocket::{Event, WebSocket};
     let websocket = WebSocket::new();
-    let answer = move |request: &Request<'_>| {
+    let response = move |request: &Request<'_>| {
         websocket.accept(request, |event, outbox| {
             if let Event::Text(text) = event {
                 outbox.text(text);
@@ -339,7 +339,7 @@ fn an_idle_websocket_costs_its_entry_a_seat_and_32_bytes() {
     let handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let message = b"\x81\x85\0\0\0\0hello"; // this mask changes nothing
-    let each = each_tunnel(answer, handshake, message);
+    let each = each_tunnel(response, handshake, message);
     println!("an idle WebSocket costs {each} bytes on the simulator");
     assert!(
         (100.0..=ENTRY + 56.0 + 32.0).contains(&each),
@@ -353,12 +353,12 @@ const ENTRY: f64 = 64.0;
 /// Returns the bytes for each of 8,192 tunnels that have had a message and are idle. The simulator
 /// allocates outside the measurement, and nothing for static bytes.
 fn each_tunnel<R: Into<Reply>>(
-    answer: impl FnMut(&Request<'_>) -> R + Clone,
+    response: impl FnMut(&Request<'_>) -> R + Clone,
     upgrade: &'static str,
     message: &'static [u8],
 ) -> f64 {
     let memory = |connections: u32| {
-        let mut engine = engine_of(Sim::new(quiet()), answer.clone());
+        let mut engine = engine_of(Sim::new(quiet()), response.clone());
         let mut bytes = 0;
         for _ in 0..connections {
             let peer = engine.sys().connect(0);
@@ -464,9 +464,9 @@ fn connect(addr: SocketAddr) -> TcpStream {
 
 /// Reads what is there, at least a byte.
 fn drain(client: &mut TcpStream) {
-    let mut answer = [0; 4096];
-    let n = client.read(&mut answer).unwrap();
-    assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
+    let mut response = [0; 4096];
+    let n = client.read(&mut response).unwrap();
+    assert!(response[..n].starts_with(b"HTTP/1.1 200 "));
 }
 
 /// Turns until something is so. Each turn waits for an event.

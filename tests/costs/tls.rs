@@ -53,7 +53,7 @@ fn alone(version: &'static SupportedProtocolVersion) -> i64 {
     let mut client = ClientConnection::new(Arc::new(IDENTITY.client(version)), name).unwrap();
     client.writer().write_all(GET.as_bytes()).unwrap();
     let mut connection = UnbufferedServerConnection::new(server).unwrap();
-    let (mut records, mut answer) = (Vec::new(), Vec::new());
+    let (mut records, mut response) = (Vec::new(), Vec::new());
     let mut room = vec![0; 16 * 1024];
     loop {
         while client.wants_write() {
@@ -68,7 +68,7 @@ fn alone(version: &'static SupportedProtocolVersion) -> i64 {
             match state.unwrap() {
                 ConnectionState::EncodeTlsData(mut data) => {
                     let n = data.encode(&mut room).unwrap();
-                    answer.extend_from_slice(&room[..n]);
+                    response.extend_from_slice(&room[..n]);
                 }
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::ReadTraffic(mut traffic) => {
@@ -81,12 +81,12 @@ fn alone(version: &'static SupportedProtocolVersion) -> i64 {
             }
             records.drain(..discard);
         }
-        let mut answered = &answer[..];
+        let mut answered = &response[..];
         while !answered.is_empty() {
             client.read_tls(&mut answered).unwrap();
             client.process_new_packets().unwrap();
         }
-        answer.clear();
+        response.clear();
     }
     assert!(!connection.is_handshaking() && !client.is_handshaking());
     let freed = measure(|| drop(connection)).bytes_current;

@@ -133,7 +133,7 @@ fn a_database_that_is_locked_holds_up_neither_the_truth_nor_the_exit() {
     client.send("POST /notes", "in vain");
     served.terminate();
     let busy = "the database is busy\n".to_owned();
-    assert_eq!(client.answer(), Some((503, busy)));
+    assert_eq!(client.response(), Some((503, busy)));
     drop(client);
     // The hook cannot write either that the note was read, and fails.
     assert_eq!(
@@ -196,8 +196,8 @@ fn write_one(
     let id = body.trim_end().parse().expect("a number");
     seen.notes.push((id, text.clone()));
     acknowledged.fetch_add(1, Ordering::Relaxed);
-    let answer = asker.ask(&format!("GET /notes/{id}"), "")?;
-    assert_eq!(answer, (200, text + "\n"));
+    let response = asker.ask(&format!("GET /notes/{id}"), "")?;
+    assert_eq!(response, (200, text + "\n"));
     seen.reads += 1;
     Some(())
 }
@@ -221,7 +221,7 @@ impl Asker {
     }
 
     /// Returns the status and body of the next response; none if the connection ends first.
-    fn answer(&self) -> Option<(u16, String)> {
+    fn response(&self) -> Option<(u16, String)> {
         let response = self.0.try_response(self.1.replace(self.1.get() + 1))?;
         Some((
             response.status,
@@ -231,7 +231,7 @@ impl Asker {
 
     fn ask(&self, what: &str, body: &str) -> Option<(u16, String)> {
         self.send(what, body);
-        self.answer()
+        self.response()
     }
 }
 

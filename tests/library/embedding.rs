@@ -316,7 +316,7 @@ fn settings_that_cannot_work_are_refused_with_their_reason() {
 }
 
 #[test]
-fn a_handler_may_be_chosen_at_run_time_and_may_fail_with_an_answer() {
+fn a_handler_may_be_chosen_at_run_time_and_may_fail_with_a_response() {
     fn number(request: &Request<'_>) -> Result<Response, Response> {
         let text = request.query().unwrap_or_default();
         let bad = |_| Response::text(400, "no number\n");

@@ -32,9 +32,9 @@ fn start(app: impl Handler + Send + 'static) -> Running {
 fn stopped(running: Running, asked: Vec<TcpStream>) -> Vec<String> {
     running.handle().shutdown();
     let read = |mut stream: TcpStream| read_all(&mut stream);
-    let answers = asked.into_iter().map(read).collect();
+    let responses = asked.into_iter().map(read).collect();
     assert_eq!(running.wait().unwrap().code(), 0);
-    answers
+    responses
 }
 
 #[test]
@@ -42,13 +42,13 @@ fn worker_threads_answer_what_they_have_begun() {
     let running = start(threads::app());
     let asked = ["/fib/24", "/fib/24", "/fib/20", "/count"]
         .map(|path| ask(running.local_addr().unwrap(), path));
-    for (answer, expected) in stopped(running, asked.into())
+    for (response, expected) in stopped(running, asked.into())
         .iter()
         .zip(["46368", "46368", "6765"])
     {
         assert!(
-            answer.ends_with(&format!("\r\n\r\n{expected}\n")),
-            "{answer}"
+            response.ends_with(&format!("\r\n\r\n{expected}\n")),
+            "{response}"
         );
     }
 }
@@ -68,10 +68,10 @@ fn tasks_of_a_runtime_answer_what_they_have_begun() {
             )
         })
         .collect();
-    for (n, answer) in stopped(running, asked).iter().enumerate() {
+    for (n, response) in stopped(running, asked).iter().enumerate() {
         assert!(
-            answer.ends_with(&format!("\r\n\r\nslept {} ms\n", 100 + n)),
-            "{answer}"
+            response.ends_with(&format!("\r\n\r\nslept {} ms\n", 100 + n)),
+            "{response}"
         );
     }
 }

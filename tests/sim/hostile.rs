@@ -8,7 +8,7 @@ use ebbtide::internals::sys::sim::{Act, Faults, Manner, Pace, PeerId, Setup};
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{DrainPolicy, Limits};
 
-use ebbtide_lab::wire::{GET, answers, get, ok, post, post_head, timed_out};
+use ebbtide_lab::wire::{GET, get, ok, post, post_head, responses, timed_out};
 use ebbtide_lab::{Lab, ms, reluctant};
 
 /// How many peers are hostile at a time.
@@ -187,10 +187,10 @@ fn what_never_ends_is_refused_at_its_limit() {
             lab.send(peer, piece.clone());
             sent += piece.len();
         }
-        let (said, rest) = answers(lab.sim().got(peer));
+        let (said, rest) = responses(lab.sim().got(peer));
         assert_eq!((said.len(), rest), (1, &b""[..]));
         assert_eq!(
-            (said[0].status, said[0].close),
+            (said[0].status, said[0].says_close()),
             (*status, true),
             "{again:?}"
         );
@@ -285,7 +285,7 @@ fn a_storm_of_connects_and_resets_is_weathered() {
         lab.sim().send(kind, GET);
         lab.now();
     }
-    assert_eq!(answers(lab.sim().got(kind)).0.len(), 20);
+    assert_eq!(responses(lab.sim().got(kind)).0.len(), 20);
     assert!(lab.report().opened > 1_000);
 }
 
@@ -310,7 +310,7 @@ fn out_of_descriptors_open_connections_are_served_and_silent_ones_make_room() {
     for n in 1..=19 {
         lab.until(n * 500);
         lab.send(inside, GET);
-        assert_eq!(answers(lab.sim().got(inside)).0.len(), n as usize + 1);
+        assert_eq!(responses(lab.sim().got(inside)).0.len(), n as usize + 1);
     }
     // Without descriptors the loop looks again ten times a second, and does not spin.
     assert!(lab.turns < 1_000, "{} turns", lab.turns);

@@ -59,12 +59,12 @@ fn run() -> (Outcome, u32, u64) {
     );
     lab.until(SIGNAL + 1_000);
     let (at, outcome) = lab.outcome().expect("nobody is left");
-    let answer = ok("hello\n").len() as u64 + 37; // with its Date
+    let response = ok("hello\n").len() as u64 + 37; // with its Date
     for n in 0..COUNT {
         let peer = PeerId::of(n);
         let again = n % 100 == 0;
         let close = "Connection: close\r\n".len() as u64;
-        let expected = answer + if again { answer + close } else { 0 };
+        let expected = response + if again { response + close } else { 0 };
         assert_eq!(lab.sim().taken(peer), expected);
         let seen = lab.seen(peer);
         assert!(seen.fin.is_some() && seen.reset.is_none());

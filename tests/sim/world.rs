@@ -346,15 +346,15 @@ fn a_write_reports_a_reset_too() {
 #[test]
 fn closing_gives_the_peer_our_bytes_and_then_a_fin() {
     let (mut sim, peer, io) = connected(slow(Pace::Never));
-    write(&mut sim, io, b"answer").unwrap();
+    write(&mut sim, io, b"response").unwrap();
     sim.close(io);
     assert!(sim.seen(peer).open());
-    sim.take(peer, 6);
+    sim.take(peer, 8);
     assert!(sim.seen(peer).open());
     sim.take(peer, ALL);
     assert_eq!(
         (sim.got(peer), sim.seen(peer).fin),
-        (&b"answer"[..], Some(0))
+        (&b"response"[..], Some(0))
     );
     assert_eq!(sim.seen(peer).reset, None);
 }
@@ -362,7 +362,7 @@ fn closing_gives_the_peer_our_bytes_and_then_a_fin() {
 #[test]
 fn closing_with_bytes_unread_resets_and_loses_what_was_not_taken() {
     let (mut sim, peer, io) = connected(slow(Pace::Never));
-    write(&mut sim, io, b"answer").unwrap();
+    write(&mut sim, io, b"response").unwrap();
     sim.take(peer, 2);
     sim.send(peer, "unread");
     sim.close(io);
@@ -370,7 +370,7 @@ fn closing_with_bytes_unread_resets_and_loses_what_was_not_taken() {
     let seen = sim.seen(peer);
     assert_eq!(
         (sim.got(peer), seen.fin, seen.reset),
-        (&b"an"[..], None, Some(0))
+        (&b"re"[..], None, Some(0))
     );
 }
 
@@ -378,7 +378,7 @@ fn closing_with_bytes_unread_resets_and_loses_what_was_not_taken() {
 fn bytes_that_come_after_a_close_bring_a_reset() {
     let (mut sim, peer, io) = connected(slow(Pace::Never));
     sim.run_until(9);
-    write(&mut sim, io, b"answer").unwrap();
+    write(&mut sim, io, b"response").unwrap();
     sim.close(io);
     sim.at(7, Act::Send(peer, Bytes::from("late")));
     assert_eq!(events(&mut sim), []);
@@ -401,13 +401,13 @@ fn a_fin_that_comes_after_a_close_brings_nothing() {
 #[test]
 fn after_a_fin_was_taken_a_reset_is_seen_beside_it() {
     let (mut sim, peer, mut io) = connected(slow(Pace::Never));
-    write(&mut sim, io, b"answer").unwrap();
+    write(&mut sim, io, b"response").unwrap();
     sim.finish(&mut io).unwrap();
     sim.take(peer, ALL);
     sim.send(peer, "crossing");
     sim.close(io);
-    assert_eq!(sim.got(peer), b"answer");
-    assert!(sim.seen(peer).fin.is_some(), "the answer is whole");
+    assert_eq!(sim.got(peer), b"response");
+    assert!(sim.seen(peer).fin.is_some(), "the response is whole");
 }
 
 #[test]
@@ -428,7 +428,7 @@ fn a_peer_that_left_resets_what_is_written_to_it() {
     let (mut sim, peer, io) = connected(Setup::default());
     sim.leave(peer);
     assert_eq!(events(&mut sim), [told(io, "rwc")]);
-    assert_eq!(write(&mut sim, io, b"answer").unwrap(), 6);
+    assert_eq!(write(&mut sim, io, b"response").unwrap(), 8);
     assert_eq!(events(&mut sim), [told(io, "rwcg")]);
     assert_eq!(write(&mut sim, io, b"more"), Err(ConnectionReset));
     assert_eq!(sim.got(peer), b"");
@@ -461,7 +461,7 @@ fn nobody_sees_the_reset_of_a_peer_that_left() {
 #[test]
 fn a_peer_that_leaves_with_bytes_untaken_resets() {
     let (mut sim, peer, io) = connected(slow(Pace::Never));
-    write(&mut sim, io, b"answer").unwrap();
+    write(&mut sim, io, b"response").unwrap();
     sim.leave(peer);
     assert_eq!(events(&mut sim), [told(io, "rwcg")]);
 }
@@ -1000,7 +1000,7 @@ fn a_peer_resets_at_any_byte_that_it_takes() {
 // Determinism and size.
 
 const REQUEST: &[u8] = b"GET /plaintext HTTP/1.1\r\nhost: a\r\n\r\n";
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// Lets this number of peers connect, ask, get a response and close, a thousand a millisecond.
 fn crowd(peers: u32, record: bool) -> Sim {
@@ -1028,8 +1028,8 @@ fn crowd(peers: u32, record: bool) -> Sim {
             let mut io = id.to_bits() as u32;
             assert_eq!(sim.read(&mut io, &mut buf).unwrap(), REQUEST.len());
             assert_eq!(
-                sim.write(&mut io, &[IoSlice::new(ANSWER)]).unwrap(),
-                ANSWER.len()
+                sim.write(&mut io, &[IoSlice::new(RESPONSE)]).unwrap(),
+                RESPONSE.len()
             );
             sim.close(io);
         }
@@ -1047,7 +1047,7 @@ fn the_same_script_gives_the_same_digest_recorded_or_not() {
     assert_eq!(first.digest(), crowd(10_000, true).digest());
     assert_eq!(first.digest(), crowd(10_000, false).digest());
     assert_ne!(first.digest(), crowd(9_999, true).digest());
-    assert_eq!(first.got(PeerId::of(9_999)), ANSWER);
+    assert_eq!(first.got(PeerId::of(9_999)), RESPONSE);
 }
 
 #[test]
@@ -1084,6 +1084,6 @@ fn a_million_peers_fit_and_each_is_answered() {
     let sim = crowd(MANY, false);
     assert!((0..MANY).all(|n| {
         let peer = PeerId::of(n);
-        sim.taken(peer) == ANSWER.len() as u64 && sim.seen(peer).fin == Some(n / 1000)
+        sim.taken(peer) == RESPONSE.len() as u64 && sim.seen(peer).fin == Some(n / 1000)
     }));
 }

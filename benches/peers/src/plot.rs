@@ -61,7 +61,7 @@ fn dots(scale: &Amount) -> [(Work, &'static str, &'static str, Series); 4] {
     let bytes = vec![(Column::IdleBytes, "bytes".to_owned())];
     let drain = vec![
         (Column::LastFin, "last FIN".to_owned()),
-        (Column::Exit, "exit after the last answer".to_owned()),
+        (Column::Exit, "exit after the last response".to_owned()),
     ];
     let memory = "Process memory of an idle connection, bytes";
     let latency = "Latency of clients that pause, µs";

@@ -183,7 +183,7 @@ fn drain(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
             "last FIN after, ms",
             "CPU µs a connection",
             "under way, unanswered",
-            "exit after the last answer, ms",
+            "exit after the last response, ms",
             "exit code",
         ],
     );
@@ -232,7 +232,7 @@ fn storm(peers: &[Peer], sheet: &Sheet, scale: &Scale) -> String {
             "backlog",
             &format!("{staying} busy, {anew} connecting anew: lost"),
             "backlog",
-            "torn answers",
+            "torn responses",
             "late",
         ],
     );

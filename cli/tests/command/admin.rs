@@ -84,7 +84,7 @@ fn exchange(mut stream: impl Read + Write, head: &str) -> Response {
     conversation.expect_methods(&[method]);
     conversation.advance(&bytes, Some(End::Fin), Instant::now());
     let response = conversation.finals().next().cloned();
-    response.unwrap_or_else(|| panic!("no answer: {conversation:?}"))
+    response.unwrap_or_else(|| panic!("no response: {conversation:?}"))
 }
 
 /// Returns the TCP address of the admin listener, from the log.
@@ -538,9 +538,9 @@ fn who_may_not_ask_holds_no_place() {
         let head =
             format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
         let mut stream = greet(head.as_bytes());
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).expect("an answer");
-        assert_eq!(&answer, format!("HTTP/1.1 {status}").as_bytes());
+        let mut response = [0; 12];
+        stream.read_exact(&mut response).expect("a response");
+        assert_eq!(&response, format!("HTTP/1.1 {status}").as_bytes());
         if status != 200 {
             stream.read_to_end(&mut Vec::new()).expect("its end");
         }
@@ -549,10 +549,10 @@ fn who_may_not_ask_holds_no_place() {
     println!("answered after {took:?}");
     assert!(took < Duration::from_secs(8), "{took:?}");
     for mut stream in refused {
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("its end");
-        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("its end");
+        assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
+        assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
     }
     drop(silent);
 }

@@ -186,9 +186,9 @@ fn connect(addr: SocketAddr) -> TcpStream {
 fn ask(client: &mut TcpStream) {
     let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\n\r\n";
     client.write_all(request).unwrap();
-    let mut answer = [0; 1024];
-    let n = client.read(&mut answer).unwrap();
-    assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
+    let mut response = [0; 1024];
+    let n = client.read(&mut response).unwrap();
+    assert!(response[..n].starts_with(b"HTTP/1.1 200 "));
 }
 
 /// Prints figures past the test harness, which hides the output of tests that pass.

@@ -94,11 +94,11 @@ fn leave(served: &Served, mut idle: Vec<TcpStream>, mut busy: Vec<TcpStream>) {
     drop(idle);
 
     for client in &mut busy {
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole head");
-        assert!(head.starts_with("HTTP/1.1 200 "), "{answer:?}");
-        assert!(head.contains("\r\nConnection: close"), "{answer:?}");
+        let mut response = String::new();
+        client.read_to_string(&mut response).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").expect("a whole head");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{response:?}");
+        assert!(head.contains("\r\nConnection: close"), "{response:?}");
         assert_eq!(body, "done");
     }
     let (_, report) = served.wait_report(0);
@@ -120,7 +120,7 @@ fn ask(client: &mut TcpStream, request: &[u8]) {
 
 /// Reads one response of `/plaintext`, which comes in one piece.
 fn assert_answered(client: &mut TcpStream) {
-    let mut answer = [0; 1024];
-    let n = client.read(&mut answer).unwrap();
-    assert!(answer[..n].ends_with(HELLO), "{:?}", &answer[..n]);
+    let mut response = [0; 1024];
+    let n = client.read(&mut response).unwrap();
+    assert!(response[..n].ends_with(HELLO), "{:?}", &response[..n]);
 }

@@ -34,12 +34,12 @@ fn idle_ones_cost_little_and_leave_with_their_close() {
             client.set_nodelay(true).unwrap();
             client.set_read_timeout(Some(PATIENCE)).unwrap();
             client.write_all(handshake.as_bytes()).unwrap();
-            let mut answer = [0; 1024];
-            let n = client.read(&mut answer).unwrap();
-            assert!(answer[..n].starts_with(b"HTTP/1.1 101 "));
+            let mut response = [0; 1024];
+            let n = client.read(&mut response).unwrap();
+            assert!(response[..n].starts_with(b"HTTP/1.1 101 "));
             client.write_all(&text("hello")).unwrap();
-            let n = client.read(&mut answer).unwrap();
-            assert_eq!(&answer[2..n], b"hello");
+            let n = client.read(&mut response).unwrap();
+            assert_eq!(&response[2..n], b"hello");
             clients.push(client);
         }
         memory.push((count, anonymous(served.pid())));

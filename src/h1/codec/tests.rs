@@ -589,7 +589,7 @@ fn http_1_0_reads_until_the_close() {
 }
 
 #[test]
-fn an_early_answer_is_the_last() {
+fn an_early_response_is_the_last() {
     let mut codec = received(POST_OPEN);
     assert!(!codec.is_last());
     codec.begin(&mut Vec::new(), &response(200, Some(0)));

@@ -2,7 +2,8 @@
 
 use ebbtide::internals::sys::sim::{Pace, PeerId, Sim};
 
-use crate::wire::{Answer, answers};
+use crate::response::Response;
+use crate::wire;
 
 /// What a peer does, as far as the laws ask.
 pub struct Conduct {
@@ -44,10 +45,10 @@ pub enum Expected {
 }
 
 impl Expected {
-    fn is(&self, answer: &Answer) -> bool {
+    fn is(&self, response: &Response) -> bool {
         match self {
-            Self::Body(body) => answer.status == 200 && answer.body == body.as_bytes(),
-            Self::Status(status) | Self::Refused(status) => answer.status == *status,
+            Self::Body(body) => response.status == 200 && response.body == body.as_bytes(),
+            Self::Status(status) | Self::Refused(status) => response.status == *status,
         }
     }
 }
@@ -72,23 +73,32 @@ pub struct Course {
 /// runs the peer got.
 pub fn hold(sim: &Sim, it: &Conduct, runs: usize, course: &Course) -> usize {
     let (seen, got) = (sim.seen(it.peer), sim.got(it.peer));
-    let (answers, rest) = answers(got);
+    let (responses, rest) = wire::responses(got);
     let about = || format!("{:?}, {seen:?}: {}", it.peer, got.escape_ascii());
     let (mut own, mut forced) = (0, 0);
-    for (nth, answer) in answers.iter().enumerate() {
-        let last = nth + 1 == answers.len() && rest.is_empty();
-        assert!(last || !answer.close, "bytes behind a close: {}", about());
+    for (nth, response) in responses.iter().enumerate() {
+        let last = nth + 1 == responses.len() && rest.is_empty();
+        assert!(
+            last || !response.says_close(),
+            "bytes behind a close: {}",
+            about()
+        );
         match it.asks.get(nth) {
             _ if it.broken => {}
             // Each request has its own response, in order.
-            Some(Expected::Refused(status)) if answer.status == *status => {}
-            Some(expected) if expected.is(answer) => own += 1,
+            Some(Expected::Refused(status)) if response.status == *status => {}
+            Some(expected) if expected.is(response) => own += 1,
             None if it.wild => {}
             // A last word answers what the peer broke off, or what the server cut.
             _ => {
-                let deserved = (it.unkind || course.hurried) && matches!(answer.status, 400 | 408);
-                let cut = (course.cut || course.hurried) && answer.status == 503;
-                assert!(answer.close && (deserved || cut), "{answer:?}: {}", about());
+                let deserved =
+                    (it.unkind || course.hurried) && matches!(response.status, 400 | 408);
+                let cut = (course.cut || course.hurried) && response.status == 503;
+                assert!(
+                    response.says_close() && (deserved || cut),
+                    "{response:?}: {}",
+                    about()
+                );
                 forced += usize::from(cut);
             }
         }
@@ -106,11 +116,13 @@ pub fn hold(sim: &Sim, it: &Conduct, runs: usize, course: &Course) -> usize {
         Pace::After(pause) => seen.fin.map(|taken| taken.saturating_sub(pause)),
         Pace::Never => None, // nobody knows when the FIN was sent
     };
-    let told = answers.last().is_some_and(|answer| answer.close);
+    let told = responses
+        .last()
+        .is_some_and(|response| response.says_close());
     if let Some(finished) = finished.filter(|_| !told && !course.held_up) {
         let due = it.begun.iter().filter(|begun| **begun <= finished).count();
         assert!(
-            answers.len() >= due,
+            responses.len() >= due,
             "a request is lost: {due}, {}",
             about()
         );

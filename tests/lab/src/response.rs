@@ -160,6 +160,10 @@ impl Response {
             .any(|part| part.trim_ascii().eq_ignore_ascii_case(element.as_bytes()))
     }
 
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the bodies are text")
+    }
+
     /// Returns whether the response says that the connection ends.
     pub fn says_close(&self) -> bool {
         self.field_has("Connection", "close")

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use crate::response::Conversation;
+use crate::response::{Conversation, Response};
 
 /// A request for the greeting.
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -104,21 +104,21 @@ pub fn exchange() -> (String, String) {
         get("/flood/300"),
         post("/sink", "body"),
     ];
-    let answers = [
+    let responses = [
         ok("hello\n"),
         ok("body"),
         ok("body"),
         CHUNKED.to_owned() + &chunk(&pattern(300)) + LAST_CHUNK,
         ok("4\n"),
     ];
-    (requests.concat(), answers.concat())
+    (requests.concat(), responses.concat())
 }
 
 /// Returns bytes without their Date lines. Asserts that no date is later than `now`, in
 /// milliseconds since the world began.
 #[track_caller]
 pub fn undated(bytes: &[u8], now: u32) -> String {
-    let mut text = String::from_utf8(bytes.to_vec()).expect("the answers are text");
+    let mut text = String::from_utf8(bytes.to_vec()).expect("the responses are text");
     while let Some(at) = text.find("\r\nDate: ") {
         let line = &text[at + 8..at + 37];
         let day = line.strip_prefix("Sun, 06 Nov 1994 ");
@@ -136,43 +136,23 @@ pub fn undated(bytes: &[u8], now: u32) -> String {
     text
 }
 
-/// One response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Vec<u8>,
-    /// Whether the response says `Connection: close`, exactly once.
-    pub close: bool,
-}
-
-impl Answer {
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("the bodies are text")
-    }
-}
-
 /// Returns the final responses that bytes begin with, and the bytes behind the last whole one. None
-/// of the responses may answer a HEAD, nor end with the connection.
-pub fn answers(bytes: &[u8]) -> (Vec<Answer>, &[u8]) {
+/// of the responses may answer a HEAD, nor end with the connection. Asserts that a response says
+/// `Connection: close` exactly once, or nothing of it.
+pub fn responses(bytes: &[u8]) -> (Vec<Response>, &[u8]) {
     let mut conversation = Conversation::default();
     let whole = conversation.advance(bytes, None, Instant::now());
     assert_eq!(conversation.broken, None, "{}", bytes.escape_ascii());
-    let finals = conversation.finals().map(|response| {
-        let close = response.says_close();
-        if close {
+    let finals: Vec<_> = conversation.finals().cloned().collect();
+    for response in &finals {
+        if response.says_close() {
             response.assert_last();
+        } else {
+            let kept = ["Connection", "Keep-Alive"].map(|name| response.field(name).count());
+            assert_eq!(kept, [0, 0], "not a field of ours: {response}");
         }
-        let kept = ["Connection", "Keep-Alive"]
-            .iter()
-            .any(|name| response.field(name).next().is_some());
-        assert!(close || !kept, "not a field of ours: {response}");
-        Answer {
-            status: response.status,
-            body: response.body.clone(),
-            close,
-        }
-    });
-    (finals.collect(), &bytes[whole..])
+    }
+    (finals, &bytes[whole..])
 }
 
 /// Returns a body of that length in which every place looks different, up to a mebibyte. Then the

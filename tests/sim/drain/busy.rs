@@ -15,7 +15,7 @@ fn half_a_head(lab: &mut Lab, reused: bool) -> PeerId {
     peer
 }
 
-fn first_answer(reused: bool) -> String {
+fn first_response(reused: bool) -> String {
     if reused { ok("hello\n") } else { String::new() }
 }
 
@@ -29,7 +29,7 @@ fn r05_r06_half_a_head_may_be_completed() {
         lab.until(400);
         lab.still_open(peer);
         lab.send(peer, "TP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(lab.got(peer), first_answer(reused) + &ok_close("hello\n"));
+        assert_eq!(lab.got(peer), first_response(reused) + &ok_close("hello\n"));
         lab.finished_at(peer, 400);
         let report = lab.drains_at(400);
         assert_eq!((report.timed_out, report.closed_idle), (0, 0));
@@ -46,7 +46,7 @@ fn r05_r06_half_a_head_that_is_never_completed_gets_408_at_the_drains_limit() {
         lab.until(2_099);
         lab.still_open(peer);
         let report = lab.drains_at(2_100);
-        assert_eq!(lab.got(peer), first_answer(reused) + &timed_out());
+        assert_eq!(lab.got(peer), first_response(reused) + &timed_out());
         lab.finished_at(peer, 2_100);
         assert_eq!(
             (report.timed_out, report.answered),
@@ -99,7 +99,7 @@ fn r08_of_a_pipeline_what_has_begun_is_answered_and_the_rest_never_run() {
 }
 
 #[test]
-fn r08_close_is_said_on_the_last_answer_only() {
+fn r08_close_is_said_on_the_last_response_only() {
     let mut lab = Lab::new();
     let all = get("/say/1") + &get("/later/2") + &get("/say/3");
     let peer = lab.ask(all);
@@ -115,7 +115,7 @@ fn r08_close_is_said_on_the_last_answer_only() {
 }
 
 #[test]
-fn r08_a_pipeline_that_comes_in_the_drain_has_one_answer() {
+fn r08_a_pipeline_that_comes_in_the_drain_has_one_response() {
     let mut lab = Lab::new();
     let peer = half_a_head(&mut lab, false);
     lab.until(100);
@@ -161,7 +161,7 @@ fn r10_an_upload_goes_on() {
 }
 
 #[test]
-fn r10_the_answer_to_an_upload_that_is_not_taken_is_not_destroyed() {
+fn r10_the_response_to_an_upload_that_is_not_taken_is_not_destroyed() {
     for d in 0..100 {
         let mut lab = Lab::new();
         let peer = lab.connect();
@@ -235,7 +235,7 @@ fn r26_a_client_that_waits_for_100_gets_it_in_the_drain() {
 }
 
 #[test]
-fn r26_or_a_final_answer() {
+fn r26_or_a_final_response() {
     let mut lab = Lab::new();
     let peer = lab.connect();
     lab.until(100);
@@ -248,7 +248,7 @@ fn r26_or_a_final_answer() {
 }
 
 #[test]
-fn r27_a_client_that_has_closed_its_side_gets_its_answer() {
+fn r27_a_client_that_has_closed_its_side_gets_its_response() {
     let mut lab = Lab::new();
     let (at_once, later) = (lab.connect(), lab.connect());
     lab.until(100);
@@ -269,7 +269,7 @@ fn r27_a_client_that_has_closed_its_side_gets_its_answer() {
 }
 
 #[test]
-fn r30_every_answer_says_close_once_and_never_keep_alive() {
+fn r30_every_response_says_close_once_and_never_keep_alive() {
     let requests = [
         (GET.to_owned(), ok_close("hello\n")),
         (

@@ -112,7 +112,7 @@ fn r17_a_reader_that_stops() {
 }
 
 #[test]
-fn r17_a_peer_that_takes_nothing_of_an_answer_that_is_with_the_kernel() {
+fn r17_a_peer_that_takes_nothing_of_a_response_that_is_with_the_kernel() {
     let mut lab = lab();
     let peer = lab.connect_as(Manner {
         answers: Pace::Never,
@@ -263,7 +263,7 @@ fn r12_a_body_of_known_length_is_reset() {
 }
 
 #[test]
-fn answers_that_were_owed_before_are_not_followed_by_a_503() {
+fn responses_that_were_owed_before_are_not_followed_by_a_503() {
     // The second request waits behind a response that its peer does not take.
     let mut lab = lab();
     let peer = lab.connect_as(reluctant(100));

@@ -245,8 +245,8 @@ fn a_request_that_was_read_behind_a_stream_is_not_late() {
     lab.until(150);
     feed.end(Fill::Done);
     let report = lab.drains_at(150);
-    let answer = ok_close("hello\n");
-    assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}{answer}"));
+    let response = ok_close("hello\n");
+    assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}{response}"));
     assert_eq!(report.late, 0);
 }
 

@@ -96,7 +96,7 @@ fn r11_a_slow_reader_gets_every_byte_before_it_ends() {
 const DATE: usize = 37;
 
 #[test]
-fn r11_an_answer_in_the_kernel_is_waited_for() {
+fn r11_a_response_in_the_kernel_is_waited_for() {
     let mut lab = Lab::new();
     let peer = lab.connect_as(slow(7_000));
     lab.until(1_000);
@@ -129,7 +129,7 @@ fn r11_also_for_a_client_that_has_closed_its_side() {
             lab.sim().fin(peer);
         }
         lab.until(7_999);
-        assert!(!lab.is_over(), "it ended with an answer on its way");
+        assert!(!lab.is_over(), "it ended with a response on its way");
         lab.drains_at(8_000);
         assert!(lab.got(peer) == ok_close(&pattern(200_000)));
         lab.finished_at(peer, 8_000);

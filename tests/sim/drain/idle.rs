@@ -8,7 +8,7 @@ use ebbtide::internals::tracker::Phase;
 use ebbtide_lab::wire::{GET, ok_close, post, timed_out};
 use ebbtide_lab::{Lab, SIGTERM, ms};
 
-/// A peer that answers our FIN late, so that its bytes cross the FIN.
+/// A peer that responses our FIN late, so that its bytes cross the FIN.
 const HESITANT: Manner = Manner {
     takes: Pace::AtOnce,
     answers: Pace::After(100),
@@ -126,7 +126,7 @@ fn r02_a_request_within_the_grace_of_one_that_was_answered_a_moment_ago() {
 }
 
 #[test]
-fn r02_the_grace_counts_from_the_answer_also_in_a_turn_that_was_held_up() {
+fn r02_the_grace_counts_from_the_response_also_in_a_turn_that_was_held_up() {
     let faults = Faults {
         held_up: 1,
         ..Faults::default()

@@ -5,7 +5,8 @@ use ebbtide::internals::sys::sim::{Act, PeerId, Setup};
 use ebbtide::{End, Response};
 
 use ebbtide_lab::Dice;
-use ebbtide_lab::wire::{Answer, answers, get, post};
+use ebbtide_lab::response;
+use ebbtide_lab::wire::{self, get, post};
 use ebbtide_lab::{Lab, SIGTERM};
 
 const SIGNAL: u32 = 1_000;
@@ -24,10 +25,10 @@ fn lab(dice: &mut Dice) -> Lab {
 
 /// Returns the responses that a peer has got, all whole.
 #[track_caller]
-fn whole(lab: &mut Lab, peer: PeerId) -> Vec<Answer> {
-    let (answers, rest) = answers(lab.sim().got(peer));
-    assert_eq!(rest, b"", "{peer:?} has half an answer");
-    answers
+fn whole(lab: &mut Lab, peer: PeerId) -> Vec<response::Response> {
+    let (responses, rest) = wire::responses(lab.sim().got(peer));
+    assert_eq!(rest, b"", "{peer:?} has half a response");
+    responses
 }
 
 #[test]
@@ -58,21 +59,21 @@ fn r07_every_handler_that_ran_was_heard() {
         assert_eq!(outcome.end, End::Drained);
         let mut heard = 0;
         for (n, peer) in peers.iter().enumerate() {
-            let answers = whole(&mut lab, *peer);
-            for (nth, answer) in answers.iter().enumerate() {
+            let responses = whole(&mut lab, *peer);
+            for (nth, response) in responses.iter().enumerate() {
                 assert_eq!(
-                    (answer.status, answer.text()),
+                    (response.status, response.text()),
                     (200, format!("{n}-{nth}\n").as_str())
                 );
-                let last = nth + 1 == answers.len();
+                let last = nth + 1 == responses.len();
                 assert!(
-                    last || !answer.close,
-                    "an answer behind one that says close"
+                    last || !response.says_close(),
+                    "a response behind one that says close"
                 );
             }
             assert_eq!(lab.seen(*peer).reset, None);
             assert!(lab.seen(*peer).fin.is_some());
-            heard += answers.len();
+            heard += responses.len();
         }
         assert_eq!(lab.app().runs(), heard, "seed {seed}");
         assert_eq!(outcome.report.answered, heard as u64);
@@ -100,14 +101,14 @@ fn r19_each_that_gets_in_is_answered() {
         for (n, peer) in peers.into_iter().enumerate() {
             let seen = lab.seen(peer);
             assert_eq!(seen.reset, None, "seed {seed}");
-            let answers = whole(&mut lab, peer);
+            let responses = whole(&mut lab, peer);
             if seen.connected {
-                assert_eq!((answers.len(), answers[0].status), (1, 200));
-                assert_eq!(answers[0].text(), format!("{n}\n"));
+                assert_eq!((responses.len(), responses[0].status), (1, 200));
+                assert_eq!(responses[0].text(), format!("{n}\n"));
                 assert!(seen.fin.is_some());
                 inside += 1;
             } else {
-                assert!(answers.is_empty() && seen.refused.is_some());
+                assert!(responses.is_empty() && seen.refused.is_some());
                 outside += 1;
             }
         }
@@ -190,12 +191,16 @@ fn r21_slots_and_tokens_that_are_used_again_mix_nobody_up() {
         assert_eq!(outcome.end, End::Drained);
         let mut heard = 0;
         for (n, peer) in peers.into_iter().enumerate() {
-            let (answers, _) = answers(lab.sim().got(peer));
-            for answer in &answers {
-                let (whose, _) = answer.text().split_once('-').expect("a nonce");
-                assert_eq!(whose, n.to_string(), "seed {seed}: somebody else's answer");
+            let (responses, _) = wire::responses(lab.sim().got(peer));
+            for response in &responses {
+                let (whose, _) = response.text().split_once('-').expect("a nonce");
+                assert_eq!(
+                    whose,
+                    n.to_string(),
+                    "seed {seed}: somebody else's response"
+                );
             }
-            heard += answers.len();
+            heard += responses.len();
         }
         assert!(heard > 1_000, "{heard}");
     }

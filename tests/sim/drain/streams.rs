@@ -42,8 +42,8 @@ fn r09_a_request_right_behind_a_stream_that_did_not_say_close_is_answered() {
         feed.end(Fill::Done);
         lab.sim().at(800 + after, Act::Send(peer, GET.into()));
         lab.drains_at(800 + after);
-        let answer = ok_close("hello\n");
-        assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}{answer}"));
+        let response = ok_close("hello\n");
+        assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}{response}"));
     }
 }
 
@@ -72,8 +72,8 @@ fn r09_a_request_behind_a_stream_that_was_read_before_is_answered_or_gets_a_clea
     lab.signal();
     feed.end(Fill::Done);
     lab.drains_at(502);
-    let answer = ok_close("hello\n");
-    assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}{answer}"));
+    let response = ok_close("hello\n");
+    assert_eq!(lab.got(peer), format!("{CHUNKED}{LAST_CHUNK}{response}"));
     lab.finished_at(peer, 500);
     assert_eq!(lab.app().runs(), 2);
 }
@@ -196,7 +196,7 @@ fn r23_it_does_not_end_before_the_last_byte_in_flight() {
 }
 
 #[test]
-fn an_answer_whose_head_is_out_before_the_signal_says_nothing_and_ends_all_the_same() {
+fn a_response_whose_head_is_out_before_the_signal_says_nothing_and_ends_all_the_same() {
     let mut lab = Lab::new();
     let length = 400_000;
     let peer = lab.connect_as(reluctant(1_000));

@@ -86,7 +86,7 @@ fn a_sink_that_pauses_stops_the_reading() {
 }
 
 #[test]
-fn a_sink_that_pauses_at_the_last_byte_is_asked_for_its_answer_when_it_is_woken() {
+fn a_sink_that_pauses_at_the_last_byte_is_asked_for_its_response_when_it_is_woken() {
     for chunked in [false, true] {
         let mut lab = Lab::new();
         let basin = lab.app().basin.clone();
@@ -202,10 +202,10 @@ fn a_source_sleeps_until_it_is_woken() {
     assert_eq!(lab.got(peer), CHUNKED.to_owned() + &body);
     feed.end(Fill::Done);
     lab.send(peer, GET);
-    let answer = ok("hello\n");
+    let response = ok("hello\n");
     assert_eq!(
         lab.got(peer),
-        format!("{CHUNKED}{body}{LAST_CHUNK}{answer}")
+        format!("{CHUNKED}{body}{LAST_CHUNK}{response}")
     );
     feed.nudge(); // the stream is gone
     lab.now();
@@ -235,15 +235,19 @@ fn a_body_of_known_length_is_as_long_as_it_said() {
 }
 
 #[test]
-fn a_source_that_fails_does_not_take_the_answers_before_it() {
+fn a_source_that_fails_does_not_take_the_responses_before_it() {
     for failing in ["/panic/source", "/feed/x"] {
         let mut lab = Lab::new();
         lab.app().feed("/feed/x").end(Fill::Failed);
         let peer = lab.ask(GET.to_owned() + GET + &get(failing));
-        let (whole, rest) = wire::answers(lab.sim().got(peer));
-        let statuses: Vec<_> = whole.iter().map(|answer| answer.status).collect();
+        let (whole, rest) = wire::responses(lab.sim().got(peer));
+        let statuses: Vec<_> = whole.iter().map(|response| response.status).collect();
         assert_eq!(statuses, [200, 200, 500], "{failing}: {rest:?}");
-        assert!(whole[..2].iter().all(|answer| answer.text() == "hello\n"));
+        assert!(
+            whole[..2]
+                .iter()
+                .all(|response| response.text() == "hello\n")
+        );
         lab.finished_at(peer, 0);
         assert_eq!((lab.report().answered, lab.report().aborted), (3, 0));
     }
@@ -268,7 +272,7 @@ fn a_source_that_fails_in_the_middle_resets() {
 }
 
 #[test]
-fn large_answers_arrive_whole_through_any_window() {
+fn large_responses_arrive_whole_through_any_window() {
     let manners = [
         (1_000, Pace::After(1)),
         (65_536, Pace::After(3)),

@@ -79,8 +79,8 @@ fn http_1_0_closes_unless_it_asks_to_stay() {
     lab.finished_at(plain, 0);
     let staying = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
     let peer = lab.ask(staying.repeat(2));
-    let answer = ok("hello\n").replace("\r\n\r\n", "\r\nConnection: keep-alive\r\n\r\n");
-    assert_eq!(lab.got(peer), answer.repeat(2));
+    let response = ok("hello\n").replace("\r\n\r\n", "\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(lab.got(peer), response.repeat(2));
     lab.still_open(peer);
     // A body of unknown length ends with the connection.
     let stream = lab.ask("GET /flood/8 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -99,8 +99,8 @@ fn head_gets_the_head_alone() {
         .map(|target| get(target).replacen("GET", "HEAD", 1))
         .collect();
     let peer = lab.ask(heads + GET);
-    let bare = |answer: String| {
-        answer
+    let bare = |response: String| {
+        response
             .split_inclusive("\r\n\r\n")
             .next()
             .unwrap()
@@ -171,7 +171,7 @@ fn a_client_that_leaves_while_it_waits_is_forgotten() {
 }
 
 #[test]
-fn an_answer_from_a_thread_wakes_the_loop() {
+fn a_response_from_a_thread_wakes_the_loop() {
     let mut lab = Lab::new();
     let peer = lab.ask(get("/later/x"));
     let ticket = lab.app().ticket("/later/x");
@@ -209,7 +209,7 @@ fn a_later_of_another_request_is_a_mistake_and_harms_neither() {
 }
 
 #[test]
-fn an_answer_to_a_request_that_was_answered_does_not_answer_the_next() {
+fn a_response_to_a_request_that_was_answered_does_not_answer_the_next() {
     let mut lab = Lab::new();
     let peer = lab.ask(get("/hoard/1") + &get("/hoard/2") + &get("/later/x"));
     let before = ok("now\n").repeat(2);
@@ -237,7 +237,7 @@ fn a_panic_is_answered_500_and_the_server_goes_on() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_written_is_a_500() {
+fn a_response_that_cannot_be_written_is_a_500() {
     let mut lab = Lab::new();
     let peer = lab.ask(get("/mistaken") + GET);
     assert_eq!(lab.got(peer), mistake() + &ok("hello\n"));
@@ -253,7 +253,7 @@ fn a_refusal_without_a_body_leaves_the_connection_open() {
 }
 
 #[test]
-fn an_early_answer_closes_politely_and_the_body_is_read_out() {
+fn an_early_response_closes_politely_and_the_body_is_read_out() {
     let mut lab = Lab::new();
     let peer = lab.connect_as(ebbtide_lab::silent());
     lab.send(peer, post_head("/refuse", 1 << 20) + "begin");
@@ -346,7 +346,7 @@ fn the_readiness_check_is_answered_whatever_comes_with_it() {
         health: Some("/ready".into()),
         ..Config::default()
     };
-    let answer = |end: &str| {
+    let response = |end: &str| {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n";
         format!("{head}Cache-Control: no-store\r\nContent-Length: 2\r\n{end}\r\nok")
     };
@@ -361,7 +361,7 @@ fn the_readiness_check_is_answered_whatever_comes_with_it() {
     ] {
         let mut lab = Lab::configured(config());
         let peer = lab.ask(request);
-        assert_eq!(lab.got(peer), answer(end), "{request}");
+        assert_eq!(lab.got(peer), response(end), "{request}");
         assert_eq!(lab.app().runs(), 0);
     }
     for other in ["/ready/", "/readyx", "/", "/x?/ready"] {

@@ -70,7 +70,7 @@ fn a_stream_that_never_ends_delays_the_others_by_its_share_of_a_turn() {
 }
 
 #[test]
-fn a_large_answer_to_a_fast_peer_delays_the_others_by_its_share_of_a_turn() {
+fn a_large_response_to_a_fast_peer_delays_the_others_by_its_share_of_a_turn() {
     const WINDOW: u32 = 10_000;
     let download = |lab: &mut Lab| {
         let peer = lab.connect_as(Manner {

@@ -22,7 +22,7 @@ fn conversation() -> (String, String) {
         get("/empty"),
         last,
     ];
-    let answers = [
+    let responses = [
         ok("hello\n"),
         ok("some body"),
         ok("in two pieces"),
@@ -31,17 +31,17 @@ fn conversation() -> (String, String) {
         "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
         ok_close(&pattern(6_000)),
     ];
-    (requests.concat(), answers.concat())
+    (requests.concat(), responses.concat())
 }
 
 #[track_caller]
 fn converses(faults: &Faults) {
-    let (requests, answers) = conversation();
+    let (requests, responses) = conversation();
     let mut lab = Lab::faulty(faults.clone());
     lab.patience = 100_000;
     let peers: Vec<_> = (0..3).map(|_| lab.ask(requests.clone())).collect();
     for peer in peers {
-        assert_eq!(lab.got(peer), answers, "{faults:?}");
+        assert_eq!(lab.got(peer), responses, "{faults:?}");
         lab.finished_at(peer, 0);
     }
     assert_eq!(

@@ -18,7 +18,7 @@ use ebbtide_lab::{Dice, Lab};
 
 /// Asserts that requests get the same responses whole, cut anywhere, byte by byte and in pieces.
 #[track_caller]
-fn same_in_any_pieces(requests: &str, answers: &str) {
+fn same_in_any_pieces(requests: &str, responses: &str) {
     let phase = |lab: &Lab| Phase::ALL.map(|phase| lab.count(phase));
     let mut whole = Lab::new();
     whole.ask(requests.to_owned());
@@ -27,7 +27,7 @@ fn same_in_any_pieces(requests: &str, answers: &str) {
         let mut lab = Lab::new();
         let peer = lab.ask(requests[..cut].to_owned());
         lab.send(peer, requests[cut..].to_owned());
-        assert_eq!(lab.got(peer), answers, "cut at {cut}");
+        assert_eq!(lab.got(peer), responses, "cut at {cut}");
         assert_eq!(phase(&lab), after, "cut at {cut}");
     }
     let mut lab = Lab::new();
@@ -35,11 +35,11 @@ fn same_in_any_pieces(requests: &str, answers: &str) {
     for byte in requests.bytes() {
         lab.send(peer, vec![byte]);
     }
-    assert_eq!(lab.got(peer), answers, "byte by byte");
+    assert_eq!(lab.got(peer), responses, "byte by byte");
     for seed in 0..200 {
         let mut lab = Lab::new();
         let peer = lab.connect();
         let at = lab.send_in_pieces(peer, requests, &mut Dice::new(seed));
-        assert_eq!(undated(lab.sim().got(peer), at), answers, "seed {seed}");
+        assert_eq!(undated(lab.sim().got(peer), at), responses, "seed {seed}");
     }
 }

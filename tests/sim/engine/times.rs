@@ -113,7 +113,7 @@ fn a_head_has_its_limit_from_its_first_byte_however_it_drips() {
 }
 
 #[test]
-fn a_head_behind_an_answer_has_its_own_clock() {
+fn a_head_behind_a_response_has_its_own_clock() {
     let mut lab = Lab::new();
     let peer = lab.ask(get("/later/x") + "GET / HT");
     lab.until(60_000);
@@ -157,7 +157,7 @@ fn a_handler_has_no_limit_unless_it_is_given_one() {
     lab.finished_at(peer, 5_300);
     lab.answer("/later/x", Response::text(200, "x\n"));
     lab.now();
-    assert_eq!(lab.got(peer), unavailable(), "an answer that is too late");
+    assert_eq!(lab.got(peer), unavailable(), "a response that is too late");
     assert_eq!((lab.app().runs(), lab.report().timed_out), (1, 1));
 }
 
@@ -215,8 +215,8 @@ fn a_slow_peer_has_its_time_for_each_eight_kibibytes() {
     }
     lab.until(120_000);
     assert_eq!(lab.report().timed_out, 0);
-    let answers = wire::answers(lab.sim().got(peer)).0;
-    assert_eq!(answers[0].body.len(), 30_000);
+    let responses = wire::responses(lab.sim().got(peer)).0;
+    assert_eq!(responses[0].body.len(), 30_000);
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn a_request_with_a_body_is_upgraded_behind_it() {
 }
 
 #[test]
-fn answers_that_cannot_be_an_upgrade_are_mistakes() {
+fn responses_that_cannot_be_an_upgrade_are_mistakes() {
     let mut lab = Lab::new();
     // A body follows a 101.
     let peer = lab.ask(upgrade("/with-body"));
@@ -133,27 +133,27 @@ fn exchange() -> (String, String) {
         upgrade("/tunnel/x"),
         "0123456789".into(),
     ];
-    let answers = [
+    let responses = [
         ok("hello\n"),
         ok("body"),
         SWITCHED.to_owned(),
         "0123456789".into(),
     ];
-    (requests.concat(), answers.concat())
+    (requests.concat(), responses.concat())
 }
 
 #[test]
 fn the_same_bytes_in_any_pieces_are_answered_the_same() {
-    let (requests, answers) = exchange();
-    same_in_any_pieces(&requests, &answers);
+    let (requests, responses) = exchange();
+    same_in_any_pieces(&requests, &responses);
 }
 
 #[test]
 fn a_reset_or_a_fin_after_every_byte_leaves_nothing_behind() {
-    let (requests, answers) = exchange();
+    let (requests, responses) = exchange();
     let dates = 3 * 37;
     let sent = (0..=requests.len() as u64).map(ResetAt::Sent);
-    let taken = (1..=(answers.len() + dates) as u64).map(ResetAt::Taken);
+    let taken = (1..=(responses.len() + dates) as u64).map(ResetAt::Taken);
     for reset in sent.chain(taken) {
         let mut lab = Lab::faulty(Faults {
             reset: Some(reset),

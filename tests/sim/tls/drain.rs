@@ -305,10 +305,10 @@ fn a_close_notify_without_room_waits_for_it_and_the_fin_behind_it() {
         let mut lab = tls_lab();
         let mut client = Client::idle(&mut lab, &TLS13);
         client.ask(&mut lab, &get("/close"));
-        let answer = client.take().len() + 22; // a head of 5, a tag of 16, a type
+        let response = client.take().len() + 22; // a head of 5, a tag of 16, a type
         assert!(client.told);
 
-        let mut client = Client::idle_as(&mut lab, reluctant(answer as u32 + spare), &TLS13);
+        let mut client = Client::idle_as(&mut lab, reluctant(response as u32 + spare), &TLS13);
         client.ask(&mut lab, &get("/close"));
         assert_eq!(lab.count(Phase::Linger), 1);
         lab.sim().take(client.peer, 10_000);
@@ -322,7 +322,7 @@ fn a_close_notify_without_room_waits_for_it_and_the_fin_behind_it() {
 }
 
 #[test]
-fn an_answer_that_the_deadline_cuts_does_not_look_whole() {
+fn a_response_that_the_deadline_cuts_does_not_look_whole() {
     for version in VERSIONS {
         let mut lab = tls_lab();
         let mut client = Client::idle_as(&mut lab, reluctant(10_000), version);
@@ -354,7 +354,7 @@ fn a_stream_that_the_second_signal_cuts_does_not_look_whole() {
 }
 
 #[test]
-fn a_request_without_an_answer_at_the_deadline_gets_a_whole_503() {
+fn a_request_without_a_response_at_the_deadline_gets_a_whole_503() {
     let drain = DrainPolicy::new().timeout(ms(3_000));
     let config = Config {
         drain,

@@ -13,7 +13,7 @@ use super::{tls_lab, tls_lab_with};
 /// bytes.
 #[track_caller]
 fn in_pieces(version: &'static SupportedProtocolVersion, cut: impl Fn(usize) -> bool) -> usize {
-    let (requests, answers) = exchange();
+    let (requests, responses) = exchange();
     let mut lab = tls_lab();
     let mut client = Client::connect(&mut lab, version);
     client.say(&requests);
@@ -31,7 +31,7 @@ fn in_pieces(version: &'static SupportedProtocolVersion, cut: impl Fn(usize) -> 
         lab.sim().send(peer, piece);
     });
     assert_eq!(client.error, None);
-    assert_eq!(client.take_text(), answers);
+    assert_eq!(client.take_text(), responses);
     assert_eq!(client.tls.alpn_protocol(), Some(&b"http/1.1"[..]));
     at
 }
@@ -59,7 +59,7 @@ fn several_records_in_one_read_and_one_record_in_several() {
 }
 
 #[test]
-fn answers_through_a_window_of_any_size_are_whole() {
+fn responses_through_a_window_of_any_size_are_whole() {
     for window in [1, 7, 100, 4_000, 20_000, 70_000] {
         for version in VERSIONS {
             let size = if window < 100 { 3_000 } else { 200_000 };
@@ -106,11 +106,11 @@ fn a_system_that_takes_a_byte_at_a_time_and_interrupts() {
                 faults,
                 ..Setup::default()
             };
-            let (requests, answers) = exchange();
+            let (requests, responses) = exchange();
             let mut lab = tls_lab_with(setup, Config::default());
             let mut client = Client::connect(&mut lab, version);
             client.ask(&mut lab, &requests);
-            assert_eq!(client.take_text(), answers, "seed {seed}");
+            assert_eq!(client.take_text(), responses, "seed {seed}");
         }
     }
 }

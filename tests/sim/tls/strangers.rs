@@ -38,12 +38,12 @@ fn plain_http_is_told_that_the_port_speaks_tls() {
         let peer = stranger(&mut lab, request.as_bytes());
         let now = lab.millis();
         let got = wire::undated(lab.sim().got(peer), now);
-        let (answers, rest) = wire::answers(got.as_bytes());
-        let [answer] = &answers[..] else {
+        let (responses, rest) = wire::responses(got.as_bytes());
+        let [response] = &responses[..] else {
             panic!("{request:?}: {got}");
         };
-        assert_eq!((answer.status, answer.close), (400, true));
-        assert_eq!(answer.text(), "this port speaks TLS: use https\n");
+        assert_eq!((response.status, response.says_close()), (400, true));
+        assert_eq!(response.text(), "this port speaks TLS: use https\n");
         assert!(rest.is_empty());
         let seen = lab.sim().seen(peer);
         assert!(seen.fin.is_some() && seen.reset.is_none(), "{seen:?}");
@@ -54,7 +54,7 @@ fn plain_http_is_told_that_the_port_speaks_tls() {
 
 /// The rest of the body arrives while the server reads it out, and is no error of TLS.
 #[test]
-fn plain_http_with_a_large_body_gets_its_answer_too() {
+fn plain_http_with_a_large_body_gets_its_response_too() {
     let mut lab = tls_lab();
     let request = post_head("/echo", 1 << 20) + &wire::pattern(1 << 20);
     let peer = stranger(&mut lab, request.as_bytes());

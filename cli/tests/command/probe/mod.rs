@@ -206,7 +206,7 @@ fn a_server_that_does_not_say_close_is_told_so() {
 }
 
 #[test]
-fn a_refusal_is_an_answer_and_no_loss() {
+fn a_refusal_is_a_response_and_no_loss() {
     let report = probe_with("refuses", &["--states=half-head,half-body"], 0);
     for state in ["half-head", "half-body"] {
         let line = report.state(state);

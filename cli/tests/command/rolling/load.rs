@@ -74,7 +74,10 @@ impl Load {
             .changed
             .wait_timeout_while(seen, PATIENCE, unfinished)
             .unwrap_or_else(PoisonError::into_inner);
-        assert!(!waited.timed_out(), "no {count} answers in time: {seen:?}");
+        assert!(
+            !waited.timed_out(),
+            "no {count} responses in time: {seen:?}"
+        );
     }
 
     /// Ends the clients, each after its current request.

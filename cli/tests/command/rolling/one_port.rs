@@ -100,6 +100,6 @@ fn replace(name: &str, addr: SocketAddr, first: Served, start: impl Fn() -> Serv
     assert_nothing_lost(name, &seen, ROUNDS as u64 * 2 * BETWEEN);
     assert_eq!(
         answered, seen.answered as i64,
-        "no answer on its way was lost"
+        "no response on its way was lost"
     );
 }

@@ -209,9 +209,9 @@ fn the_next_process_may_start_before_the_last_has_drained() {
         let mut stream = TcpStream::connect(addr).expect("connect");
         let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
         stream.write_all(request).expect("write");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("read");
-        assert!(answer.ends_with(HELLO));
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).expect("read");
+        assert!(response.ends_with(HELLO));
     }
     assert_eq!(slow.response(0).status, 200);
     drop(slow);

@@ -19,7 +19,7 @@ const CROWD_THREADS: usize = 16;
 /// The limit for serving a new client, however many others there are.
 const PROMPT: Duration = Duration::from_secs(3);
 
-/// The CPU is watched while this request waits for its answer: a second.
+/// The CPU is watched while this request waits for its response: a second.
 const WATCHED: &str = "/delay/1000";
 
 /// The unit of `/proc/PID/stat` (USER_HZ, 100 on every Linux).
@@ -67,7 +67,7 @@ fn sequential(addr: SocketAddr, count: usize) -> Result<(), String> {
     let client = Client::connect(addr);
     for n in 0..count {
         client.try_send(GET);
-        is_hello(&answer(&client, n)?)?;
+        is_hello(&response(&client, n)?)?;
     }
     Ok(())
 }
@@ -76,11 +76,11 @@ fn sequential(addr: SocketAddr, count: usize) -> Result<(), String> {
 fn head_vs_get(addr: SocketAddr, path: &str) -> Result<(), String> {
     let client = Client::connect(addr);
     client.expect_methods(&["GET".to_owned(), "HEAD".to_owned()]);
-    let full = answer_to(&client, 0, &get(path))?;
+    let full = response_to(&client, 0, &get(path))?;
     let head = format!("HEAD {path} HTTP/1.1\r\nHost: t.example\r\n\r\n");
-    let head = answer_to(&client, 1, head.as_bytes())?;
+    let head = response_to(&client, 1, head.as_bytes())?;
     // A body after the HEAD would stand where this response has to begin.
-    is_hello(&answer_to(&client, 2, GET)?)?;
+    is_hello(&response_to(&client, 2, GET)?)?;
 
     let stable = |response: &Response| -> Vec<Field> {
         let mut fields: Vec<_> = response.fields.clone();
@@ -102,7 +102,7 @@ fn head_vs_get(addr: SocketAddr, path: &str) -> Result<(), String> {
 /// Asserts that chunks reach the client as they are made.
 fn stream_incremental(addr: SocketAddr, n: usize, ms: usize) -> Result<(), String> {
     let client = Client::connect(addr);
-    let response = answer_to(&client, 0, &get(&format!("/stream/{n}/{ms}")))?;
+    let response = response_to(&client, 0, &get(&format!("/stream/{n}/{ms}")))?;
     if response.framing != Framing::Chunked || !judge::is_stream(&response.body, n) {
         return Err(format!("not the stream: {response}"));
     }
@@ -155,7 +155,7 @@ fn delays_at_once(addr: SocketAddr, delays: &[usize], late: Duration) -> Result<
         client.try_send(&get(&format!("/delay/{ms}")));
     }
     for ((client, ms), began) in clients.iter().zip(delays).zip(began) {
-        let response = answer(client, 0)?;
+        let response = response(client, 0)?;
         let took = response.done - began;
         let due = Duration::from_millis(*ms as u64);
         if response.status != 200 || response.body != b"done" {
@@ -171,7 +171,7 @@ fn delays_at_once(addr: SocketAddr, delays: &[usize], late: Duration) -> Result<
 /// Asserts that clients which leave at a bad moment do not hurt the others.
 fn aborts(addr: SocketAddr, how: &str, count: usize) -> Result<(), String> {
     let other = Client::connect(addr);
-    is_hello(&answer_to(&other, 0, GET)?)?;
+    is_hello(&response_to(&other, 0, GET)?)?;
     for n in 0..count {
         let client = Client::connect(addr);
         let request = match how {
@@ -194,8 +194,8 @@ fn aborts(addr: SocketAddr, how: &str, count: usize) -> Result<(), String> {
             drop(client);
         }
     }
-    is_hello(&answer_to(&other, 1, GET)?)?;
-    is_hello(&answer_to(&Client::connect(addr), 0, GET)?)
+    is_hello(&response_to(&other, 1, GET)?)?;
+    is_hello(&response_to(&Client::connect(addr), 0, GET)?)
 }
 
 /// Asserts that new clients are served beside idle and half-sent ones.
@@ -203,7 +203,7 @@ fn crowd(addr: SocketAddr, what: &str, conns: usize) -> Result<(), String> {
     let crowd = waiting_clients(addr, what, conns)?;
     for _ in 0..3 {
         let began = Instant::now();
-        is_hello(&answer_to(&Client::connect(addr), 0, GET)?)?;
+        is_hello(&response_to(&Client::connect(addr), 0, GET)?)?;
         let took = began.elapsed();
         if took > PROMPT {
             return Err(format!("a new client waited {took:?}"));
@@ -223,7 +223,7 @@ fn waiting_clients(addr: SocketAddr, what: &str, conns: usize) -> Result<Vec<Cli
     let wait = |_| {
         let client = Client::connect(addr);
         match what {
-            "idle" => is_hello(&answer_to(&client, 0, GET)?)?,
+            "idle" => is_hello(&response_to(&client, 0, GET)?)?,
             "fresh" => {}
             "partial-head" => {
                 client.try_send(&GET[..GET.len() / 2]);
@@ -251,7 +251,7 @@ fn burst(addr: SocketAddr, conns: usize) -> Result<(), String> {
             .collect();
         clients
             .iter()
-            .try_for_each(|client| is_hello(&answer(client, 0)?))
+            .try_for_each(|client| is_hello(&response(client, 0)?))
     };
     in_parallel(CROWD_THREADS, |thread| {
         some(conns / CROWD_THREADS + usize::from(thread < conns % CROWD_THREADS))
@@ -263,7 +263,7 @@ fn idle_cpu(addr: SocketAddr, pid: i32, params: &Params<'_>) -> Result<(), Strin
     let limit = params.0["limit"].as_f64().ok_or("no limit")?;
     let clients = waiting_clients(addr, params.text("what"), params.number("conns"))?;
     let (before, began) = (cpu_seconds(pid), Instant::now());
-    answer_to(&Client::connect(addr), 0, &get(WATCHED))?;
+    response_to(&Client::connect(addr), 0, &get(WATCHED))?;
     let used = (cpu_seconds(pid) - before) / began.elapsed().as_secs_f64();
     drop(clients);
     if used > limit {
@@ -295,7 +295,7 @@ fn parallel_echo(addr: SocketAddr, params: &Params<'_>) -> Result<(), String> {
         for piece in request.chunks(request.len().div_ceil(pieces)) {
             client.try_send(piece);
         }
-        let response = answer(&client, 0)?;
+        let response = response(&client, 0)?;
         if response.status != 200 || response.body != body {
             return Err(format!("not what was sent: {response}"));
         }
@@ -320,13 +320,13 @@ fn in_parallel(
     })
 }
 
-fn answer_to(client: &Client, n: usize, request: &[u8]) -> Result<Response, String> {
+fn response_to(client: &Client, n: usize, request: &[u8]) -> Result<Response, String> {
     client.try_send(request);
-    answer(client, n)
+    response(client, n)
 }
 
 /// Returns the final response number `n` of the connection.
-fn answer(client: &Client, n: usize) -> Result<Response, String> {
+fn response(client: &Client, n: usize) -> Result<Response, String> {
     let found = client.wait(PATIENCE, |seen| {
         let response = seen.conversation.finals().nth(n).cloned();
         let over = seen.end.is_some() || seen.conversation.broken.is_some();
@@ -342,5 +342,5 @@ fn is_hello(response: &Response) -> Result<(), String> {
     if response.status == 200 && response.body == HELLO {
         return Ok(());
     }
-    Err(format!("not the answer of /plaintext: {response}"))
+    Err(format!("not the response of /plaintext: {response}"))
 }

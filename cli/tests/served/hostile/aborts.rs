@@ -38,9 +38,9 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
             let mut stream = connect(served.addr());
             stream.write_all(&request[..at]).expect("write");
             stream.shutdown(Shutdown::Write).expect("shutdown");
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).expect("no reset");
-            assert_answers(pipeline, at, &answer);
+            let mut response = Vec::new();
+            stream.read_to_end(&mut response).expect("no reset");
+            assert_responses(pipeline, at, &response);
             connections += 2;
         }
         kind.is_served();
@@ -53,7 +53,7 @@ fn who_breaks_off_at_any_byte_leaves_nothing_behind() {
 /// Asserts what follows this number of bytes of a pipeline and a FIN. Whole requests are answered,
 /// a part of one is refused, and nothing comes where nothing had begun.
 #[track_caller]
-fn assert_answers(pipeline: &[(Vec<u8>, &[u8])], at: usize, answer: &[u8]) {
+fn assert_responses(pipeline: &[(Vec<u8>, &[u8])], at: usize, response: &[u8]) {
     let (mut left, mut expected) = (at, Vec::new());
     for (request, body) in pipeline {
         if left >= request.len() {
@@ -65,8 +65,8 @@ fn assert_answers(pipeline: &[(Vec<u8>, &[u8])], at: usize, answer: &[u8]) {
         }
     }
     let mut conversation = Conversation::default();
-    conversation.advance(answer, Some(End::Fin), Instant::now());
-    let said = answer.escape_ascii().to_string();
+    conversation.advance(response, Some(End::Fin), Instant::now());
+    let said = response.escape_ascii().to_string();
     let whole = conversation.broken.is_none() && conversation.partial.is_none();
     assert!(whole, "{at}: {said:?}");
     let got: Vec<_> = conversation
@@ -78,7 +78,7 @@ fn assert_answers(pipeline: &[(Vec<u8>, &[u8])], at: usize, answer: &[u8]) {
 }
 
 #[test]
-fn who_breaks_off_in_an_answer_leaves_nothing_behind() {
+fn who_breaks_off_in_a_response_leaves_nothing_behind() {
     let served = serve(&[]);
     let files = files_at_rest(&served) + 1; // the one that the kind one keeps
     let mut kind = Kind::new(served.addr());
@@ -86,7 +86,7 @@ fn who_breaks_off_in_an_answer_leaves_nothing_behind() {
         for at in (0..400).step_by(3) {
             let mut stream = connect(served.addr());
             stream.write_all(&get(path)).expect("write");
-            stream.read_exact(&mut vec![0; at]).expect("an answer");
+            stream.read_exact(&mut vec![0; at]).expect("a response");
             reset(stream);
         }
         kind.is_served();

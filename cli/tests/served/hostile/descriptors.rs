@@ -134,9 +134,9 @@ fn drip_out(
         .collect();
     let mut new = connect(served.addr());
     new.write_all(GET).expect("write");
-    let (mut answer, mut waited, mut ended) = (Vec::new(), 0, 0);
+    let (mut response, mut waited, mut ended) = (Vec::new(), 0, 0);
     let begun = Instant::now();
-    while !answer.ends_with(HELLO) || ended < DRIPPING {
+    while !response.ends_with(HELLO) || ended < DRIPPING {
         assert!(begun.elapsed() < 3 * PATIENCE, "{ended} of them were ended");
         // Connections that wait to be accepted do not delay the open ones.
         kind.is_served_on_the_kept();
@@ -147,9 +147,9 @@ fn drip_out(
                 ended += usize::from(slow.stands != Stands::Open);
             }
         }
-        if !answer.ends_with(HELLO) {
-            let stands = read_some(&mut new, 512, &mut answer);
-            assert_eq!(stands, Stands::Open, "{}", answer.escape_ascii());
+        if !response.ends_with(HELLO) {
+            let stands = read_some(&mut new, 512, &mut response);
+            assert_eq!(stands, Stands::Open, "{}", response.escape_ascii());
             waited += 1;
         }
         thread::park_timeout(BEAT);
@@ -158,7 +158,7 @@ fn drip_out(
         "the new one waited for {waited} beats, the last left after {:?}",
         begun.elapsed()
     );
-    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n"));
     assert!(waited > 5, "it did not wait");
     kind.is_served();
     drop(new);

@@ -106,16 +106,16 @@ impl Kind {
 #[track_caller]
 fn ask(stream: &mut TcpStream) {
     stream.write_all(GET).expect("write");
-    let mut answer = [0; 512];
+    let mut response = [0; 512];
     let mut length = 0;
-    while !answer[..length].ends_with(HELLO) {
+    while !response[..length].ends_with(HELLO) {
         let n = stream
-            .read(&mut answer[length..])
-            .expect("an answer in time");
-        assert_ne!(n, 0, "closed: {}", answer[..length].escape_ascii());
+            .read(&mut response[length..])
+            .expect("a response in time");
+        assert_ne!(n, 0, "closed: {}", response[..length].escape_ascii());
         length += n;
     }
-    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }
 
 fn connect(addr: SocketAddr) -> TcpStream {

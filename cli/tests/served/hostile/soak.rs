@@ -244,7 +244,7 @@ fn leaves_a_pipeline(mut stream: TcpStream, dice: &mut Dice) -> Left {
             reset(stream);
             Left::new(1, 0)
         }
-        // After the first answer: with it the second request was begun.
+        // After the first response: with it the second request was begun.
         1 => {
             say(&mut stream, &one_and_two);
             stream.shutdown(Shutdown::Write).expect("shutdown");
@@ -252,7 +252,7 @@ fn leaves_a_pipeline(mut stream: TcpStream, dice: &mut Dice) -> Left {
             reset(stream);
             Left::new(2, 1)
         }
-        // By a FIN, which is no reason not to answer; the kernel resets at the first answer.
+        // By a FIN, which is no reason not to answer; the kernel resets at the first response.
         2 => {
             say(&mut stream, &one_and_two);
             Left::new(2, 1)
@@ -271,18 +271,18 @@ fn say(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 fn read_one(stream: &mut TcpStream) {
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"done") {
+    let mut response = Vec::new();
+    while !response.ends_with(b"done") {
         let mut buffer = [0; 512];
-        let n = stream.read(&mut buffer).expect("an answer");
-        assert_ne!(n, 0, "closed: {}", answer.escape_ascii());
-        answer.extend_from_slice(&buffer[..n]);
+        let n = stream.read(&mut buffer).expect("a response");
+        assert_ne!(n, 0, "closed: {}", response.escape_ascii());
+        response.extend_from_slice(&buffer[..n]);
     }
 }
 
 fn read_to_end(stream: &mut TcpStream) {
-    let mut answers = Vec::new();
-    stream.read_to_end(&mut answers).expect("no reset");
+    let mut responses = Vec::new();
+    stream.read_to_end(&mut responses).expect("no reset");
 }
 
 /// `10m` or `30s`.

@@ -134,12 +134,12 @@ fn r19_no_connection_falls_between_accept_and_shutdown() {
     for _ in 0..runs(R19_ROUNDS) {
         let served = serve(&[]);
         let addr = served.addr();
-        let answers = thread::scope(|scope| {
+        let responses = thread::scope(|scope| {
             let knocking: Vec<_> = (0..R19_THREADS)
                 .map(|_| {
                     scope.spawn(|| {
-                        let answers = std::iter::from_fn(|| knock(addr, "/plaintext"));
-                        answers.filter(|response| response.status == 200).count()
+                        let responses = std::iter::from_fn(|| knock(addr, "/plaintext"));
+                        responses.filter(|response| response.status == 200).count()
                     })
                 })
                 .collect();
@@ -147,13 +147,16 @@ fn r19_no_connection_falls_between_accept_and_shutdown() {
                 knock(addr, "/plaintext").expect("it listens");
             }
             served.terminate();
-            let answers = knocking
+            let responses = knocking
                 .into_iter()
                 .map(|thread| thread.join().expect("no loss"));
-            answers.sum::<usize>() as i64 + 20
+            responses.sum::<usize>() as i64 + 20
         });
         let (_, report) = served.wait_report(0);
-        assert_eq!((report.requests(), report.answered()), (answers, answers));
+        assert_eq!(
+            (report.requests(), report.answered()),
+            (responses, responses)
+        );
     }
 }
 
@@ -174,8 +177,8 @@ fn knock(addr: SocketAddr, path: &str) -> Option<Response> {
         .unwrap_or_else(|error| panic!("let in, then {error} after {} bytes", bytes.len()));
     let mut conversation = Conversation::default();
     conversation.advance(&bytes, Some(End::Fin), Instant::now());
-    let answer = conversation.finals().next().cloned();
-    Some(answer.unwrap_or_else(|| panic!("let in, then no answer: {conversation:?}")))
+    let response = conversation.finals().next().cloned();
+    Some(response.unwrap_or_else(|| panic!("let in, then no response: {conversation:?}")))
 }
 
 #[test]

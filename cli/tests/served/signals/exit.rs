@@ -134,7 +134,7 @@ fn r24_two_signals_at_once_always_end_it() {
 }
 
 #[test]
-fn r24_two_signals_at_once_are_one_and_the_next_cuts_with_an_answer() {
+fn r24_two_signals_at_once_are_one_and_the_next_cuts_with_a_response() {
     for _ in 0..runs(5) {
         let served = serve(&[]);
         let client = Client::connect(served.addr());
@@ -148,7 +148,7 @@ fn r24_two_signals_at_once_are_one_and_the_next_cuts_with_an_answer() {
 }
 
 #[test]
-fn r24_a_third_signal_cuts_with_an_answer_where_the_second_ended_the_delay() {
+fn r24_a_third_signal_cuts_with_a_response_where_the_second_ended_the_delay() {
     for _ in 0..runs(5) {
         let served = serve(&["--drain-delay", "20s"]);
         let client = Client::connect(served.addr());

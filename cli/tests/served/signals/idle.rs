@@ -56,7 +56,7 @@ fn a_request_after_the_signal_is_answered_or_sees_the_end(idle_grace: &str) {
         spin_until(signalled + n * R02_STEP);
         client.send(GET);
     }
-    let mut answers = 0;
+    let mut responses = 0;
     for client in clients {
         // The request is answered in full, or only the FIN comes. The server may answer the first
         // ones before it learns of the signal, so not every response says close.
@@ -64,10 +64,13 @@ fn a_request_after_the_signal_is_answered_or_sees_the_end(idle_grace: &str) {
         let count = client.look(|seen| seen.conversation.finals().count());
         assert!((1..=2).contains(&count));
         client.assert_ends(count);
-        answers += count as i64;
+        responses += count as i64;
     }
     let (_, report) = served.wait_report(0);
-    assert_eq!((report.requests(), report.answered()), (answers, answers));
+    assert_eq!(
+        (report.requests(), report.answered()),
+        (responses, responses)
+    );
 }
 
 #[test]
@@ -180,9 +183,9 @@ fn r18_dripped_head_is_cut_in_a_drain() {
 
 /// Asserts the end of a connection whose head never came: a 408 or nothing, and a FIN.
 fn assert_closed_for_a_late_head(client: &Client, exchanges_before: usize) {
-    let answers = client.look(|seen| seen.conversation.finals().count());
-    client.assert_ends(answers);
-    if answers > exchanges_before {
+    let responses = client.look(|seen| seen.conversation.finals().count());
+    client.assert_ends(responses);
+    if responses > exchanges_before {
         let response = client.response(exchanges_before);
         assert_eq!(response.status, 408);
         response.assert_last();
@@ -274,14 +277,14 @@ fn r31_idle_connections_are_closed_evenly_over_the_spread() {
 /// Counts the idle connections that end in each tenth of a second.
 fn closed_by_tenth_of_the_spread() -> [usize; 10] {
     let served = serve(&["--close-spread", "1s"]);
-    let mut answer = [0; 1024];
+    let mut response = [0; 1024];
     let clients: Vec<_> = (0..R31_CLIENTS)
         .map(|_| {
             let mut stream = TcpStream::connect(served.addr()).expect("connect");
             stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
             stream.write_all(GET).expect("write");
-            let length = stream.read(&mut answer).expect("an answer");
-            assert!(answer[..length].ends_with(HELLO));
+            let length = stream.read(&mut response).expect("a response");
+            assert!(response[..length].ends_with(HELLO));
             stream
         })
         .collect();
@@ -290,7 +293,7 @@ fn closed_by_tenth_of_the_spread() -> [usize; 10] {
     let mut tenths = [0; 10];
     // The connection that has been idle for longest ends first, so this order is that of time.
     for mut stream in clients {
-        assert_eq!(stream.read(&mut answer).expect("a clean end"), 0);
+        assert_eq!(stream.read(&mut response).expect("a clean end"), 0);
         let tenth = signalled.elapsed().as_millis() as usize / 100;
         tenths[tenth.min(9)] += 1;
     }

@@ -12,10 +12,10 @@
 //! * `EBBTIDE_COMMAND` names another build of the command.
 
 mod accept;
-mod answers;
 mod deadline;
 mod exit;
 mod idle;
+mod responses;
 mod storm;
 use ebbtide_lab::command as support;
 

@@ -44,12 +44,12 @@ fn storm_costs_no_request() {
     for _ in 0..runs(ROUNDS) {
         let served = serve(&[]);
         let mut storm = Storm::new(served.addr());
-        storm.run(|tally| tally.answers >= WARM);
+        storm.run(|tally| tally.responses >= WARM);
         served.terminate();
         let deadline = Instant::now() + PATIENCE;
         storm.run(|_| Instant::now() > deadline);
         let Tally {
-            answers,
+            responses,
             lost,
             torn,
             reset,
@@ -62,7 +62,7 @@ fn storm_costs_no_request() {
             .filter(|c| !matches!(c.state, State::Done))
             .count();
         println!(
-            "{answers} answers; lost {lost}, torn {torn}, reset {reset}, backlog {backlog}, \
+            "{responses} responses; lost {lost}, torn {torn}, reset {reset}, backlog {backlog}, \
              late {late}, still open {open}"
         );
         assert_eq!(
@@ -74,15 +74,18 @@ fn storm_costs_no_request() {
         drop(storm);
         // r07: the handler, the report and the clients count the same responses.
         let (_, report) = served.wait_report(0);
-        let answers = answers as i64;
-        assert_eq!((report.requests(), report.answered()), (answers, answers));
+        let responses = responses as i64;
+        assert_eq!(
+            (report.requests(), report.answered()),
+            (responses, responses)
+        );
     }
 }
 
 /// The fate of all requests.
 #[derive(Debug, Default)]
 struct Tally {
-    answers: usize,
+    responses: usize,
     /// Written in full within the grace, on a connection that was open then, and never answered.
     lost: usize,
     /// The same, when the connection had been idle for longer than the grace.
@@ -261,7 +264,7 @@ impl Storm {
         };
         assert_eq!(response.status, 200, "{response}");
         caller.got.clear();
-        self.tally.answers += 1;
+        self.tally.responses += 1;
         match caller.kind {
             Kind::Anew => self.connect_anew(n),
             _ if response.says_close() => caller.state = State::Leaving,

@@ -152,8 +152,8 @@ fn a_slow_reader_gets_everything() {
     client.socket().peek(&mut [0; 1]).expect("it has begun");
     served.terminate();
     served.wait_progress();
-    let answer = client.response();
-    assert_eq!((answer.status, answer.body.len()), (200, 30_000_000));
+    let response = client.response();
+    assert_eq!((response.status, response.body.len()), (200, 30_000_000));
     client.assert_ends();
     drop(client);
     served.wait_report(0);

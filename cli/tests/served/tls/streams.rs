@@ -152,11 +152,11 @@ fn a_download_survives_a_drain() {
     client.socket().peek(&mut [0; 1]).expect("it has begun");
     served.terminate();
     served.wait_refused();
-    let answer = client.response();
-    assert_eq!((answer.status, answer.body.len()), (200, LARGE));
+    let response = client.response();
+    assert_eq!((response.status, response.body.len()), (200, LARGE));
     for at in (0..LARGE).step_by(1 << 20) {
         assert!(
-            answer.body[at..].starts_with(mark(at).as_bytes()),
+            response.body[at..].starts_with(mark(at).as_bytes()),
             "at {at}"
         );
     }

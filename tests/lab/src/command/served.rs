@@ -236,9 +236,9 @@ pub fn settle(addr: SocketAddr) {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let request = b"GET /plaintext HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
     stream.write_all(request).expect("write");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("read");
-    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{answer:?}");
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).expect("read");
+    assert!(response.starts_with(b"HTTP/1.1 200 "), "{response:?}");
 }
 
 /// Runs the command with these arguments to its end.

@@ -20,9 +20,10 @@ fn r08_pipelined_requests_run_if_and_only_if_they_are_answered() {
     served.terminate();
 
     client.end();
-    let answers: Vec<Response> = client.look(|seen| seen.conversation.finals().cloned().collect());
-    client.assert_ends(answers.len());
-    let (last, before) = answers.split_last().expect("the first was under way");
+    let responses: Vec<Response> =
+        client.look(|seen| seen.conversation.finals().cloned().collect());
+    client.assert_ends(responses.len());
+    let (last, before) = responses.split_last().expect("the first was under way");
     last.assert_last();
     assert!(
         before.iter().all(|response| !response.says_close()),
@@ -30,7 +31,7 @@ fn r08_pipelined_requests_run_if_and_only_if_they_are_answered() {
     );
     let expected = [&b"done"[..], HELLO, HELLO];
     assert!(
-        answers
+        responses
             .iter()
             .zip(expected)
             .all(|(response, body)| response.body == body)
@@ -38,8 +39,11 @@ fn r08_pipelined_requests_run_if_and_only_if_they_are_answered() {
     drop(client);
     let (_, report) = served.wait_report(0);
     // `settle` made one more.
-    let answers = answers.len() as i64 + 1;
-    assert_eq!((report.requests(), report.answered()), (answers, answers));
+    let responses = responses.len() as i64 + 1;
+    assert_eq!(
+        (report.requests(), report.answered()),
+        (responses, responses)
+    );
 }
 
 #[test]
@@ -82,7 +86,7 @@ fn r09_who_asks_again_behind_a_stream_that_did_not_say_close_is_answered() {
 }
 
 #[test]
-fn r10_unread_upload_does_not_eat_the_answer() {
+fn r10_unread_upload_does_not_eat_the_response() {
     for _ in 0..runs(R10_RUNS) {
         upload_is_refused(&["--max-body", "64KiB"], "/echo", 413);
         upload_is_refused(&[], "/plaintext", 405);
@@ -113,16 +117,16 @@ fn r15_busy_client_is_not_served_for_ever() {
         client.exchange(n, GET);
     }
     served.terminate_after(|| client.send(GET));
-    let mut answers = 51;
+    let mut responses = 51;
     let mut last = client.response(50);
     while !last.says_close() {
         // The server may answer what was in the socket when it woke without a close; no more.
-        assert!(answers < 52, "served on: {last}");
-        last = client.exchange(answers, GET);
-        answers += 1;
+        assert!(responses < 52, "served on: {last}");
+        last = client.exchange(responses, GET);
+        responses += 1;
     }
     last.assert_last();
-    client.assert_ends(answers);
+    client.assert_ends(responses);
     drop(client);
     let (exit, _) = served.wait_report(0);
     assert!(exit.at - last.done < PROMPT);
@@ -266,7 +270,7 @@ fn r27_half_closed_client_is_answered() {
 }
 
 #[test]
-fn r30_every_answer_of_a_drain_says_close_once() {
+fn r30_every_response_of_a_drain_says_close_once() {
     const REQUESTS: &[(&str, &str, u16)] = &[
         ("GET", "GET /plaintext HTTP/1.1\r\nHost: t\r\n\r\n", 200),
         (
