@@ -47,9 +47,8 @@
 //!   [`engine`](internals::engine) runs.
 //!
 //! With no feature the library depends on mio, httparse, slab, socket2, log, memchr, signal-hook and
-//! signal-hook-mio. The command `ebbtide` is another package, `ebbtide-cli`. The library never exits
-//! the process, installs no logger, and has no `unsafe`. Only [`Server::spawn`] and hooks start a
-//! thread.
+//! nix. The command `ebbtide` is another package, `ebbtide-cli`. The library never exits the process,
+//! installs no logger, and has no `unsafe`. Only [`Server::spawn`] and hooks start a thread.
 //!
 //! # Glossary
 //!
@@ -116,8 +115,8 @@
 //!   without a reset that destroys the response.
 //! * **Refusing a request with an announced body** closes the connection after the response (RFC 9112
 //!   §9.6).
-//! * **A second signal during the delay** ends the delay; a signal during the drain cuts. Signals that
-//!   arrive in one batch count as one.
+//! * **A second signal during the delay** ends the delay; a signal during the drain cuts. Signals
+//!   within 50 ms, and those of one batch, count as one.
 //! * **A field that cannot be written** makes the response a 500, and a line in the log. No part of it
 //!   is written, and nothing panics. [`Response::try_field`] is for values from outside.
 //! * **Three parsers of a head agree.** A common head takes the fast path, eight bytes at a time.

@@ -112,7 +112,7 @@ impl Handle {
         self.post(Message::Shutdown);
     }
 
-    /// Ends the drain now, as a second signal does. Starts the drain first where there was none.
+    /// Ends the drain now, as a second signal does, however soon after the first reason to stop. Starts the drain first where there was none.
     #[doc(alias = "abort")]
     #[doc(alias = "kill")]
     pub fn cut(&self) {

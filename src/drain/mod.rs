@@ -14,8 +14,8 @@ mod tests;
 use std::collections::VecDeque;
 
 pub use self::policy::{
-    BACKLOG_LIMIT, End, FRESH_GRACE, IDLE_GRACE, LAST_CALL, ListenerState, Policy, SHORT_GRACE,
-    Stage,
+    BACKLOG_LIMIT, End, FRESH_GRACE, IDLE_GRACE, LAST_CALL, ListenerState, Policy, SAME_ACTION,
+    SHORT_GRACE, Stage,
 };
 use crate::tick::{Tick, in_full};
 use crate::timeouts::PhaseTimeouts;
@@ -30,8 +30,8 @@ pub struct Drain {
     announced: bool,
     /// The draining has begun.
     begun: bool,
-    /// A signal was obeyed.
-    signalled: bool,
+    /// The last action that sent signals.
+    action: Option<Action>,
     /// When the last connection was accepted, or the first reason to stop came.
     accepted_at: Tick,
     stopped: Option<Stopped>,
@@ -45,6 +45,14 @@ pub struct Drain {
     ending: Option<Ending>,
     /// Every connection is closed, and the report has the time that the drain took.
     all_closed: bool,
+}
+
+/// Signals that have one reason.
+#[derive(Clone, Copy, Debug)]
+struct Action {
+    began: Tick,
+    /// The loop has looked for signals once the time of the action was over.
+    over: bool,
 }
 
 /// What was true when the first reason to stop came.
@@ -82,7 +90,7 @@ impl Drain {
             stage: Stage::Serving,
             announced: false,
             begun: false,
-            signalled: false,
+            action: None,
             accepted_at: Tick::from_millis(0),
             stopped: None,
             late_cutoff: None,
@@ -98,12 +106,32 @@ impl Drain {
         self.announced = true;
     }
 
-    /// Notes a signal, and returns whether it is one more reason to stop. The first signal says no
-    /// more than a [`Handle::shutdown`](crate::Handle::shutdown) before it: its sender may not know of that.
-    pub const fn note_signal(&mut self) -> bool {
-        let first = !self.signalled;
-        self.signalled = true;
-        !first || self.stage.since().is_none()
+    /// Notes a signal, and returns whether it is one more reason to stop.
+    ///
+    /// A signal that follows within [`SAME_ACTION`] is the same action: `timeout` signals its child
+    /// and then its group, a parent passes a Ctrl-C on that the child got too. The first signal says
+    /// no more than a [`Handle::shutdown`](crate::Handle::shutdown) before it: its sender may not know
+    /// of that.
+    pub fn note_signal(&mut self, now: Tick) -> bool {
+        let before = self.action;
+        let same = |action: Action| !action.over || now.since(action.began) <= SAME_ACTION;
+        if before.is_some_and(same) {
+            return false;
+        }
+        self.action = Some(Action {
+            began: now,
+            over: false,
+        });
+        before.is_some() || self.stage.since().is_none()
+    }
+
+    /// Notes that the loop has looked for signals at `now`, and obeyed what it found. Only such a look
+    /// ends an action: a loop that was held, or a process that was frozen, cannot know when a signal
+    /// came that it finds late.
+    pub fn note_signals_read(&mut self, now: Tick) {
+        if let Some(action) = &mut self.action {
+            action.over |= now.since(action.began) >= SAME_ACTION;
+        }
     }
 
     /// Takes one more reason to stop: the first begins the delay, the next ends it, and one more
@@ -285,7 +313,9 @@ impl Drain {
             _ => None,
         };
         let deadline = since.after(self.policy.timeout);
-        [step, Some(deadline)]
+        let action = self.action.filter(|action| !action.over);
+        let action = action.map(|action| action.began.after(SAME_ACTION));
+        [step, action, Some(deadline)]
             .into_iter()
             .flatten()
             .filter(|at| !now.reached(*at))

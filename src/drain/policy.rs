@@ -43,6 +43,10 @@ pub const LAST_CALL: u32 = 1;
 /// want of descriptors, or more arrivals than a turn accepts.
 pub const BACKLOG_LIMIT: u32 = 1_000;
 
+/// How long further signals belong to the action of the first, in milliseconds. Programs that repeat
+/// a signal do so within a few milliseconds; no person presses a key again so soon.
+pub const SAME_ACTION: u32 = 50;
+
 /// The stage of a server's life. Stages only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

@@ -69,12 +69,61 @@ fn the_first_reason_begins_the_delay_and_the_third_cuts() {
     }
 }
 
+/// A turn that finds a signal, or looks in vain. Returns whether the signal is one more reason.
+fn look(drain: &mut Drain, signal: bool, millis: u32) -> bool {
+    let now = SIGNAL.after(millis);
+    let counts = signal && drain.note_signal(now);
+    if counts {
+        drain.stop(false, 0, Baseline::default(), now);
+        drain.advance(false, 0, now);
+    }
+    drain.note_signals_read(now);
+    counts
+}
+
 #[test]
 fn a_signal_after_a_shutdown_is_no_second_reason() {
     let mut drain = stopped(POLICY, 0);
-    assert!(!drain.note_signal());
-    assert!(drain.note_signal());
-    assert!(Drain::new(POLICY).note_signal());
+    assert!(!look(&mut drain, true, 0));
+    assert!(!look(&mut drain, true, 1), "the same action");
+    assert!(!look(&mut drain, false, SAME_ACTION));
+    assert!(look(&mut drain, true, SAME_ACTION + 1));
+    assert!(look(&mut Drain::new(POLICY), true, 0));
+}
+
+#[test]
+fn signals_of_one_action_are_one_reason_and_each_action_counts_from_its_first() {
+    let mut drain = Drain::new(POLICY);
+    assert!(look(&mut drain, true, 0));
+    for millis in [0, 1, 20, SAME_ACTION] {
+        assert!(!look(&mut drain, true, millis), "after {millis} ms");
+    }
+    assert_eq!(drain.must_cut(SIGNAL.after(SAME_ACTION)), None);
+    assert!(look(&mut drain, true, SAME_ACTION + 1));
+    assert_eq!(drain.stage(), Stage::Cutting);
+}
+
+#[test]
+fn a_drain_looks_once_more_when_the_time_of_an_action_ends() {
+    let mut drain = Drain::new(POLICY);
+    assert!(look(&mut drain, true, 0));
+    drain.begin_last_call(SIGNAL);
+    let until = |drain: &Drain, millis| {
+        let next = drain.next_change(false, SIGNAL.after(millis)).unwrap();
+        next.since(SIGNAL)
+    };
+    assert_eq!(until(&drain, 0), SAME_ACTION);
+    assert!(!look(&mut drain, false, SAME_ACTION));
+    assert_eq!(until(&drain, SAME_ACTION), POLICY.timeout);
+}
+
+/// A loop that a handler holds, or a process that is frozen, finds a signal late.
+#[test]
+fn a_signal_that_no_look_separates_from_the_first_is_the_same_action() {
+    let mut drain = Drain::new(POLICY);
+    assert!(look(&mut drain, true, 0));
+    assert!(!look(&mut drain, true, 700));
+    assert!(look(&mut drain, true, 701), "a look came between");
 }
 
 #[test]

@@ -18,13 +18,13 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         }
     }
 
-    /// Obeys the signals that were read. Signals of one batch are one reason to stop: a second
-    /// signal is a later one.
+    /// Obeys the signals that were read. Signals of one batch are one reason to stop, and so are
+    /// signals of one action.
     pub(super) fn obey_signals(&mut self, now: Tick) {
         if let Some(&number) = self.signals.first() {
             self.signals.clear();
             let name = S::signal_name(number);
-            if !self.core.drain.note_signal() {
+            if !self.core.drain.note_signal(now) {
                 return log::info!("{name}: stopping already");
             }
             self.stop(Trigger::Signal { number, name }, now);
@@ -89,6 +89,7 @@ impl<S: Sys, H: Handler> Engine<S, H> {
         if self.core.drain.stage() == Stage::Serving {
             return None;
         }
+        self.core.drain.note_signals_read(now);
         self.update_listeners(now);
         match self.core.drain.must_cut(now) {
             Some(end) if !self.core.drain.was_cut() => self.cut_all(end, now),

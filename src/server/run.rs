@@ -144,6 +144,7 @@ impl<H: Handler> Ready<H> {
     }
 
     fn turn(self) -> io::Result<Outcome> {
+        self.sys.unblock_signals()?;
         #[cfg(feature = "rustls")]
         if let Some(tls) = self.tls {
             let sys = Tls::new(self.sys, tls);

@@ -76,6 +76,11 @@ impl Real {
         Self::open(listeners, signals).map_err(|error| Error::new("set up the event loop", error))
     }
 
+    /// Unblocks in this thread, which runs the loop, the signals that the loop handles.
+    pub(crate) fn unblock_signals(&self) -> io::Result<()> {
+        self.signals.as_ref().map_or(Ok(()), Signals::unblock)
+    }
+
     fn open(listeners: Vec<Listener>, mut signals: Option<Signals>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
@@ -272,8 +277,8 @@ impl Sys for Real {
     }
 
     fn signals(&mut self, numbers: &mut Vec<i32>) {
-        if let Some(Signals { pipe, .. }) = &mut self.signals {
-            numbers.extend(pipe.pending());
+        if let Some(signals) = &mut self.signals {
+            signals.take(numbers);
         }
     }
 

@@ -118,8 +118,8 @@ pub(crate) struct Stopping {
     #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = values::duration)]
     pub linger: Duration,
 
-    /// Signals that start a drain, with commas between; another signal cuts the drain short. The
-    /// default covers Ctrl-C and supervisors
+    /// Signals that start a drain, with commas between; another signal, 50 ms later or more, cuts the
+    /// drain short. The default covers Ctrl-C and supervisors
     #[arg(
         long,
         value_name = "NAMES",

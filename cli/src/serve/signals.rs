@@ -18,7 +18,7 @@ use ebbtide::{End, Handle, Outcome, StatusQuery};
 /// Watches the signals that stop the server, beside the loop.
 #[derive(Debug)]
 pub(super) struct SignalWatcher {
-    /// The thread got one signal or more.
+    /// The thread got a signal that is an action of its own.
     heard: Receiver<()>,
     /// A signal came. The handler sets this flag on the loop's own thread, so the order of events
     /// is certain.
@@ -74,10 +74,11 @@ impl SignalWatcher {
     pub(super) fn delay(&self, flags: &Stopping, outcome: &Outcome) {
         let delay = flags.exit_delay.min(left(flags.drain_timeout, outcome));
         let until = Instant::now() + delay;
-        while !self.came.load(Ordering::SeqCst) {
+        loop {
             let left = until.saturating_duration_since(Instant::now());
+            let heard = self.heard.recv_timeout(left);
             // The thread may report a signal of the drain only now.
-            if self.heard.recv_timeout(left).is_err() {
+            if heard.is_err() || self.came.load(Ordering::SeqCst) {
                 return;
             }
         }
@@ -86,15 +87,15 @@ impl SignalWatcher {
 
 /// Runs the thread.
 fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
-    let mut times = Times::default();
+    let mut actions = Actions::default();
     loop {
         let numbers: Vec<_> = signals.wait().collect();
-        if numbers.is_empty() {
+        if numbers.is_empty() || !actions.begins(Instant::now()) {
             continue;
         }
         // The receiver may be gone.
         let _ = tell.send(());
-        if times.another(Instant::now()) >= AT_THE_LATEST
+        if actions.count >= AT_THE_LATEST
             && let Some(code) = stuck(life)
         {
             screen::close();
@@ -108,25 +109,24 @@ fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
     }
 }
 
-/// Counts signals. Signals that came together count as one, as they do in the loop.
+/// Counts actions that send signals, as the loop does.
 #[derive(Debug, Default)]
-struct Times {
+struct Actions {
     count: u32,
-    /// The time of the first signal of the last group.
+    /// The time of the first signal of the last action.
     last: Option<Instant>,
 }
 
-impl Times {
-    /// Returns the count with one more signal.
-    fn another(&mut self, now: Instant) -> u32 {
-        if self
-            .last
-            .is_none_or(|last| now.duration_since(last) >= TOGETHER)
-        {
-            self.count += 1;
-            self.last = Some(now);
+impl Actions {
+    /// Returns whether a signal begins an action, and counts it if so.
+    fn begins(&mut self, now: Instant) -> bool {
+        let same = |last| now.duration_since(last) <= SAME_ACTION;
+        if self.last.is_some_and(same) {
+            return false;
         }
-        self.count
+        self.count += 1;
+        self.last = Some(now);
+        true
     }
 }
 
@@ -185,9 +185,9 @@ const LAST_LINE: Duration = Duration::from_millis(50);
 /// The number of signals that end the process in any state.
 const AT_THE_LATEST: u32 = 3;
 
-/// Signals closer than this count as one: the thread may get them one after the other. Nobody
-/// presses a key again so soon.
-const TOGETHER: Duration = Duration::from_millis(10);
+/// The time within which further signals belong to the action of the first. The library has the
+/// same: `timeout` signals its child and then its group, and a parent passes a Ctrl-C on.
+const SAME_ACTION: Duration = Duration::from_millis(50);
 
 /// The time after which a silent loop counts as stuck: far longer than a turn.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -217,11 +217,21 @@ mod tests {
     }
 
     #[test]
-    fn signals_that_come_together_are_one() {
-        let (start, mut times) = (Instant::now(), Times::default());
-        for (millis, count) in [(0, 1), (9, 1), (10, 2), (15, 2), (19, 2), (20, 3), (900, 4)] {
+    fn signals_of_one_action_are_one() {
+        let (start, mut actions) = (Instant::now(), Actions::default());
+        for (millis, count) in [
+            (0, 1),
+            (9, 1),
+            (50, 1),
+            (51, 2),
+            (60, 2),
+            (101, 2),
+            (102, 3),
+        ] {
             let now = start + Duration::from_millis(millis);
-            assert_eq!(times.another(now), count, "at {millis} ms");
+            let before = actions.count;
+            assert_eq!(actions.begins(now), count > before, "at {millis} ms");
+            assert_eq!(actions.count, count, "at {millis} ms");
         }
     }
 

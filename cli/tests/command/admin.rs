@@ -21,7 +21,7 @@ use serde_json::Value;
 use ebbtide_lab::response::{Conversation, End, Response};
 use support::client::Client;
 use support::served::{Served, command, finish, output, run};
-use support::{GET, PATIENCE, get, post_head, until};
+use support::{GET, PATIENCE, get, outlast_action, post_head, until};
 
 /// A directory of one test, removed at its end.
 struct Directory(PathBuf);
@@ -570,8 +570,10 @@ fn signals_after_it_was_told_to_stop_end_the_notice_and_then_cut() {
     // The first client need not know that the server stops already.
     served.terminate();
     served.log().wait_line("stopping already", PATIENCE);
+    outlast_action();
     served.terminate();
     served.wait_refused();
+    outlast_action();
     served.terminate();
     let (_, report) = served.wait_report(3);
     assert_eq!((report.end(), report.forced_503()), ("cut", 1));
@@ -594,6 +596,7 @@ fn who_asks_for_nothing_more_holds_up_no_end() {
         served.terminate();
         if cut {
             served.wait_refused();
+            outlast_action();
             let start = Instant::now();
             served.terminate();
             return served.wait_report(3).0.at - start;

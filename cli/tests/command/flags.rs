@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use support::client::Client;
 use support::report::Report;
 use support::served::{Served, command, finish, run};
-use support::{GET, HELLO, PATIENCE, get, until};
+use support::{GET, HELLO, PATIENCE, get, outlast_action, until};
 
 const FLAGS: &[&str] = &[
     "--listen",
@@ -325,6 +325,7 @@ fn an_exit_delay_comes_after_the_report_and_is_ended_by_a_second_signal() {
     let served = Served::start(&["--report", "json", "--exit-delay", "20s"]);
     served.terminate();
     served.log().wait_line("\"exit_code\":0", PATIENCE);
+    outlast_action();
     served.terminate();
     assert_eq!(served.wait_exit(PATIENCE).code, Some(0));
 

@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 
 use support::client::Client;
 use support::served::command;
-use support::{GET, PATIENCE, get};
+use support::{GET, PATIENCE, get, outlast_action};
 
 /// `ebbtide serve` at a terminal. Killed, by its id, when dropped.
 struct Watched {
@@ -335,6 +335,7 @@ fn a_second_ctrl_c_cuts_and_the_line_is_gone() {
     watched.wait_screen(&echoed, |screen| {
         screen.live().is_some_and(|row| !row.contains("^C"))
     });
+    outlast_action();
     watched.signal(Signal::SIGINT);
     client.response(0).assert_last();
     let ended = watched.end();

@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 
 use support::client::Client;
 use support::served::{command, wait_refused};
-use support::{GET, HELLO, PATIENCE, get, until};
+use support::{GET, HELLO, PATIENCE, get, outlast_action, until};
 
 /// `ebbtide serve`, with a pipe for its stderr that is full. Killed, by its id, when dropped.
 struct Unread {
@@ -153,6 +153,7 @@ fn a_third_signal_cuts_where_the_second_ended_the_delay() {
         let response = Client::connect(unread.addr).exchange(0, GET);
         response.says_close().then_some(())
     });
+    outlast_action();
     unread.signal(Signal::SIGTERM);
     assert_cut_by_the_next_signal(unread, client);
 }
@@ -161,6 +162,7 @@ fn a_third_signal_cuts_where_the_second_ended_the_delay() {
 #[track_caller]
 fn assert_cut_by_the_next_signal(mut unread: Unread, client: Client) {
     wait_refused(unread.addr);
+    outlast_action();
     let start = Instant::now();
     unread.signal(Signal::SIGTERM);
     assert_eq!(unread.end(), Some(3));
@@ -184,6 +186,7 @@ fn it_drains_and_what_it_had_to_say_is_there_for_who_reads_again() {
         assert!(unread.log.read_line(&mut report).expect("a line") > 0);
     }
     assert!(report.contains("\"end\":\"drained\""), "{report}");
+    outlast_action();
     unread.signal(Signal::SIGTERM);
     assert_eq!(unread.end(), Some(0));
     let mut rest = String::new();

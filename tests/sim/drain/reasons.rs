@@ -55,6 +55,88 @@ fn two_signals_in_one_batch_are_one_reason() {
 }
 
 #[test]
+fn signals_within_50_ms_are_one_action_whichever_they_are() {
+    for other in [SIGTERM, SIGINT] {
+        for apart in [1, 7, 49, 50] {
+            let mut lab = Lab::new();
+            let peer = lab.ask(get("/later/x"));
+            lab.until(100);
+            lab.signal();
+            lab.until(100 + apart);
+            lab.sim().signal(other);
+            lab.until(400);
+            lab.still_open(peer);
+            lab.answer("/later/x", Response::text(200, "x\n"));
+            lab.drains_at(400);
+            assert_eq!(lab.got(peer), ok_close("x\n"));
+        }
+    }
+}
+
+#[test]
+fn an_action_counts_from_its_first_signal() {
+    let mut lab = Lab::new();
+    let peer = lab.ask(get("/later/x"));
+    for at in [100, 140, 151] {
+        lab.until(at);
+        lab.signal();
+    }
+    assert_eq!(lab.ends_at(151).code(), 3);
+    assert_eq!(lab.got(peer), unavailable());
+}
+
+#[test]
+fn each_action_counts_once_where_the_second_ends_a_delay() {
+    let mut lab = Lab::draining_by(DrainPolicy::new().delay(ms(5_000)));
+    let (idle, waiting) = (lab.idle(), lab.ask(get("/later/x")));
+    for at in [100, 110] {
+        lab.until(at);
+        lab.signal();
+    }
+    lab.until(170);
+    lab.still_open(idle);
+    for at in [200, 220] {
+        lab.until(at);
+        lab.signal();
+        lab.finished_at(idle, 200);
+    }
+    lab.until(300);
+    lab.still_open(waiting);
+    lab.signal();
+    assert_eq!(lab.ends_at(300).code(), 3);
+}
+
+#[test]
+fn signals_after_a_shutdown_are_one_action_too() {
+    let mut lab = Lab::new();
+    let peer = lab.ask(get("/later/x"));
+    lab.engine().handle().shutdown();
+    for at in [100, 103] {
+        lab.until(at);
+        lab.signal();
+    }
+    lab.until(500);
+    lab.still_open(peer);
+    lab.signal();
+    assert_eq!(lab.ends_at(500).code(), 3);
+}
+
+#[test]
+fn an_explicit_cut_is_a_cut_however_soon_it_follows() {
+    for apart in [0, 1, 49] {
+        let mut lab = Lab::new();
+        let peer = lab.ask(get("/later/x"));
+        lab.until(100);
+        lab.signal();
+        lab.until(100 + apart);
+        lab.engine().handle().shutdown();
+        lab.engine().handle().cut();
+        assert_eq!(lab.ends_at(100 + apart).code(), 3);
+        assert_eq!(lab.got(peer), unavailable());
+    }
+}
+
+#[test]
 fn a_second_signal_ends_the_notice_and_a_third_cuts() {
     let mut lab = Lab::draining_by(DrainPolicy::new().delay(ms(5_000)));
     let (idle, waiting) = (lab.idle(), lab.ask(get("/later/x")));

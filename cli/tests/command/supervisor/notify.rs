@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::support::client::Client;
 use super::support::served::Served;
-use super::support::{GET, HELLO, PATIENCE, get};
+use super::support::{GET, HELLO, PATIENCE, get, outlast_action};
 use super::{Scratch, after};
 
 /// The supervisor's end of `NOTIFY_SOCKET`.
@@ -341,6 +341,7 @@ fn a_supervisor_that_does_not_read_holds_up_no_exit() {
         served.terminate();
         if code == 3 {
             served.wait_refused();
+            outlast_action();
             start = Instant::now();
             served.terminate();
         }

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::support::client::Client;
 use super::support::served::Served;
-use super::support::{GET, PATIENCE, get, spin_until};
+use super::support::{GET, PATIENCE, get, outlast_action, spin_until};
 use super::{PROMPT, runs, serve};
 
 const R16_RUNS: usize = 50;
@@ -133,6 +133,52 @@ fn r24_two_signals_at_once_always_end_it() {
     assert!(matches!(code, Some(0 | 3)), "{code:?}; {:?}", served.log());
 }
 
+/// GNU `timeout` signals its child and then the group; a parent passes a Ctrl-C on.
+#[test]
+fn r24_signals_of_one_action_are_one() {
+    let mut tried = 0;
+    for others in [[Signal::SIGTERM; 3], [Signal::SIGINT; 3]] {
+        loop {
+            let served = serve(&[]);
+            let client = Client::connect(served.addr());
+            client.send(&get("/delay/300"));
+            served.settle();
+            let start = Instant::now();
+            served.terminate();
+            for (n, other) in others.into_iter().enumerate() {
+                spin_until(start + Duration::from_millis(8) * (n as u32 + 1));
+                served.signal(other);
+            }
+            tried += 1;
+            if start.elapsed() > Duration::from_millis(40) && tried < 10 {
+                continue; // a busy machine held the test
+            }
+            assert_eq!(client.response(0).body, b"done");
+            client.assert_ends(1);
+            drop(client);
+            served.wait_report(0);
+            break;
+        }
+    }
+}
+
+#[test]
+fn r24_signals_that_a_freeze_brings_late_are_of_the_same_action() {
+    let served = serve(&[]);
+    let client = Client::connect(served.addr());
+    client.send(&get("/delay/500"));
+    served.settle();
+    served.terminate();
+    served.stop();
+    outlast_action();
+    served.terminate();
+    served.cont();
+    assert_eq!(client.response(0).body, b"done");
+    client.assert_ends(1);
+    drop(client);
+    served.wait_report(0);
+}
+
 #[test]
 fn r24_two_signals_at_once_are_one_and_the_next_cuts_with_a_response() {
     for _ in 0..runs(5) {
@@ -142,6 +188,7 @@ fn r24_two_signals_at_once_are_one_and_the_next_cuts_with_a_response() {
         served.settle();
         served.terminate_after(|| served.signal(Signal::SIGINT));
         served.wait_refused();
+        outlast_action();
         served.terminate();
         assert_cut(&served, &client);
     }
@@ -156,8 +203,10 @@ fn r24_a_third_signal_cuts_with_a_response_where_the_second_ended_the_delay() {
         served.settle();
         served.terminate();
         served.settle(); // it still accepts
+        outlast_action();
         served.terminate();
         served.wait_refused();
+        outlast_action();
         served.terminate();
         assert_cut(&served, &client);
     }
@@ -189,6 +238,7 @@ fn r24_signals_of_the_drain_leave_the_exit_delay_alone() {
     let served = serve(&flags);
     served.terminate();
     served.settle();
+    outlast_action();
     let start = Instant::now();
     served.terminate();
     let (exit, _) = served.wait_report(0);
@@ -204,6 +254,7 @@ fn r24_second_signal_means_now() {
         served.settle();
         served.terminate();
         served.wait_refused();
+        outlast_action();
         let signalled = Instant::now();
         served.signal(second);
         let (exit, report) = served.wait_report(3);
