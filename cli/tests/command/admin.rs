@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, Output, Stdio};
+use std::process::{self, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,9 @@ use openmetrics_parser::{MetricNumber, PrometheusType, PrometheusValue};
 use serde_json::Value;
 
 use ebbtide_lab::response::{Conversation, End, Response};
+use support::child::{Child, output};
 use support::client::Client;
-use support::served::{Served, command, finish, output, run};
+use support::served::{Served, command, run};
 use support::{GET, PATIENCE, get, outlast_action, post_head, until};
 
 /// A directory of one test, removed at its end.
@@ -106,19 +107,14 @@ fn status(directory: &Directory) -> Value {
 
 /// Runs `ebbtide ctl` to its end.
 fn ctl(args: &[&str]) -> Output {
-    finish(start_ctl(args))
+    start_ctl(args).finish()
 }
 
 fn start_ctl(args: &[&str]) -> Child {
-    Command::new(command())
-        .arg("ctl")
-        .args(args)
-        .env_remove("EBBTIDE_ADMIN")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts")
+    let mut ctl = Command::new(command());
+    ctl.arg("ctl").args(args).env_remove("EBBTIDE_ADMIN");
+    let quiet = ctl.stdin(Stdio::null());
+    Child::start(quiet.stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
 /// Returns the stdout of a successful run.
@@ -745,7 +741,7 @@ fn ctl_tells_it_to_stop_and_waits() {
     uploading.send(b"cd");
     assert_eq!(uploading.response(0).body, b"abcd");
     drop(uploading);
-    let output = finish(waiting);
+    let output = waiting.finish();
     assert_eq!(told(output), "the server has gone\n");
     served.wait_report(0);
 }
@@ -795,7 +791,7 @@ fn ctl_waits_until_the_server_has_gone() {
                 Some(greet(&listener, 2))
             }
         };
-        let output = finish(waiting);
+        let output = waiting.finish();
         assert_eq!(told(output), "the server has gone\n", "{last:?}");
         drop(successor);
         let _ = fs::remove_file(&path);
@@ -811,7 +807,7 @@ fn ctl_is_not_misled_by_a_server_that_goes_while_it_is_asked() {
     let (stream, _) = listener.accept().expect("a connection");
     fs::remove_file(&path).expect("removed");
     drop((listener, stream));
-    let output = finish(waiting);
+    let output = waiting.finish();
     assert_eq!(told(output), "the server has gone\n");
 }
 

@@ -1,8 +1,8 @@
 //! The commands and flags that the documentation names exist.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
+use ebbtide_lab::command::served::run;
 use ebbtide_lab::pages::pages;
 
 #[test]
@@ -80,11 +80,7 @@ fn flags_of(command: &str) -> BTreeSet<String> {
 }
 
 fn help(command: &[&str]) -> String {
-    let done = Command::new(env!("CARGO_BIN_EXE_ebbtide"))
-        .args(command)
-        .arg("--help")
-        .output();
-    let done = done.expect("the command starts");
+    let done = run(&[command, &["--help"]].concat());
     assert!(done.status.success(), "{command:?} has no help");
     String::from_utf8(done.stdout).expect("text")
 }

@@ -8,12 +8,13 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use support::child::Child;
 use support::client::Client;
 use support::report::Report;
-use support::served::{Served, command, finish, run};
+use support::served::{Served, command, run};
 use support::{GET, HELLO, PATIENCE, get, outlast_action, until};
 
 const FLAGS: &[&str] = &[
@@ -256,11 +257,9 @@ fn readiness_fails_before_the_listener_closes() {
 
 #[test]
 fn a_server_whose_log_nobody_reads_still_tells_by_its_exit_code() {
-    let mut child = Command::new(command())
-        .args(["serve", "--listen", "127.0.0.1:0"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
+    let mut serve = Command::new(command());
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut child = Child::start(serve.stderr(Stdio::piped()));
     let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
     let mut line = String::new();
     while !line.contains(" drains in ") {
@@ -271,8 +270,8 @@ fn a_server_whose_log_nobody_reads_still_tells_by_its_exit_code() {
         );
     }
     drop(log); // every line from now on is a broken pipe
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it is there");
-    assert_eq!(finish(child).status.code(), Some(0));
+    child.signal(Signal::SIGTERM);
+    assert_eq!(child.finish().status.code(), Some(0));
 }
 
 #[test]
@@ -412,19 +411,14 @@ fn the_environment_says_how_much_is_logged() {
     let logged = |level| {
         let mut command = Command::new(command());
         command.args(["serve", "--listen", "127.0.0.1:0", "--report", "none"]);
-        let child = command
-            .env("RUST_LOG", level)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
+        let child = Child::start(command.env("RUST_LOG", level).stderr(Stdio::piped()));
         // A signal before the handler would kill the process.
-        let pid = Pid::from_raw(child.id() as i32);
         until("a handler of the signal", || {
-            let caught = caught(pid) & (1 << (Signal::SIGTERM as u32 - 1));
+            let caught = caught(child.pid()) & (1 << (Signal::SIGTERM as u32 - 1));
             (caught != 0).then_some(())
         });
-        kill(pid, Signal::SIGTERM).expect("it is there");
-        let output = finish(child);
+        child.signal(Signal::SIGTERM);
+        let output = child.finish();
         assert_eq!(output.status.code(), Some(0));
         String::from_utf8(output.stderr).expect("text")
     };

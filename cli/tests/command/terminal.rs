@@ -9,19 +9,19 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nix::pty::{OpenptyResult, Winsize, openpty};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
+use support::child::Child;
 use support::client::Client;
 use support::served::command;
 use support::{GET, PATIENCE, get, outlast_action};
 
-/// `ebbtide serve` at a terminal. Killed, by its id, when dropped.
+/// `ebbtide serve` at a terminal.
 struct Watched {
     child: Child,
     terminal: Arc<Terminal>,
@@ -87,18 +87,19 @@ impl Watched {
             ws_ypixel: 0,
         };
         let OpenptyResult { master, slave } = openpty(&size, None).expect("a pseudo-terminal");
-        let child = Command::new(command())
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(flags)
-            .env_remove("RUST_LOG")
-            .env_remove("NO_COLOR")
-            .env("TERM", term)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(slave)
-            .spawn()
-            .expect("the command starts");
+        // The command, and with it the test's end of the slave, is gone after this statement.
+        let child = Child::start(
+            Command::new(command())
+                .args(["serve", "--listen", "127.0.0.1:0"])
+                .args(flags)
+                .env_remove("RUST_LOG")
+                .env_remove("NO_COLOR")
+                .env("TERM", term)
+                .envs(environment.iter().copied())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(slave),
+        );
         let mut screen = File::from(master);
         let keyboard = screen.try_clone().expect("a descriptor");
         let terminal = Arc::new(Terminal::default());
@@ -127,8 +128,7 @@ impl Watched {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("an i32"));
-        kill(pid, signal).expect("it runs");
+        assert!(self.child.signal(signal), "it has ended");
     }
 
     /// Waits for a text in the whole output, and returns the output up to the end of a line.
@@ -176,7 +176,7 @@ impl Watched {
     fn end(mut self) -> Ended {
         let end = self.wait_until(|_| false).closed;
         assert!(end, "the terminal is still held");
-        let code = self.child.wait().expect("it ends").code();
+        let code = self.child.wait(PATIENCE).expect("it ends").code;
         if let Some(reader) = self.reader.take() {
             reader.join().expect("no panic");
         }
@@ -186,14 +186,6 @@ impl Watched {
             screens: state.screens.clone(),
             text: String::from_utf8(state.bytes.clone()).expect("text"),
         }
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        // The child has ended already, unless the test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

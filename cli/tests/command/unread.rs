@@ -8,21 +8,18 @@ use std::io::{BufRead, BufReader, ErrorKind, PipeReader, Read, Write, pipe};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
+use support::child::Child;
 use support::client::Client;
 use support::served::{command, wait_refused};
 use support::{GET, HELLO, PATIENCE, get, outlast_action, until};
 
-/// `ebbtide serve`, with a pipe for its stderr that is full. Killed, by its id, when dropped.
+/// `ebbtide serve`, with a pipe for its stderr that is full.
 struct Unread {
     child: Child,
     addr: SocketAddr,
@@ -32,15 +29,15 @@ struct Unread {
 impl Unread {
     fn start(flags: &[&str]) -> Self {
         let (reader, writer) = pipe().expect("a pipe");
-        let child = Command::new(command())
-            .args(["serve", "--listen", "127.0.0.1:0", "--report", "json"])
-            .args(flags)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(writer.try_clone().expect("a descriptor"))
-            .spawn()
-            .expect("the command starts");
+        let child = Child::start(
+            Command::new(command())
+                .args(["serve", "--listen", "127.0.0.1:0", "--report", "json"])
+                .args(flags)
+                .env_remove("RUST_LOG")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(writer.try_clone().expect("a descriptor")),
+        );
         let mut log = BufReader::new(reader);
         let mut started = String::new();
         while !started.contains(" a second signal cuts\n") {
@@ -60,7 +57,7 @@ impl Unread {
     }
 
     fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).expect("it is not reaped");
+        assert!(self.child.signal(signal), "it has ended");
     }
 
     /// Returns a client that has had one response, and waits for another.
@@ -75,29 +72,8 @@ impl Unread {
 
     /// Waits for the end, and returns the exit code.
     #[track_caller]
-    fn end(&mut self) -> Option<i32> {
-        let (tell, ended) = channel();
-        let pid = self.pid();
-        thread::spawn(move || {
-            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-            // The receiver may be gone.
-            let _ = tell.send(waitid(Id::Pid(pid), flags));
-        });
-        let ended = ended.recv_timeout(PATIENCE).expect("it does not end");
-        ended.expect("it is not reaped");
-        self.child.wait().expect("it has ended").code()
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).expect("an i32"))
-    }
-}
-
-impl Drop for Unread {
-    fn drop(&mut self) {
-        // The child has ended already, unless the test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn end(&self) -> Option<i32> {
+        self.child.wait(PATIENCE).expect("it does not end").code
     }
 }
 
@@ -123,7 +99,7 @@ const PROMPT: Duration = Duration::from_millis(1500);
 
 #[test]
 fn the_deadline_is_kept() {
-    let mut unread = Unread::start(&["--drain-timeout", "1s"]);
+    let unread = Unread::start(&["--drain-timeout", "1s"]);
     let client = unread.waiting();
     let start = Instant::now();
     unread.signal(Signal::SIGTERM);
@@ -160,7 +136,7 @@ fn a_third_signal_cuts_where_the_second_ended_the_delay() {
 
 /// Sends one more signal to a server that drains, and asserts that the cut is prompt and honest.
 #[track_caller]
-fn assert_cut_by_the_next_signal(mut unread: Unread, client: Client) {
+fn assert_cut_by_the_next_signal(unread: Unread, client: Client) {
     wait_refused(unread.addr);
     outlast_action();
     let start = Instant::now();
@@ -196,7 +172,7 @@ fn it_drains_and_what_it_had_to_say_is_there_for_who_reads_again() {
 
 #[test]
 fn an_exit_that_nobody_reads_is_as_prompt_as_any() {
-    let mut unread = Unread::start(&[]);
+    let unread = Unread::start(&[]);
     let start = Instant::now();
     unread.signal(Signal::SIGTERM);
     assert_eq!(unread.end(), Some(0));

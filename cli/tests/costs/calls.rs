@@ -9,10 +9,11 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
+use ebbtide_lab::command::PATIENCE;
+use ebbtide_lab::command::child::Child;
 use ebbtide_needs::needs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -70,7 +71,7 @@ const NOISE: i64 = 40;
 /// Runs the command under strace, makes connections, sends this number of requests on each, one at
 /// a time, and stops the command.
 fn count_calls(connections: usize, requests: usize) -> Calls {
-    let mut traced = Traced::start();
+    let traced = Traced::start();
     let mut clients: Vec<_> = (0..connections).map(|_| connect(traced.addr)).collect();
     for _ in 0..requests {
         for client in &mut clients {
@@ -85,7 +86,7 @@ fn count_calls(connections: usize, requests: usize) -> Calls {
     parse(&fs::read_to_string(&traced.summary).unwrap())
 }
 
-/// strace, and the command under it. Killed, both by id, when dropped.
+/// strace, and the command under it.
 struct Traced {
     strace: Child,
     command: Pid,
@@ -100,16 +101,16 @@ impl Traced {
         static RUNS: AtomicUsize = AtomicUsize::new(0);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let summary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("calls-{run}.txt"));
-        let mut strace = Command::new("strace")
-            .args(["-f", "-c", "-o"])
-            .arg(&summary)
-            .args([env!("CARGO_BIN_EXE_ebbtide"), "serve"])
-            .args(["--listen", "127.0.0.1:0"])
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("strace starts");
+        let mut strace = Child::start(
+            Command::new("strace")
+                .args(["-f", "-c", "-o"])
+                .arg(&summary)
+                .args([env!("CARGO_BIN_EXE_ebbtide"), "serve"])
+                .args(["--listen", "127.0.0.1:0"])
+                .env_remove("RUST_LOG")
+                .stdin(Stdio::null())
+                .stderr(Stdio::piped()),
+        );
         let mut lines = BufReader::new(strace.stderr.take().expect("it is piped")).lines();
         let mut after = |text: &str| {
             let mut lines = lines.by_ref().map(Result::unwrap);
@@ -135,19 +136,17 @@ impl Traced {
         kill(self.command, Signal::SIGTERM).unwrap();
     }
 
-    fn wait(&mut self) {
-        let status = self.strace.wait().unwrap();
-        assert!(status.success(), "{status}");
+    fn wait(&self) {
+        let exit = self.strace.wait(PATIENCE).expect("an end");
+        assert!(exit.status.success(), "{exit:?}");
     }
 }
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        // `wait` has reaped it, unless the test has failed before.
-        if let Ok(None) = self.strace.try_wait() {
-            // The end of the one ends the other.
+        // The command would outlive strace.
+        if self.strace.is_running() {
             let _ = kill(self.command, Signal::SIGKILL);
-            let _ = self.strace.wait();
         }
     }
 }
@@ -196,6 +195,3 @@ fn tell(line: &str) {
     let line = format!("calls: {line}\n");
     io::stderr().write_all(line.as_bytes()).unwrap();
 }
-
-/// How long a client waits for a response before the test fails.
-const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,13 +8,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{self, Child, Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use ebbtide::sse::{Event, Options, Topic};
 use ebbtide::{Outcome, Request, Response, Running, Server};
 
+use support::child::{Child, output};
 use support::served::Served;
 use support::{PATIENCE, get};
 
@@ -126,16 +127,14 @@ impl Browser {
     fn open(url: &str) -> Self {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let is_there = |name: &&str| {
-            let mut command = Command::new(name);
-            command
-                .arg("--version")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
+            let mut shell = Command::new("sh");
+            let version = shell.args(["-c", &format!("{name} --version")]);
+            output(version).status.success()
         };
         let name = names.into_iter().find(is_there).expect("a browser");
         let profile = temp_dir().join(format!("ebbtide-browser-{}", process::id()));
-        let child = Command::new(name)
+        let mut command = Command::new(name);
+        command
             .args([
                 "--headless",
                 "--no-sandbox", // the sandbox fails for root
@@ -151,17 +150,14 @@ impl Browser {
             .arg(url)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it was there");
-        Self(child, profile)
+            .stderr(Stdio::null());
+        Self(Child::start(&mut command), profile)
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.0.kill();
         let _ = fs::remove_dir_all(&self.1); // a rest stays in the directory for temporary files
     }
 }

@@ -19,6 +19,7 @@ use nix::unistd::mkfifo;
 
 use ebbtide_lab::Dice;
 use ebbtide_lab::response::Response;
+use support::child::output;
 use support::client::Client;
 use support::served::Served;
 use support::{HELLO, PATIENCE, get, post};
@@ -332,12 +333,12 @@ fn conditions_are_those_of_the_rfc() {
 
 /// Returns the date of a file as coreutils write it.
 fn httpdate_of(path: &Path) -> String {
-    let output = Command::new("date")
-        .env("LC_ALL", "C")
-        .args(["--utc", "+%a, %d %b %Y %H:%M:%S GMT", "--reference"])
-        .arg(path)
-        .output()
-        .expect("date runs");
+    let output = output(
+        Command::new("date")
+            .env("LC_ALL", "C")
+            .args(["--utc", "+%a, %d %b %Y %H:%M:%S GMT", "--reference"])
+            .arg(path),
+    );
     String::from_utf8(output.stdout)
         .expect("text")
         .trim()
@@ -524,7 +525,7 @@ fn curl_goes_on_where_it_stopped() {
     let out = tree.0.join("out");
     let to = out.to_str().unwrap();
     let well = |args: &[&str]| {
-        let output = Command::new("curl").args(args).output().expect("curl");
+        let output = output(Command::new("curl").args(args));
         assert!(output.status.success(), "{args:?}: {output:?}");
         output.stdout
     };

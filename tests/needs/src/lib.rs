@@ -1,7 +1,14 @@
 //! An attribute for tests that need a program or a right which a machine may lack.
 
 use proc_macro::{TokenStream, TokenTree};
+use std::io::{copy, sink};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// How long a check may take before its need counts as not met.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Ignores a test, with the reason, where a shell command fails: `#[needs("curl", "curl -V")]`. The
 /// attribute stands above `#[test]`.
@@ -18,12 +25,27 @@ pub fn needs(arguments: TokenStream, test: TokenStream) -> TokenStream {
     let [need, check] = &literals[..] else {
         panic!("a need and a shell command expected: {literals:?}");
     };
-    let mut shell = Command::new("sh");
-    shell.args(["-c", check]).stdin(Stdio::null());
-    shell.stdout(Stdio::null()).stderr(Stdio::null());
-    if shell.status().is_ok_and(|status| status.success()) {
+    if is_met(check) {
         return test;
     }
     let ignore: TokenStream = format!("#[ignore = \"needs {need}\"]").parse().unwrap();
     ignore.into_iter().chain(test).collect()
+}
+
+/// Returns whether a command succeeds in time. The end of its output is the event to wait for.
+fn is_met(check: &str) -> bool {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", check]).stdin(Stdio::null());
+    shell.stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut shell) = shell.spawn() else {
+        return false;
+    };
+    let mut output = shell.stdout.take().expect("it is piped");
+    let (tell, ended) = channel();
+    thread::spawn(move || tell.send(copy(&mut output, &mut sink()).is_ok()));
+    let in_time = ended.recv_timeout(LIMIT).is_ok();
+    if !in_time {
+        let _ = shell.kill();
+    }
+    shell.wait().is_ok_and(|status| in_time && status.success())
 }

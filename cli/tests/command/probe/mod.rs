@@ -17,7 +17,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use support::served::{Served, command, finish, output, wait_refused};
+use support::child::{Child, output};
+use support::served::{Served, command, wait_refused};
 use support::until;
 
 /// Short times: the probe waits for a bad server until the deadline.
@@ -487,25 +488,25 @@ fn a_process_that_was_only_the_wrapper_is_said_to_be_none_of_the_server() {
     let addr = free_port();
     let this = env::current_exe().expect("this program");
     let server = format!("'{}' {}", this.display(), bad::ARGS.join(" "));
-    let mut wrapper = Command::new("sh")
-        .args(["-c", &format!("{server} >&2 & echo $!; wait")])
-        .env(bad::HOW, "hangs")
-        .env("PORT", addr.port().to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a shell");
+    let mut wrapper = Child::start(
+        Command::new("sh")
+            .args(["-c", &format!("{server} >&2 & echo $!; wait")])
+            .env(bad::HOW, "hangs")
+            .env("PORT", addr.port().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
+    );
     let mut pid = String::new();
     let mut said = BufReader::new(wrapper.stdout.take().expect("a pipe"));
     said.read_line(&mut pid).expect("the server's id");
     let server = Pid::from_raw(pid.trim().parse().expect("a number"));
     let url = format!("--url=http://{addr}");
-    let wrapper_id = format!("--pid={}", wrapper.id());
+    let wrapper_id = format!("--pid={}", wrapper.pid());
     let flags = [&url, &wrapper_id, "--json", "--states=idle,connecting"];
     let output = probe(&[&flags[..], SMALL].concat());
     kill(server, Signal::SIGKILL).expect("it is there");
-    finish(wrapper);
+    wrapper.finish();
     let report = Found::parse(&output);
     assert_eq!(output.status.code(), Some(1), "{report:?}");
     for state in ["idle", "connecting"] {
@@ -547,16 +548,11 @@ fn the_signal_reaches_the_whole_group_if_asked_to() {
 fn an_interrupted_probe_takes_the_server_along() {
     let addr = free_port();
     let url = format!("http://{addr}");
-    let child = bad_command(
-        "hangs",
-        &["--deadline=50s", "--states=empty", "--url", &url],
-    )
-    .stdout(Stdio::null())
-    .spawn()
-    .expect("the command starts");
+    let flags = ["--deadline=50s", "--states=empty", "--url", &url];
+    let child = Child::start(bad_command("hangs", &flags).stdout(Stdio::null()));
     until("a server that listens", || TcpStream::connect(addr).ok());
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("it is there");
-    let status = finish(child).status;
+    child.signal(Signal::SIGINT);
+    let status = child.finish().status;
     assert_eq!(
         status.code(),
         None,

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio, id};
+use std::process::{Command, Stdio, id};
 use std::thread;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use ebbtide_needs::needs;
 
 use super::load::{Connections, Load};
 use super::support::PATIENCE;
+use super::support::child::{Child, output};
 use super::support::served::Served;
 use super::{assert_nothing_lost, stop, stopped};
 
@@ -65,9 +66,9 @@ fn free_addresses<const N: usize>() -> [SocketAddr; N] {
     sockets.map(|socket| socket.local_addr().expect("an address"))
 }
 
-/// HAProxy. Killed, by its id, when dropped.
+/// HAProxy.
 struct Proxy {
-    child: Child,
+    _child: Child,
     dir: PathBuf,
 }
 
@@ -88,26 +89,21 @@ impl Proxy {
         .fold(example, |text, (from, to)| text.replace(from, &to));
         let config = dir.join("haproxy.cfg");
         fs::write(&config, text).expect("write");
-        let check = Command::new("haproxy")
-            .args(["-c", "-f"])
-            .arg(&config)
-            .output()
-            .expect("haproxy runs");
+        let check = output(Command::new("haproxy").args(["-c", "-f"]).arg(&config));
         let said = String::from_utf8_lossy(&check.stderr);
         assert!(
             check.status.success() && !said.contains("WARNING"),
             "{said}"
         );
         // In the foreground, HAProxy is a child of the test, which can kill it.
-        let child = Command::new("haproxy")
-            .arg("-db")
-            .arg("-f")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(File::create(dir.join("log")).expect("a file"))
-            .spawn()
-            .expect("haproxy starts");
-        Self { child, dir }
+        let child = Child::start(
+            Command::new("haproxy")
+                .args(["-db", "-f"])
+                .arg(&config)
+                .stdout(Stdio::null())
+                .stderr(File::create(dir.join("log")).expect("a file")),
+        );
+        Self { _child: child, dir }
     }
 
     /// Waits until this number of servers is in rotation, with `pause` between the looks.
@@ -143,8 +139,6 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         // The rest stays in the directory for temporary files.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -9,8 +9,9 @@ use std::process::{Command, Output, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
 
+use super::support::child::output;
 use super::support::client::Client;
-use super::support::served::{Served, output};
+use super::support::served::Served;
 use super::support::{GET, HELLO, PATIENCE};
 use super::{Scratch, after};
 

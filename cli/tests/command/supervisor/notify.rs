@@ -1,11 +1,12 @@
 //! sd_notify: which messages the command sends, and when.
 
-use std::io::{self, PipeReader, Read};
+use std::io::{self, Read};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::support::child::Child;
 use super::support::client::Client;
 use super::support::served::Served;
 use super::support::{GET, HELLO, PATIENCE, get, outlast_action};
@@ -144,14 +145,13 @@ fn a_life_is_told_in_order() {
 #[test]
 fn ready_means_that_it_can_be_reached() {
     let supervisor = Supervisor::at_a_path();
-    let mut child = Alone::start(supervisor.command(":", &[]));
+    let _child = alone(supervisor.command(":", &[]));
     let ready = supervisor.next();
     let (_, addr) = ready[1]
         .split_once("STATUS=serving on ")
         .expect("an address");
     let client = Client::connect(addr.parse().expect("an address"));
     assert_eq!(client.exchange(0, GET).body, HELLO);
-    child.kill();
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn the_watchdog_of_another_process_hears_nothing() {
 fn a_log_that_nobody_reads_is_no_reason_to_be_taken_for_dead() {
     let supervisor = Supervisor::at_a_path();
     let flags = ["--log-connections", "1ms"];
-    let mut child = Alone::start(supervisor.command(WATCHDOG, &flags));
+    let mut child = alone(supervisor.command(WATCHDOG, &flags));
     let ready = supervisor.next();
     assert_eq!(ready[0], "READY=1");
     let (_, addr) = ready[1]
@@ -269,44 +269,15 @@ fn a_log_that_nobody_reads_is_no_reason_to_be_taken_for_dead() {
         .read_to_end(&mut first)
         .expect("a full pipe");
     assert_eq!(first.len() as u64, PIPE);
-    child.kill();
 }
 
 /// The bytes that a pipe holds (pipe(7)).
 const PIPE: u64 = 64 * 1024;
 
-/// The command with a stderr that the test reads later. Killed, by its id, when dropped.
-struct Alone {
-    child: Child,
-    stderr: Option<PipeReader>,
-}
-
-impl Alone {
-    fn start(mut command: Command) -> Self {
-        let (stderr, writer) = io::pipe().expect("a pipe");
-        command
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(writer);
-        let child = command.spawn().expect("the command starts");
-        Self {
-            child,
-            stderr: Some(stderr),
-        }
-    }
-
-    fn kill(&mut self) {
-        // The process may be gone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// Starts the command with a stderr that the test reads later.
+fn alone(mut command: Command) -> Child {
+    let quiet = command.env_remove("RUST_LOG").stdin(Stdio::null());
+    Child::start(quiet.stdout(Stdio::null()).stderr(Stdio::piped()))
 }
 
 #[test]

@@ -7,6 +7,7 @@ use ebbtide_needs::needs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::support::child::output;
 use super::support::client::Client;
 use super::support::served::{Served, command};
 use super::support::{GET, HELLO, PATIENCE};
@@ -45,8 +46,7 @@ fn unshare(flags: &str) -> Command {
 }
 
 fn may(flags: &str) -> bool {
-    let output = unshare(flags).arg("true").output();
-    output.is_ok_and(|output| output.status.success())
+    output(unshare(flags).arg("true")).status.success()
 }
 
 /// Returns the only child of a process.

@@ -7,6 +7,7 @@ use std::process::Command;
 use ebbtide_needs::needs;
 
 use super::Scratch;
+use super::support::child::output;
 use super::support::served::command;
 
 const UNITS: [&str; 2] = ["ebbtide.service", "ebbtide.socket"];
@@ -24,11 +25,8 @@ fn systemd_finds_no_fault_in_the_units() {
         fs::write(&path, text.replace("/usr/local/bin/ebbtide", &built)).expect("write");
         path
     });
-    let output = Command::new("systemd-analyze")
-        .args(["verify", "--man=no"])
-        .args(&paths)
-        .output()
-        .expect("systemd-analyze runs");
+    let mut verify = Command::new("systemd-analyze");
+    let output = output(verify.args(["verify", "--man=no"]).args(&paths));
     let said = String::from_utf8_lossy(&output.stderr);
     let about_ours = said.lines().filter(|line| line.contains("ebbtide")).count();
     assert!(output.status.success() && about_ours == 0, "{said}");

@@ -4,10 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::slow::{BEAT, HAIR, Slow, all_hear_408, asks_through_a_hair, drips};
+use super::slow::{HAIR, Slow, all_hear_408, asks_through_a_hair, beats, drips};
 use super::support::served::{self, Served};
 use super::support::{GET, HELLO, PATIENCE, get, post_head, until};
 use super::{Kind, Stands, connect, counted, read_some, stop, write_some};
@@ -94,7 +93,7 @@ fn without_descriptors_a_reader_that_goes_on_is_not_reset() {
     // With 256 files, room for all, the same reader stays.
     let served = cramped(64, &[CROWDED, &["--write-timeout", "1s"]].concat());
     let mut reader = asks_through_a_hair(served.addr(), "/plaintext");
-    let mut got = Vec::new();
+    let (mut beats, mut got) = (beats(served.addr()), Vec::new());
     until("the response", || {
         assert_eq!(read_some(&mut reader, 512, &mut got), Stands::Open);
         got.ends_with(HELLO).then_some(())
@@ -107,9 +106,9 @@ fn without_descriptors_a_reader_that_goes_on_is_not_reset() {
     for _ in 0..60 {
         let stands = read_some(&mut reader, 4_000, &mut got);
         assert_eq!(stands, Stands::Open, "after {} bytes", got.len());
-        thread::park_timeout(BEAT);
+        beats.beat();
     }
-    drop((silent, reader));
+    drop((silent, reader, beats));
     stop(&served);
     assert_eq!(counted(&served, "timed_out"), 0);
 }
@@ -123,7 +122,7 @@ fn drip_out(
     go_on: impl Fn(&mut TcpStream),
     reads: usize,
 ) -> Vec<Slow> {
-    let mut kind = Kind::new(served.addr());
+    let (mut kind, mut beats) = (Kind::new(served.addr()), beats(served.addr()));
     kind.is_served();
     let mut crowd: Vec<_> = (0..DRIPPING)
         .map(|_| Slow {
@@ -152,7 +151,7 @@ fn drip_out(
             assert_eq!(stands, Stands::Open, "{}", response.escape_ascii());
             waited += 1;
         }
-        thread::park_timeout(BEAT);
+        beats.beat();
     }
     println!(
         "the new one waited for {waited} beats, the last left after {:?}",
@@ -168,9 +167,10 @@ fn drip_out(
         waits.count() >= 1,
         "there were descriptors enough: {log:#?}"
     );
-    drop(kind);
-    // The kind client made one kept connection and two others; the new one made one.
-    assert_eq!(stop(served), DRIPPING as i64 + 4);
+    drop((kind, beats));
+    // The kind client made one kept connection and two others; the new one and the beats made one
+    // each.
+    assert_eq!(stop(served), DRIPPING as i64 + 5);
     crowd
 }
 

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
+use super::support::child::Child;
 use super::support::client::Client;
 use super::support::served::Served;
 use super::{counted, serve, stop};
@@ -29,7 +30,7 @@ struct Mode {
     path: &'static str,
     server: &'static [&'static str],
     /// What the test does beside the tool, until the tool ends.
-    meanwhile: fn(&Served, &mut Child),
+    meanwhile: fn(&Served, &Child),
     /// How many connections a timeout must have ended, by the server's report, and how many of
     /// these in the middle of a response.
     timed_out: i64,
@@ -108,7 +109,8 @@ fn run(mode: &Mode) {
     let served = serve(mode.server);
     let prefix = report_file(mode);
     let connections = mode.connections.to_string();
-    let mut tool = Command::new("slowhttptest")
+    let mut command = Command::new("slowhttptest");
+    command
         .args(["-c", &connections, "-r", "200", "-l", SECONDS, "-p", "5"])
         .args(mode.flags)
         .args(["-u", &format!("http://{}{}", served.addr(), mode.path)])
@@ -116,11 +118,10 @@ fn run(mode: &Mode) {
         .arg(&prefix)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it runs");
-    (mode.meanwhile)(&served, &mut tool);
-    let output = tool.wait_with_output().expect("it ends");
+        .stderr(Stdio::null());
+    let tool = Child::start(&mut command);
+    (mode.meanwhile)(&served, &tool);
+    let output = tool.finish();
     let said = String::from_utf8_lossy(&output.stdout);
     let table = fs::read_to_string(prefix.with_extension("csv"));
     let table = table.unwrap_or_else(|error| panic!("no report: {error}\n{said}"));
@@ -151,11 +152,11 @@ fn run(mode: &Mode) {
     assert_eq!(counted(&served, "refused"), 0, "{}", mode.name);
 }
 
-fn nothing(_: &Served, _: &mut Child) {}
+fn nothing(_: &Served, _: &Child) {}
 
 /// Asks for as many ranges as the server honours while the tool runs. The tool's own field has a
 /// range that ends before it begins, so the server ignores it and sends the whole file.
-fn ask_for_ranges(served: &Served, tool: &mut Child) {
+fn ask_for_ranges(served: &Served, tool: &Child) {
     let client = Client::connect(served.addr());
     let mut asked = 0;
     let mut ask = |set: &str| {
@@ -171,7 +172,7 @@ fn ask_for_ranges(served: &Served, tool: &mut Child) {
     assert_eq!((whole.status, whole.body.len()), (200, FILE));
     // Overlapping ranges of many blocks: together as long as a request may ask for.
     let many: Vec<String> = (0..16).map(|n| format!("{n}-{}", n + 18_000)).collect();
-    while tool.try_wait().expect("asked").is_none() {
+    while tool.is_running() {
         let parts = ask(&many.join(","));
         assert_eq!(parts.status, 206);
         assert!(parts.body.len() > 16 * 18_000);

@@ -6,8 +6,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::support::beat::Metronome;
 use super::support::client::Client;
 use super::support::{GET, HELLO, get, post, post_head};
 use super::{connect, counted, files_at_rest, memory, reset, serve, wait_for_files};
@@ -15,6 +16,9 @@ use ebbtide_lab::Dice;
 
 /// The time without the variable.
 const USUAL: Duration = Duration::from_secs(6);
+
+/// How often the memory is read in that time.
+const SAMPLES: usize = 20;
 
 /// Clients at a time.
 const CLIENTS: u64 = 6;
@@ -56,12 +60,10 @@ fn a_soak_leaves_nothing_behind() {
                 }
             });
         }
-        let begun = Instant::now();
-        for n in 1..=20 {
-            let next = time * n / 20;
-            while begun.elapsed() < next {
-                thread::park_timeout(next.saturating_sub(begun.elapsed()));
-            }
+        let mut beats = Metronome::start(addr, SAMPLES + 1, time / SAMPLES as u32);
+        beats.beat();
+        for _ in 0..SAMPLES {
+            beats.beat();
             samples.push(memory(pid));
         }
         over.store(true, Ordering::Relaxed);
@@ -91,17 +93,17 @@ fn a_soak_leaves_nothing_behind() {
         "{time:?}: {connections} connections, {asked} kind requests, {answered} answered, \
          {broken_off} broken off; memory {early} bytes at most in the first quarter, {late} later"
     );
-    println!("memory, twenty times: {samples:?}");
+    println!("memory, {SAMPLES} times: {samples:?}");
     wait_for_files(pid, files);
     assert!(late <= early + GROWTH, "the memory grows: {samples:?}");
     assert_eq!(asked, answered);
 
     served.terminate();
     let (_, report) = served.wait_report(0);
-    // The first client's, and those of all others.
-    assert_eq!(report.opened() as u64, connections + 1);
-    assert_eq!(report.requests() as u64, asked + unkind_requests + 1);
-    assert_eq!(report.answered() as u64, answered + unkind_answered + 1);
+    // The first client's, that of the beats, and those of all others.
+    assert_eq!(report.opened() as u64, connections + 2);
+    assert_eq!(report.requests() as u64, asked + unkind_requests + 2);
+    assert_eq!(report.answered() as u64, answered + unkind_answered + 2);
     assert_eq!(counted(&served, "refused") as u64, refused);
     assert_eq!(counted(&served, "timed_out"), 0);
     assert_eq!(report.aborted(), 0);

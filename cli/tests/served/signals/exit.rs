@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -97,7 +98,7 @@ fn r24_signal_at_any_moment_of_the_start() {
                 .lines()
                 .iter()
                 .any(|line| line.contains("listening on"));
-            let killed = exit.signal == Some(Signal::SIGTERM as i32) && !listened;
+            let killed = exit.status.signal() == Some(Signal::SIGTERM as i32) && !listened;
             assert!(
                 exit.code == Some(0) || killed,
                 "{exit:?}; {:?}",
@@ -169,10 +170,10 @@ fn r24_signals_that_a_freeze_brings_late_are_of_the_same_action() {
     client.send(&get("/delay/500"));
     served.settle();
     served.terminate();
-    served.stop();
-    outlast_action();
-    served.terminate();
-    served.cont();
+    served.while_stopped(|| {
+        outlast_action();
+        served.terminate();
+    });
     assert_eq!(client.response(0).body, b"done");
     client.assert_ends(1);
     drop(client);

@@ -215,16 +215,17 @@ fn a_storm_of_handshakes_does_not_hold_up_those_who_are_served() {
     let config = Arc::new(IDENTITY.client(&TLS13));
     let mut live = Client::connect(served.addr(), &config);
     live.exchange(GET);
-    served.stop();
-    let mut clients: Vec<_> = (0..500)
-        .map(|_| Client::connect(served.addr(), &config))
-        .collect();
-    for client in &mut clients {
-        let hello = client.records(b"");
-        client.send_raw(&hello);
-    }
-    live.send(GET);
-    served.cont();
+    let mut clients: Vec<_> = served.while_stopped(|| {
+        let mut clients: Vec<_> = (0..500)
+            .map(|_| Client::connect(served.addr(), &config))
+            .collect();
+        for client in &mut clients {
+            let hello = client.records(b"");
+            client.send_raw(&hello);
+        }
+        live.send(GET);
+        clients
+    });
     let begun = Instant::now();
     assert_eq!(live.response().body, HELLO);
     let first = begun.elapsed();

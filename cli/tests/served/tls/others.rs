@@ -7,25 +7,21 @@ use std::process::{Command, Output, Stdio};
 
 use super::serve;
 use super::support::HELLO;
+use super::support::child::Child;
 use super::support::folder::{Folder, flag};
-use super::support::served::finish;
 use ebbtide_needs::needs;
 
 /// Runs a program with this on its standard input.
 #[track_caller]
 fn run(program: &str, args: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::piped());
+    let mut child = Child::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut stdin = child.stdin.take().expect("it is piped");
     // The program may end without reading.
     let _ = stdin.write_all(input);
     drop(stdin);
-    finish(child)
+    child.finish()
 }
 
 #[track_caller]

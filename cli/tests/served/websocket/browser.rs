@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use ebbtide_needs::needs;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use tungstenite::{Message, WebSocket};
 
 use super::others::Lines;
 use super::support::PATIENCE;
+use super::support::child::Child;
 use super::support::served::Served;
 
 /// The variable that names the browser, if it has another name.
@@ -34,14 +35,14 @@ impl Browser {
         let number = std::process::id();
         let profile = env::temp_dir().join(format!("ebbtide-browser-{number}"));
         fs::create_dir_all(&profile).expect("a directory for the profile");
-        let mut process = Command::new(name)
-            .args(FLAGS)
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the browser starts");
+        let mut process = Child::start(
+            Command::new(name)
+                .args(FLAGS)
+                .arg(format!("--user-data-dir={}", profile.display()))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped()),
+        );
         let lines = Lines::of(process.stderr.take().expect("it is piped"));
         let url = loop {
             let line = lines
@@ -118,8 +119,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.kill();
         let _ = fs::remove_dir_all(&self.profile);
     }
 }

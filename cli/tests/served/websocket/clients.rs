@@ -13,6 +13,7 @@ use tungstenite::{Bytes, Error, Message, WebSocket};
 
 use super::others::Lines;
 use super::support::PATIENCE;
+use super::support::child::Child;
 use super::support::served::Served;
 
 /// Returns a client of tungstenite.
@@ -185,15 +186,14 @@ fn node_talks_and_hears_1001() {
     );
     let mut node = Command::new("node");
     node.args(["--experimental-websocket", "-e", &script]);
-    let node = node.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut node = node.unwrap();
+    let mut node = Child::start(node.stdout(Stdio::piped()).stderr(Stdio::null()));
     let output = Lines::of(node.stdout.take().unwrap());
     assert_eq!(output.next().as_deref(), Some("echo héllo"));
     assert_eq!(output.next().as_deref(), Some("70000"));
     served.terminate();
     let last = output.next();
     assert_eq!(last.as_deref(), Some("1001 the server is stopping true"));
-    assert!(node.wait().unwrap().success());
+    assert!(node.wait(PATIENCE).expect("an end").status.success());
     let (_, report) = served.wait_report(0);
     assert_eq!(report.dismissed(), 0);
 }

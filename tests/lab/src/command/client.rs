@@ -114,11 +114,6 @@ impl Client {
         look(&self.inbox.lock())
     }
 
-    /// Waits for the end of the connection. Returns false if it does not come within this time.
-    pub fn ends_within(&self, time: Duration) -> bool {
-        self.wait(time, |seen| seen.end).is_some()
-    }
-
     /// Waits for the final response number `n`, from 0. Returns none if the connection ends first.
     pub fn try_response(&self, n: usize) -> Option<Response> {
         let found = self.wait(PATIENCE, |seen| {

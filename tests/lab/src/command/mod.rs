@@ -2,6 +2,8 @@
 //!
 //! This module knows bytes, processes and the contract of the command, and nothing of the library.
 
+pub mod beat;
+pub mod child;
 pub mod client;
 #[cfg(target_os = "linux")]
 pub mod cost;
@@ -59,14 +61,11 @@ pub fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
 /// Waits until the next signal is an action of its own. Nothing shows from outside that 50 ms have
 /// passed: signals within that time of the first are one reason to stop.
 pub fn outlast_action() {
-    let over = Instant::now() + Duration::from_millis(60);
-    while let Some(left) = over.checked_duration_since(Instant::now()) {
-        thread::park_timeout(left);
-    }
+    spin_until(Instant::now() + Duration::from_millis(60));
 }
 
 /// Spins until `moment`, to send at moments of a race that are finer than a sleeping thread wakes.
-/// The time is 50 ms at most.
+/// The time is 60 ms at most.
 pub fn spin_until(moment: Instant) {
     while Instant::now() < moment {
         std::hint::spin_loop();

@@ -4,18 +4,15 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::channel;
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
+use super::child::{Child, Exit, output};
 use super::report::Report;
 use super::{PATIENCE, until};
 
@@ -25,24 +22,13 @@ const OTHER_BUILD: &str = "EBBTIDE_COMMAND";
 /// The text before the address of each listener in the log.
 const LISTENING: &str = "listening on http";
 
-/// A running `ebbtide serve`, killed by its id when dropped.
+/// A running `ebbtide serve`.
 #[derive(Debug)]
 pub struct Served {
     addrs: Vec<SocketAddr>,
-    process: Arc<Process>,
+    child: Child,
     log: Arc<Log>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-/// How and when the command ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Exit {
-    /// The exit code; `None` when a signal killed it.
-    pub code: Option<i32>,
-    /// The signal that killed it.
-    pub signal: Option<i32>,
-    /// The moment of the kernel's notice.
-    pub at: Instant,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Served {
@@ -81,31 +67,15 @@ impl Served {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the command starts");
+        let mut child = Child::start(&mut command);
         let stderr = child.stderr.take().expect("stderr is piped");
-        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id is an i32"));
-
         let log = Arc::new(Log::default());
-        let process = Arc::new(Process {
-            pid,
-            state: Mutex::new((child, None)),
-            ended: Condvar::new(),
-        });
-        let threads = vec![
-            thread::spawn({
-                let log = Arc::clone(&log);
-                move || log.fill(BufReader::new(stderr))
-            }),
-            thread::spawn({
-                let process = Arc::clone(&process);
-                move || process.watch()
-            }),
-        ];
+        let filled = Arc::clone(&log);
         Self {
             addrs: Vec::new(),
-            process,
+            child,
             log,
-            threads,
+            reader: Some(thread::spawn(move || filled.fill(BufReader::new(stderr)))),
         }
     }
 
@@ -121,7 +91,7 @@ impl Served {
 
     /// Returns the process id.
     pub fn pid(&self) -> i32 {
-        self.process.pid.as_raw()
+        self.child.pid().as_raw()
     }
 
     /// Returns the lines on stderr.
@@ -132,7 +102,7 @@ impl Served {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         assert!(
-            self.process.signal(signal),
+            self.child.signal(signal),
             "{signal} to a process that is gone"
         );
     }
@@ -142,36 +112,33 @@ impl Served {
         self.signal(Signal::SIGTERM);
     }
 
-    /// Stops the process and waits until all its threads stand still.
-    pub fn stop(&self) {
-        self.signal(Signal::SIGSTOP);
-        waitid(Id::Pid(self.process.pid), WaitPidFlag::WSTOPPED).expect("the process stops");
+    /// Runs `arrange` while all threads of the process stand still. The process then meets what was
+    /// arranged at once.
+    pub fn while_stopped<T>(&self, arrange: impl FnOnce() -> T) -> T {
+        self.child.stop();
+        let arranged = arrange();
+        self.child.go_on();
+        arranged
     }
 
-    /// Continues a stopped process, which meets everything that was arranged meanwhile at once.
-    pub fn cont(&self) {
-        self.signal(Signal::SIGCONT);
-        waitid(Id::Pid(self.process.pid), WaitPidFlag::WCONTINUED).expect("the process goes on");
-    }
-
-    /// Stops the process, runs `arrange`, sends SIGTERM and continues the process. It meets the
+    /// Runs `arrange` and sends SIGTERM while the process stands still. The process meets the
     /// signal and the events of its sockets in one batch.
     pub fn terminate_after<T>(&self, arrange: impl FnOnce() -> T) -> T {
-        self.stop();
-        let arranged = arrange();
-        self.terminate();
-        self.cont();
-        arranged
+        self.while_stopped(|| {
+            let arranged = arrange();
+            self.terminate();
+            arranged
+        })
     }
 
     /// Returns whether the process has not ended yet.
     pub fn is_running(&self) -> bool {
-        self.process.lock().1.is_none()
+        self.child.is_running()
     }
 
     /// Waits for the end of the process and of its log.
     pub fn wait_exit(&self, within: Duration) -> Exit {
-        let exit = self.process.wait(within);
+        let exit = self.child.wait(within);
         let exit = exit.unwrap_or_else(|| panic!("no exit within {within:?}; {:?}", self.log));
         self.log.wait_closed();
         exit
@@ -209,11 +176,9 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.process.signal(Signal::SIGKILL);
-        for thread in self.threads.drain(..) {
-            // The panic of such a thread has been printed; another one here would abort the run.
-            let _ = thread.join();
-        }
+        self.child.signal(Signal::SIGKILL);
+        // The panic of the thread has been printed; another one here would abort the run.
+        let _ = self.reader.take().map(JoinHandle::join);
     }
 }
 
@@ -249,28 +214,6 @@ pub fn run(args: &[&str]) -> Output {
     output(command.stdin(Stdio::null()))
 }
 
-/// Runs a program to its end.
-#[track_caller]
-pub fn output(command: &mut Command) -> Output {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    finish(command.spawn().expect("the program starts"))
-}
-
-/// Waits for the end of a child and of its output; kills a child that does not end.
-#[track_caller]
-pub fn finish(child: Child) -> Output {
-    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id is an i32"));
-    let (sender, ended) = channel();
-    // The thread ends with the child, also after the test has stopped listening.
-    thread::spawn(move || sender.send(child.wait_with_output()));
-    let Ok(output) = ended.recv_timeout(6 * PATIENCE) else {
-        // Only the thread reaps the child, so the id is still the child's.
-        let _ = kill(pid, Signal::SIGKILL);
-        panic!("no end in {:?}", 6 * PATIENCE);
-    };
-    output.expect("its output")
-}
-
 /// Returns the path of the command, which Cargo puts beside the folder of its tests.
 pub fn command() -> OsString {
     env::var_os(OTHER_BUILD).unwrap_or_else(|| {
@@ -295,51 +238,6 @@ fn raise_descriptor_limit() {
             setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).expect("below the hard limit");
         }
     });
-}
-
-/// The child. Only a thread that holds the lock reaps it, so that no signal under the lock can
-/// reach another process with the same id.
-#[derive(Debug)]
-struct Process {
-    pid: Pid,
-    state: Mutex<(Child, Option<Exit>)>,
-    ended: Condvar,
-}
-
-impl Process {
-    /// Waits for the end without reaping, notes the time, then reaps.
-    fn watch(&self) {
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        while waitid(Id::Pid(self.pid), flags) == Err(nix::Error::EINTR) {}
-        let at = Instant::now();
-        let mut state = self.lock();
-        let status: ExitStatus = state.0.wait().expect("the child can be reaped");
-        state.1 = Some(Exit {
-            code: status.code(),
-            signal: status.signal(),
-            at,
-        });
-        self.ended.notify_all();
-    }
-
-    /// Sends a signal. Returns false if the process has ended.
-    fn signal(&self, signal: Signal) -> bool {
-        let state = self.lock();
-        state.1.is_none() && kill(self.pid, signal).is_ok()
-    }
-
-    fn wait(&self, within: Duration) -> Option<Exit> {
-        let state = self.lock();
-        let (state, _) = self
-            .ended
-            .wait_timeout_while(state, within, |state| state.1.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        state.1
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (Child, Option<Exit>)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The lines of stderr so far.
