@@ -38,13 +38,14 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     let watched = screen::open();
     logger::init(watched);
     let inherited = activation::take()?; // while there is no other thread
+    let shared = args.listening.reuse_port || !inherited.is_empty();
     let files = Files::from_flags(&args.files)?;
     let tls = args.tls.load().map_err(at("--tls-cert, --tls-key"))?;
     let mut server = bind(args, inherited).map_err(at("--listen"))?;
     if let Some(certificates) = &tls {
         server = server.tls(certificates.config());
     }
-    let admin = Admin::bind(&args.admin)?;
+    let admin = Admin::bind(&args.admin, shared)?;
     let mut companions = Companions::start(args, watched, tls, admin)?;
     log_start(args, &server, &companions);
     let demo = Demo::new(companions.timer(), args.limits.max_body, files);
