@@ -22,7 +22,6 @@ mod timeline;
 mod verdict;
 
 use std::fs;
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -39,27 +38,26 @@ use self::run::Plan;
 use self::script::Requests;
 use self::server::Server;
 use self::state::State;
-use crate::logger::one_line;
 use crate::screen::say;
 use crate::values::signal_names;
+use crate::{shown, stdout};
 
 /// Probes, prints the result, and returns the exit code.
 pub(super) fn probe(args: &Probe) -> ExitCode {
     match carry_out(args) {
-        Ok(report) if report.ok => ExitCode::SUCCESS,
-        Ok(report) if report.skipped() => ExitCode::from(NOTHING_PROBED),
+        Ok((_, Err(unwritten))) => unwritten,
+        Ok((report, _)) if report.ok => ExitCode::SUCCESS,
+        Ok((report, _)) if report.skipped() => ExitCode::from(NOTHING_PROBED),
         Ok(_) => ExitCode::FAILURE,
         Err(failure) => {
-            say(&format!(
-                "ebbtide probe: {}",
-                one_line(&failure.to_string())
-            ));
+            say(&format!("ebbtide probe: {failure}"));
             ExitCode::from(NOTHING_PROBED)
         }
     }
 }
 
-fn carry_out(args: &Probe) -> Result<Report, Failure> {
+/// Returns the report, and whether stdout has it.
+fn carry_out(args: &Probe) -> Result<(Report, Result<(), ExitCode>), Failure> {
     if let Some(path) = &args.output.timeline {
         // A file that cannot be written must fail before the work.
         write(path, "")?;
@@ -67,12 +65,13 @@ fn carry_out(args: &Probe) -> Result<Report, Failure> {
     process::take_the_server_along().map_err(Failure::System)?;
     let report = investigate(args)?;
     let text = match args.output.json {
-        true => report.to_json().map(|json| json + "\n"),
+        true => report
+            .to_json()
+            .map(|json| shown::json(&json).into_owned() + "\n"),
         false => Ok(table::table(&report)),
     };
     let text = text.map_err(|error| Failure::System(error.into()))?;
-    // Stdout may be a closed pager; nothing else can show the error.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let printed = stdout::print(&text);
     if let Some(path) = &args.output.timeline {
         let html = path
             .extension()
@@ -83,7 +82,7 @@ fn carry_out(args: &Probe) -> Result<Report, Failure> {
         };
         write(path, &picture)?;
     }
-    Ok(report)
+    Ok((report, printed))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

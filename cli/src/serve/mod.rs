@@ -23,7 +23,7 @@ use crate::admin::Admin;
 use crate::files::Files;
 use crate::screen::say;
 use crate::values::{LatePolicy, signal_names};
-use crate::{logger, screen};
+use crate::{logger, screen, shown};
 use ebbtide::{
     DrainPolicy, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server, Signals,
     Timeouts,
@@ -164,7 +164,7 @@ fn report(args: &Serve, outcome: &Outcome) {
     log::logger().flush();
     match args.output.report {
         Report::Text => say(&format!("ebbtide: {outcome}")),
-        Report::Json => say(&outcome.to_json()),
+        Report::Json => say(&shown::json(&outcome.to_json())),
         Report::None => {}
     }
 }
