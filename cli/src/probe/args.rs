@@ -61,7 +61,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "PATH", value_parser = target)]
     pub upload_path: Option<String>,
 
-    /// Body of the POST to --upload-path; by default 1,024 letters
+    /// File with the body of the POST to --upload-path, up to 64MiB; by default 1,024 letters
     #[arg(long, value_name = "FILE")]
     pub upload_file: Option<PathBuf>,
 

@@ -41,6 +41,7 @@ use self::state::State;
 use crate::screen::say;
 use crate::values::signal_names;
 use crate::{shown, stdout};
+use ebbtide::read_file;
 
 /// Probes, prints the result, and returns the exit code.
 pub(super) fn probe(args: &Probe) -> ExitCode {
@@ -183,8 +184,11 @@ fn plan(args: &Probe, server: &Server, addr: SocketAddr) -> Result<Plan, Failure
     };
     let body = match &args.server.upload_file {
         None => vec![b'x'; BODY],
-        Some(path) => fs::read(path)
-            .map_err(|error| Failure::File(format!("--upload-file: {}", path.display()), error))?,
+        Some(path) => {
+            let name = || format!("--upload-file: {}", path.display());
+            let read = read_file(path, LONGEST_BODY);
+            read.map_err(|error| Failure::File(name(), error))?.0
+        }
     };
     let path = or_own(&args.server.path, "/plaintext").unwrap_or_else(|| "/".into());
     let mut requests = Requests::new(addr, args.server.header.clone(), path, body);
@@ -207,5 +211,8 @@ fn plan(args: &Probe, server: &Server, addr: SocketAddr) -> Result<Plan, Failure
 /// The exit code where the probe found nothing to probe.
 const NOTHING_PROBED: u8 = 2;
 
-/// The length of an upload, in bytes.
+/// The longest file to upload, in bytes, as `ebbtide serve` takes by default: each client holds it.
+const LONGEST_BODY: u64 = 64 << 20;
+
+/// The length of an upload without a file, in bytes.
 const BODY: usize = 1024;
