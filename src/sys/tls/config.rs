@@ -20,8 +20,9 @@ pub struct TlsConfig {
 
 impl TlsConfig {
     /// Takes a configuration of rustls with its provider, resolver of certificates, verifier of
-    /// clients, versions and store of sessions. Adds `http/1.1` to an empty list of protocols
-    /// (ALPN).
+    /// clients, versions and store of sessions. Adds `http/1.1` and `http/1.0` to an empty list of
+    /// protocols (ALPN). A client that offers others alone gets the alert `no_application_protocol`
+    /// (RFC 7301 §3.2): without it, a client that offers `h2` alone would speak HTTP/2.
     ///
     /// # Errors
     ///
@@ -104,7 +105,7 @@ fn accepted(mut config: ServerConfig) -> Result<ServerConfig, Error> {
         return refused("it offers h2, and this server speaks HTTP/1.1");
     }
     if config.alpn_protocols.is_empty() {
-        config.alpn_protocols.push(b"http/1.1".to_vec());
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     }
     Ok(config)
 }

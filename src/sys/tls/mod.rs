@@ -68,6 +68,31 @@ impl<S: Sys> Tls<S> {
     pub const fn inner(&mut self) -> &mut S {
         &mut self.inner
     }
+
+    /// Ends our side of a connection: its last record, and the FIN behind it. Every way out that is
+    /// not a reset comes through here (RFC 5246 §7.2.1, RFC 8446 §6.1).
+    fn end(&mut self, io: &mut Io<S::Io>) -> Result<()> {
+        self.handshakes.forget(&mut io.ticket);
+        let closing = match &mut io.state {
+            State::NotTls => return self.inner.finish(&mut io.inner),
+            State::New => Closing::default(), // a handshake that begins now is read out
+            State::Open(session) => {
+                self.wire.clear();
+                session.last_record(&mut self.wire);
+                session.queue(&self.wire);
+                Closing {
+                    rest: session.take_queue(),
+                    notify: self.wire.len() as u32, // an alert, of about 24 bytes
+                    ..Closing::default()
+                }
+            }
+            State::Closing(closing) => return closing.advance(&mut self.inner, &mut io.inner),
+        };
+        let mut closing = Box::new(closing);
+        let advanced = closing.advance(&mut self.inner, &mut io.inner);
+        io.state = State::Closing(closing);
+        advanced
+    }
 }
 
 impl<S: Sys> Sys for Tls<S> {
@@ -201,24 +226,7 @@ impl<S: Sys> Sys for Tls<S> {
 
     /// Sends close_notify, then FIN. The FIN waits until the socket has room for close_notify.
     fn finish(&mut self, io: &mut Self::Io) -> Result<()> {
-        self.handshakes.forget(&mut io.ticket);
-        match &mut io.state {
-            State::New | State::NotTls => self.inner.finish(&mut io.inner),
-            State::Open(session) => {
-                self.wire.clear();
-                session.notify(&mut self.wire);
-                session.queue(&self.wire);
-                let mut closing = Closing {
-                    rest: session.take_queue(),
-                    notify: self.wire.len() as u32, // an alert, of about 24 bytes
-                    ..Closing::default()
-                };
-                let advanced = closing.advance(&mut self.inner, &mut io.inner);
-                io.state = State::Closing(Box::new(closing));
-                advanced
-            }
-            State::Closing(closing) => closing.advance(&mut self.inner, &mut io.inner),
-        }
+        self.end(io)
     }
 
     fn unacknowledged(&mut self, io: &Self::Io) -> Option<u32> {
@@ -235,10 +243,19 @@ impl<S: Sys> Sys for Tls<S> {
         })
     }
 
+    /// Sends what [`Sys::finish`] sends, unless it was sent.
     fn close(&mut self, mut io: Self::Io) {
         self.handshakes.forget(&mut io.ticket);
-        if matches!(&io.state, State::Closing(closing) if closing.failed) {
-            // Unread bytes would turn the close into a reset, which destroys the alert.
+        let unread = match &io.state {
+            State::Open(_) => true,
+            State::Closing(closing) => closing.failed,
+            State::New | State::NotTls => false,
+        };
+        if matches!(io.state, State::Open(_) | State::Closing(_)) {
+            let _ = self.end(&mut io); // a peer that is gone cannot be told
+        }
+        if unread {
+            // Unread bytes would turn the close into a reset, which destroys the last record.
             for _ in 0..READS {
                 if !matches!(self.inner.read(&mut io.inner, &mut self.cipher), Ok(1..)) {
                     break;
@@ -299,3 +316,52 @@ const CIPHER: usize = 64 * 1024;
 
 /// Reads of the socket in one call without bytes for the reader, as in a handshake.
 const READS: u32 = 8;
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use rustls::ServerConfig;
+    use rustls::server::ResolvesServerCertUsingSni;
+
+    use super::records::WRITE;
+    use super::session::{MAX_QUEUE, Session};
+    use super::*;
+    use crate::sys::sim::{Manner, Pace, Setup, Sim};
+
+    /// Returns the result of a read behind this number of bytes that the peer does not take.
+    fn read_behind(queued: usize) -> Result<usize> {
+        let config =
+            ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .expect("the versions")
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        let mut sim = Sim::new(Setup {
+            manner: Manner {
+                takes: Pace::Never,
+                window: 10,
+                ..Manner::default()
+            },
+            ..Setup::default()
+        });
+        let peer = sim.connect(0);
+        sim.send(peer, "no record");
+        let mut tls = Tls::new(sim, TlsConfig::new(config).expect("a configuration"));
+        let (mut io, _) = tls.accept(0).expect("a connection");
+        let mut session = Box::new(Session::new(tls.config.current()).expect("a session"));
+        session.queue(&vec![0; 10 + queued]); // ten have room
+        io.state = State::Open(session);
+        tls.read(&mut io, &mut vec![0; CIPHER])
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_read_behind_one_write_and_not_for_ever() {
+        for (queued, expected) in [
+            (0, ErrorKind::ConnectionAborted),
+            (WRITE + 4_000, ErrorKind::ConnectionAborted),
+            (MAX_QUEUE + 1, ErrorKind::WouldBlock),
+        ] {
+            let error = read_behind(queued).expect_err("no record was sent");
+            assert_eq!(error.kind(), expected, "{queued}");
+        }
+    }
+}

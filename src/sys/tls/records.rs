@@ -127,4 +127,4 @@ fn speaks_http(bytes: &[u8]) -> bool {
 const WRONG_PORT: &str = "this port speaks TLS: use https";
 
 /// Bytes that one write encrypts: four full records.
-const WRITE: usize = 64 * 1024;
+pub(super) const WRITE: usize = 64 * 1024;

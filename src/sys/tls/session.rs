@@ -17,6 +17,8 @@ pub(super) struct Session {
     connection: UnbufferedServerConnection,
     /// The part of an incomplete record, or of a message in several records.
     partial: Vec<u8>,
+    /// The bytes of the whole records in `partial`, which rustls has read.
+    whole: usize,
     /// Records without room in the socket.
     queue: Vec<u8>,
     /// Bytes of the queue that were sent.
@@ -32,6 +34,7 @@ impl Session {
         Ok(Self {
             connection: UnbufferedServerConnection::new(config)?,
             partial: Vec::new(),
+            whole: 0,
             queue: Vec::new(),
             sent: 0,
             unreported: 0,
@@ -67,6 +70,7 @@ impl Session {
         plaintext: &mut [u8],
         out: &mut Vec<u8>,
     ) -> Result<usize, rustls::Error> {
+        let whole = whole_records(records, self.whole); // rustls overwrites headers
         let (mut used, mut given) = (0, 0);
         loop {
             let UnbufferedStatus { mut discard, state } =
@@ -105,7 +109,9 @@ impl Session {
             }
         }
         let rest = &records[used..];
+        self.whole = whole.saturating_sub(used);
         if rest.len() > MAX_PARTIAL {
+            self.alert(rest, out);
             return Err(rustls::Error::General("a message is too long".into()));
         }
         if rest.is_empty() || self.closed {
@@ -161,12 +167,13 @@ impl Session {
         })
     }
 
-    /// Adds the close_notify to `out`, if the handshake is complete.
-    pub(super) fn notify(&mut self, out: &mut Vec<u8>) {
+    /// Adds our last record to `out`: the close_notify, or an alert that ends a handshake.
+    pub(super) fn last_record(&mut self, out: &mut Vec<u8>) {
         if self.is_handshaking() {
-            return;
+            let kept = mem::take(&mut self.partial);
+            return self.alert(&kept, out);
         }
-        // Without close_notify the peer still sees the FIN.
+        // A session that has failed sends no more.
         let _ = self.with_traffic(out, |mut traffic, out| {
             let start = out.len();
             out.resize(start + FRAGMENT, 0);
@@ -174,6 +181,16 @@ impl Session {
             out.truncate(start + n);
             Ok(0)
         });
+    }
+
+    /// Adds an alert that ends the session to `out`. rustls alone can encrypt an alert, and sends
+    /// one for a record of no type: it stands behind the whole records of `kept`.
+    fn alert(&mut self, kept: &[u8], out: &mut Vec<u8>) {
+        let mut records = [&kept[..self.whole], &NO_RECORD].concat();
+        let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut records);
+        if state.is_err() {
+            self.last_words(&mut records[discard..], out);
+        }
     }
 
     /// Calls `send` in the state in which bytes can be sent.
@@ -204,6 +221,7 @@ impl Session {
                 _ => Some(Err(ErrorKind::NotConnected.into())),
             };
             self.partial.drain(..discard);
+            self.whole = self.whole.saturating_sub(discard);
             if let Some(sent) = sent {
                 return sent;
             }
@@ -258,6 +276,18 @@ impl Session {
     }
 }
 
+/// Returns where the first incomplete record begins, at `from` or behind it.
+fn whole_records(records: &[u8], from: usize) -> usize {
+    let mut end = from;
+    while let Some([_, _, _, high, low, payload @ ..]) = records.get(end..)
+        && let length = usize::from(u16::from_be_bytes([*high, *low]))
+        && length <= payload.len()
+    {
+        end += HEADER + length;
+    }
+    end
+}
+
 /// Adds a record of a handshake to `out`.
 fn encode<D>(mut data: EncodeTlsData<'_, D>, out: &mut Vec<u8>) -> Result<(), rustls::Error> {
     let start = out.len();
@@ -291,11 +321,18 @@ fn broken(error: rustls::Error) -> io::Error {
 /// a client's certificates may be longer, but no real one exceeds this.
 pub(super) const MAX_PARTIAL: usize = 32 * 1024;
 
-/// The unsent bytes above which a peer is not read.
-const MAX_QUEUE: usize = 64 * 1024;
+/// The unsent bytes above which a peer is not read: more than one write, which waits in the queue
+/// while the peer takes nothing, and whose peer may still send.
+pub(super) const MAX_QUEUE: usize = 128 * 1024;
 
 /// The most payload of a record, in bytes (RFC 8446 §5.1).
 const FRAGMENT: usize = 16 * 1024;
+
+/// The header of a record, in bytes.
+const HEADER: usize = 5;
+
+/// The header of a record of no type.
+const NO_RECORD: [u8; HEADER] = [0xff, 3, 3, 0, 0];
 
 /// Above the overhead of a record, in bytes.
 const OVERHEAD: usize = 64;

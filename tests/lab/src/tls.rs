@@ -11,6 +11,7 @@ use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
 };
@@ -55,6 +56,39 @@ impl Identity {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(8)));
         config
+    }
+
+    /// Returns the configuration of a server that wants certificates of its clients, and of a client
+    /// that shows this one `times` times.
+    pub fn with_clients(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        times: usize,
+    ) -> (ServerConfig, ClientConfig) {
+        let key = || {
+            let key = PrivatePkcs8KeyDer::from(self.0.signing_key.serialize_der());
+            PrivateKeyDer::from(key)
+        };
+        let cert = self.0.cert.der();
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.clone()).expect("a root");
+        let roots = Arc::new(roots);
+        let provider = Arc::new(default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("the versions")
+            .with_client_cert_verifier(verifier.build().expect("a verifier"))
+            .with_single_cert(vec![cert.clone()], key())
+            .expect("they belong together");
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .expect("the versions")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![cert.clone(); times], key())
+            .expect("they belong together");
+        (server, client)
     }
 
     pub fn cert_pem(&self) -> String {

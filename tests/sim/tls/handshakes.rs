@@ -88,6 +88,23 @@ fn those_that_leave_while_they_wait_are_forgotten() {
     assert_eq!(lab.engine().counts().iter().sum::<u32>(), 50);
 }
 
+/// The closed ones were the first of the queue, and hold up nobody behind them.
+#[test]
+fn those_that_have_left_take_no_share_of_a_turn() {
+    let mut lab = tls_lab();
+    let clients = herd(&mut lab, 100);
+    lab.turn();
+    for client in &clients[8..84] {
+        lab.sim().reset(client.peer);
+    }
+    lab.turn(); // they are closed here
+    let before = greeted(&mut lab, &clients);
+    lab.turn();
+    lab.turn();
+    assert!(greeted(&mut lab, &clients) - before >= 2 * 8 - before % 8);
+    assert_eq!(greeted(&mut lab, &clients), 24);
+}
+
 /// Connects one client twice, and returns the kinds of the handshakes.
 fn twice(tls: TlsConfig) -> Vec<Option<HandshakeKind>> {
     let mut kinds = Vec::new();

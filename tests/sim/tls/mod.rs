@@ -1,6 +1,7 @@
 //! TLS in the simulated world, with a rustls client whose every byte a test can hold.
 
 mod drain;
+mod goodbye;
 mod handshakes;
 mod pieces;
 mod strangers;

@@ -1,13 +1,16 @@
 //! Peers that speak something else, or TLS with faults.
 
-use ebbtide::internals::sys::sim::PeerId;
+use ebbtide::TlsConfig;
+use ebbtide::internals::engine::Config;
+use ebbtide::internals::sys::sim::{Manner, PeerId, Setup};
 use ebbtide::internals::tracker::Phase;
 use rustls::AlertDescription;
 
+use ebbtide_lab::slow;
 use ebbtide_lab::tls::{Client, IDENTITY, TLS13, VERSIONS};
 use ebbtide_lab::wire::{self, GET, ok, post_head};
 
-use super::{Lab, tls_lab};
+use super::{Lab, speaking, tls_lab};
 
 /// Connects a peer that sends these bytes without TLS.
 fn stranger(lab: &mut Lab, bytes: &[u8]) -> PeerId {
@@ -80,6 +83,18 @@ fn bytes_that_are_no_record_get_an_alert_and_a_fin() {
     }
 }
 
+/// A close with unread bytes is a reset, which would overtake the alert on its way to a slow peer.
+#[test]
+fn an_alert_arrives_also_where_more_was_sent_than_one_read_takes() {
+    let mut lab = tls_lab();
+    let peer = lab.connect_as(slow(10));
+    lab.sim().send(peer, vec![0x80; 200_000]);
+    lab.pass(100);
+    let got = lab.sim().got(peer).to_vec();
+    assert!(last_alert(&got).is_some(), "{got:?}");
+    lab.finished(peer);
+}
+
 #[test]
 fn a_protocol_that_is_not_spoken_here_gets_its_alert() {
     let mut lab = tls_lab();
@@ -90,6 +105,27 @@ fn a_protocol_that_is_not_spoken_here_gets_its_alert() {
     let alert = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
     assert_eq!(client.error, Some(alert));
     lab.finished(client.peer);
+}
+
+#[test]
+fn every_version_that_is_served_is_offered() {
+    for (offered, agreed) in [
+        (&["http/1.0"][..], Some("http/1.0")),
+        (&["http/1.0", "http/1.1"], Some("http/1.1")),
+        (&["h2", "http/1.0"], Some("http/1.0")),
+        (&[], None),
+    ] {
+        let mut lab = tls_lab();
+        let mut config = IDENTITY.client(&TLS13);
+        config.alpn_protocols = offered
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        let mut client = Client::connect_as(&mut lab, Manner::default(), config);
+        client.ask(&mut lab, GET);
+        assert_eq!(client.take_text(), ok("hello\n"), "{offered:?}");
+        assert_eq!(client.tls.alpn_protocol(), agreed.map(str::as_bytes));
+    }
 }
 
 #[test]
@@ -109,19 +145,64 @@ fn a_changed_record_is_an_alert_and_not_a_request() {
     }
 }
 
-/// A handshake message announces 60,000 bytes, and comes in records of one byte.
+/// A handshake message announces 60,000 bytes, and comes in records of one byte, or of 16,000 with
+/// a part of the next.
 #[test]
-fn a_handshake_that_never_ends_is_not_kept() {
-    let mut lab = tls_lab();
-    let peer = stranger(&mut lab, &[22, 3, 1, 0, 4, 1, 0, 0xea, 0x60]);
-    for _ in 0..10_000 {
-        lab.sim().send(peer, vec![22, 3, 1, 0, 1, 0]);
-        lab.now();
-        if lab.engine().counts() == [0; 8] {
-            return;
+fn a_handshake_that_never_ends_is_not_kept_and_gets_an_alert() {
+    let record = |length: usize| {
+        [
+            &[22, 3, 1][..],
+            &(length as u16).to_be_bytes(),
+            &vec![0; length],
+        ]
+        .concat()
+    };
+    for (piece, cut) in [
+        (record(1), 0),
+        (record(16_000), 0),
+        (record(16_000), 3),
+        (record(16_000), 9_000),
+    ] {
+        let mut lab = tls_lab();
+        let peer = stranger(&mut lab, &[22, 3, 1, 0, 4, 1, 0, 0xea, 0x60]);
+        lab.sim().send(peer, piece[..cut].to_vec());
+        let piece = [&piece[cut..], &piece[..cut]].concat();
+        for _ in 0..10_000 {
+            lab.sim().send(peer, piece.clone());
+            lab.now();
+            if lab.open() == 0 {
+                break;
+            }
         }
+        let got = lab.sim().got(peer).to_vec();
+        assert_eq!(
+            last_alert(&got),
+            Some(50),
+            "{} {cut}: decode_error",
+            piece.len()
+        );
+        lab.finished(peer);
     }
-    panic!("60 kB were kept: {:?}", lab.engine().counts());
+}
+
+/// The certificates of a client are as long a message, and in TLS 1.3 its records are encrypted.
+#[test]
+fn a_chain_of_certificates_that_is_too_long_gets_an_alert() {
+    for version in VERSIONS {
+        let (server, client) = IDENTITY.with_clients(version, 120);
+        let tls = TlsConfig::new(server).expect("a configuration");
+        let mut lab = speaking(Setup::default(), Config::default(), tls);
+        let mut client = Client::connect_as(&mut lab, Manner::default(), client);
+        client.talk_by(&mut lab, |lab, peer, bytes| {
+            for piece in bytes.chunks(10_001) {
+                lab.sim().send(peer, piece.to_vec());
+                lab.now();
+            }
+        });
+        let told = matches!(client.error, Some(rustls::Error::AlertReceived(_)));
+        assert!(told, "{version:?}: {:?}", client.error);
+        lab.finished(client.peer);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Clients that others wrote: curl and openssl.
+//! Clients that others wrote: curl, openssl and Python.
 
 use std::fs;
 use std::io::Write;
@@ -125,6 +125,19 @@ fn curl_negotiates_http_1_1() {
 
 #[needs("curl", "curl --version")]
 #[test]
+fn curl_speaks_http_1_0() {
+    let folder = Folder::new("tls-http10");
+    let served = serve(&folder, &[]);
+    let got = curl(
+        &folder,
+        served.addr(),
+        &["-0", "https://localhost/plaintext"],
+    );
+    assert_eq!(got, HELLO);
+}
+
+#[needs("curl", "curl --version")]
+#[test]
 fn curl_uploads_and_downloads() {
     let folder = Folder::new("tls-large");
     let served = serve(&folder, &[]);
@@ -208,5 +221,49 @@ fn openssl_sees_a_whole_end() {
         assert!(!stderr.contains("unexpected eof"), "{stderr}");
         let stdout = String::from_utf8_lossy(&output.stdout);
         assert!(stdout.trim_end().ends_with("closed"), "{stdout}");
+    }
+}
+
+/// `SSLSocket.unwrap` sends a close_notify, waits for the server's, and raises at a bare FIN.
+#[needs("python3", "python3 -c 'import ssl'")]
+#[test]
+fn python_unwraps_a_connection() {
+    const CLIENT: &str = r#"
+import socket, ssl, sys
+host, port, version = sys.argv[1:]
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+for way in ["fresh", "idle", "behind", "half"]:
+    s = context.wrap_socket(socket.create_connection((host, int(port)), 20))
+    request = b"GET /plaintext HTTP/1.1\r\nHost: a\r\n\r\n"
+    if way == "idle":
+        s.sendall(request)
+        while b"Hello, World!" not in s.recv(9999): pass
+    elif way == "behind":
+        s.sendall(request)
+        while b"Hello, World!" not in s.recv(9999): pass
+        s.sendall(request)
+    elif way == "half":
+        s.sendall(request[:9])
+    if way == "fresh" or way == "idle":
+        s.unwrap().close()
+    else:
+        socket.socket.shutdown(s, socket.SHUT_WR)
+        s.suppress_ragged_eofs = False
+        while s.recv(9999): pass
+    print(way)
+"#;
+    let folder = Folder::new("tls-python");
+    let served = serve(&folder, &[]);
+    let (host, port) = (
+        served.addr().ip().to_string(),
+        served.addr().port().to_string(),
+    );
+    for version in ["TLSv1_2", "TLSv1_3"] {
+        let output = run("python3", &["-c", CLIENT, &host, &port, version], b"");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{version}: {stderr}");
+        assert_eq!(output.stdout, b"fresh\nidle\nbehind\nhalf\n");
     }
 }
