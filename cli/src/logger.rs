@@ -4,7 +4,6 @@
 //! elsewhere carry the date as well, because they are kept. Records of `debug` and `trace` name the
 //! module that wrote them. The log leaves out lines that repeat the live line of a drain.
 
-use std::borrow::Cow;
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
@@ -13,6 +12,7 @@ use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter, Record};
 
 use super::screen;
+use super::shown::one_line;
 use ebbtide::PROGRESS_LINE;
 
 /// Starts logging: `info` and above, unless the environment variable `RUST_LOG` says otherwise.
@@ -119,22 +119,6 @@ fn time_of_day(time: &str) -> &str {
     time.split_once('T').map_or(time, |(_, time)| time)
 }
 
-/// Escapes control characters, so that a record stays one line and no peer sends commands to a
-/// terminal.
-pub(super) fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return text.into();
-    }
-    let mut line = String::with_capacity(text.len() + 16);
-    for char in text.chars() {
-        match char.is_control() {
-            true => line.extend(char.escape_default()),
-            false => line.push(char),
-        }
-    }
-    line.into()
-}
-
 /// The environment variable with the filter of the log.
 const FILTER: &str = "RUST_LOG";
 
@@ -214,8 +198,11 @@ mod tests {
     #[test]
     fn a_record_is_one_line() {
         assert_eq!(
-            line(Level::Info, format_args!("a\nb\r\n\u{1b}[31m{} é\n", "c\0")),
-            "12:34:56.789Z LEVEL a\\nb\\r\\n\\u{1b}[31mc\\u{0} é\\n\n"
+            line(
+                Level::Info,
+                format_args!("a\nb\r\n\u{1b}[31m{} é\n\u{9b}2J\u{202e}", "c\0")
+            ),
+            "12:34:56.789Z LEVEL a\\nb\\r\\n\\u{1b}[31mc\\u{0} é\\n\\u{9b}2J\\u{202e}\n"
         );
     }
 

@@ -8,6 +8,7 @@
 
 mod delivered;
 mod errno;
+pub mod file;
 pub mod listen;
 pub mod real;
 mod retry;

@@ -61,7 +61,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "PATH", value_parser = target)]
     pub upload_path: Option<String>,
 
-    /// Body of the POST to --upload-path; by default 1,024 letters
+    /// File with the body of the POST to --upload-path, up to 64MiB; by default 1,024 letters
     #[arg(long, value_name = "FILE")]
     pub upload_file: Option<PathBuf>,
 
@@ -285,7 +285,7 @@ Exit codes:
   0  nothing was lost
   1  a request was lost or a response torn, or the server was still there at the deadline
   2  bad usage, or nothing to probe: the server did not come up, ended early, spoke no HTTP, or
-     reached none of the states";
+     reached none of the states; or stdout could not be written";
 
 #[cfg(test)]
 mod tests {

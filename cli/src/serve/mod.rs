@@ -23,7 +23,7 @@ use crate::admin::Admin;
 use crate::files::Files;
 use crate::screen::say;
 use crate::values::{LatePolicy, signal_names};
-use crate::{logger, screen};
+use crate::{logger, screen, shown};
 use ebbtide::{
     DrainPolicy, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server, Signals,
     Timeouts,
@@ -38,14 +38,18 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     let watched = screen::open();
     logger::init(watched);
     let inherited = activation::take()?; // while there is no other thread
+    // The loop gets each signal that its watcher hears, and the watcher ends a start that hangs:
+    // both listen before the first file is opened and before a client can connect.
+    let signals = Signals::install(&args.stopping.signals)?;
+    let mut companions = Companions::start(args, watched)?;
     let files = Files::from_flags(&args.files)?;
     let tls = args.tls.load().map_err(at("--tls-cert, --tls-key"))?;
-    let mut server = bind(args, inherited).map_err(at("--listen"))?;
-    if let Some(certificates) = &tls {
+    let mut server = bind(args, inherited, signals).map_err(at("--listen"))?;
+    if let Some(certificates) = tls {
         server = server.tls(certificates.config());
+        companions.reload(certificates)?;
     }
-    let admin = Admin::bind(&args.admin)?;
-    let mut companions = Companions::start(args, watched, tls, admin)?;
+    companions.answer(Admin::bind(&args.admin)?);
     log_start(args, &server, &companions);
     let demo = Demo::new(companions.timer(), args.limits.max_body, files);
     let server = companions.hook(server);
@@ -66,8 +70,11 @@ fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
     move |error| format!("{flag}: {error}")
 }
 
-fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, ebbtide::Error> {
-    let signals = Signals::install(&args.stopping.signals)?; // before a client can connect
+fn bind(
+    args: &Serve,
+    inherited: Vec<Listener>,
+    signals: Signals,
+) -> Result<Server, ebbtide::Error> {
     let options = ListenOptions::new().reuse_port(args.listening.reuse_port);
     let open = |addr| Listener::bind(addr, &options);
     let mut inherited = inherited.into_iter();
@@ -164,7 +171,7 @@ fn report(args: &Serve, outcome: &Outcome) {
     log::logger().flush();
     match args.output.report {
         Report::Text => say(&format!("ebbtide: {outcome}")),
-        Report::Json => say(&outcome.to_json()),
+        Report::Json => say(&shown::json(&outcome.to_json())),
         Report::None => {}
     }
 }

@@ -3,9 +3,10 @@
 use ebbtide_lab::command as support;
 use ebbtide_needs::needs;
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, pipe};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -161,6 +162,53 @@ fn a_port_in_use_is_one_line_and_exit_code_2() {
         &["serve", "--listen", "127.0.0.1:0", "--listen", &addr],
         &addr,
     );
+}
+
+#[needs("a device that is always full", "test -c /dev/full")]
+#[test]
+fn what_cannot_be_written_is_no_success() {
+    let full = || {
+        File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("a device")
+    };
+    for args in [
+        &[][..],
+        &["--help"],
+        &["--version"],
+        &["help"],
+        &["serve", "--help"],
+        &["ctl", "--help"],
+        &["ctl", "wait", "--help"],
+        &["probe", "--help"],
+        &["ctl", "--admin", "unix:/no/such/s", "wait"],
+        &["probe", "--states", "empty"],
+        &["probe", "--states", "empty", "--json"],
+    ] {
+        let output = run_into(args, full());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(
+            stderr.contains("cannot write to stdout: No space"),
+            "{args:?}: {stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
+        // A pager that was left has seen enough.
+        let (reader, writer) = pipe().expect("a pipe");
+        drop(reader);
+        let output = run_into(args, writer);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{args:?}");
+    }
+}
+
+/// Runs the command with this stdout to its end.
+fn run_into(args: &[&str], stdout: impl Into<Stdio>) -> Output {
+    let mut ebbtide = Command::new(command());
+    ebbtide.args(args).stdin(Stdio::null());
+    ebbtide.stdout(stdout).stderr(Stdio::piped());
+    finish(ebbtide.spawn().expect("the command starts"))
 }
 
 /// Asserts exit code 2, nothing on stdout, and one line on stderr that is about `about`.
