@@ -106,6 +106,9 @@ pub trait Sys {
     /// block. True for epoll and kqueue, except after an event with `read_closed`.
     const SHORT_READ_DRAINS: bool;
 
+    /// Whether the connections speak TLS.
+    const SECURE: bool = false;
+
     /// Returns the loop's time as of the last wait or [`update_clock`](Self::update_clock). Cheap.
     fn now(&self) -> Tick;
 
