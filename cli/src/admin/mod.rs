@@ -19,6 +19,7 @@ use self::access::Access;
 pub(super) use self::access::INTENT;
 use self::args::{Flags, Place};
 use crate::token::Token;
+use crate::values;
 use ebbtide::{
     Admit, Connection, DrainPolicy, Handle, Handler, Head, Limits, ListenOptions, Listener, Reply,
     Request, Response, Running, Server, Status, StatusQuery, Timeouts,
@@ -253,11 +254,7 @@ fn page(text: &str) -> Result<StatusQuery, String> {
 }
 
 fn number(name: &str, value: &str, most: usize) -> Result<usize, String> {
-    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-    let number = value
-        .parse()
-        .ok()
-        .filter(|number| digits && *number <= most);
+    let number = values::number(value).filter(|number| *number <= most);
     number.ok_or_else(|| format!("{name}: {value:?} is not a number from 0 to {most}"))
 }
 

@@ -185,8 +185,8 @@ fn url(text: &str) -> Result<SocketAddr, String> {
 
 /// Reads a process id that is neither the first process nor a group.
 fn process(text: &str) -> Result<i32, String> {
-    match text.parse() {
-        Ok(pid) if pid > 1 => Ok(pid),
+    match values::number(text) {
+        Some(pid) if pid > 1 => Ok(pid),
         _ => Err(format!(
             "{text:?} is not the id of a process to probe; write a number like 4242"
         )),
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn the_first_process_and_groups_are_left_alone() {
         assert_eq!(process("4242"), Ok(4242));
-        for text in ["1", "0", "-1", "-4242", "nginx", "4294967296", ""] {
+        for text in ["1", "0", "-1", "+42", "-4242", "nginx", "4294967296", ""] {
             assert!(process(text).is_err(), "{text}");
         }
     }

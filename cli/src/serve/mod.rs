@@ -5,6 +5,7 @@ pub(crate) mod args;
 mod companions;
 mod connections;
 mod demo;
+mod listening;
 mod live;
 mod notify;
 mod signals;
@@ -15,7 +16,7 @@ mod websocket;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use self::args::{DEFAULT_LISTEN, Report, Serve};
+use self::args::{Report, Serve};
 use self::companions::Companions;
 use self::demo::Demo;
 pub(super) use self::signals::LAST_LINES;
@@ -25,8 +26,7 @@ use crate::screen::say;
 use crate::values::{LatePolicy, signal_names};
 use crate::{logger, screen, shown};
 use ebbtide::{
-    DrainPolicy, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server, Signals,
-    Timeouts,
+    DrainPolicy, LateRequests, Limits, Listener, Outcome, Response, Server, Signals, Timeouts,
 };
 
 /// Serves until a signal, drains, and reports.
@@ -49,6 +49,7 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
         server = server.tls(certificates.config());
         companions.reload(certificates)?;
     }
+    args.admin.check_beside(&server.local_addrs())?;
     companions.answer(Admin::bind(&args.admin)?);
     log_start(args, &server, &companions);
     let demo = Demo::new(companions.timer(), args.limits.max_body, files);
@@ -70,24 +71,8 @@ fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
     move |error| format!("{flag}: {error}")
 }
 
-fn bind(
-    args: &Serve,
-    inherited: Vec<Listener>,
-    signals: Signals,
-) -> Result<Server, ebbtide::Error> {
-    let options = ListenOptions::new().reuse_port(args.listening.reuse_port);
-    let open = |addr| Listener::bind(addr, &options);
-    let mut inherited = inherited.into_iter();
-    let (first, addrs) = match (inherited.next(), &args.listening.listen[..]) {
-        (Some(first), addrs) => (first, addrs),
-        (None, [addr, addrs @ ..]) => (open(*addr)?, addrs),
-        (None, []) => (open(DEFAULT_LISTEN)?, &[][..]),
-    };
-    let mut server = inherited.fold(Server::from(first), Server::listen);
-    for addr in addrs {
-        server = server.listen(open(*addr)?);
-    }
-    let server = server
+fn bind(args: &Serve, inherited: Vec<Listener>, signals: Signals) -> Result<Server, String> {
+    let server = listening::open(&args.listening, inherited)?
         .signals(signals)
         .health(&args.stopping.health_path)
         .limits(limits(args))
@@ -104,7 +89,7 @@ fn limits(args: &Serve) -> Limits {
     let limits = Limits::new()
         .head(args.limits.max_head)
         .fields(args.limits.max_headers)
-        .progress(u32::try_from(args.timeouts.min_progress).unwrap_or(u32::MAX));
+        .progress(args.timeouts.min_progress);
     match args.limits.max_connections {
         Some(connections) => limits.connections(connections as usize),
         None => limits,

@@ -203,6 +203,50 @@ fn what_cannot_be_written_is_no_success() {
     }
 }
 
+/// The system's word alone would blame another process.
+#[test]
+fn a_server_that_is_in_its_own_way_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    drop(taken);
+    let addr = |ip: &str| format!("{ip}:{port}");
+    for (first, second) in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")] {
+        let (first, second) = (addr(first), addr(second));
+        let args = ["serve", "--listen", &first, "--listen", &second];
+        assert_mistake(&args, &format!("ebbtide: --listen: {second} is "));
+        assert_mistake(&args, "leave one out");
+        let args = [
+            "serve",
+            "--listen",
+            &first,
+            "--reuse-port",
+            "--admin",
+            &second,
+        ];
+        assert_mistake(
+            &args,
+            &format!("--admin: this server serves its clients on {second}"),
+        );
+    }
+}
+
+#[needs("an IPv6 loopback", "grep -q '^0*1 ' /proc/net/if_inet6")]
+#[test]
+fn both_families_have_a_listener_each() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    drop(taken);
+    let addrs = [format!("[::]:{port}"), format!("0.0.0.0:{port}")];
+    for [first, second] in [[0, 1], [1, 0]].map(|order| order.map(|n: usize| &*addrs[n])) {
+        let served = Served::start(&["--listen", first, "--listen", second]);
+        for ip in ["127.0.0.1", "[::1]"] {
+            let addr = format!("{ip}:{port}").parse().expect("an address");
+            assert_eq!(Client::connect(addr).exchange(0, GET).body, HELLO);
+        }
+        served.settle();
+    }
+}
+
 /// Runs the command with this stdout to its end.
 fn run_into(args: &[&str], stdout: impl Into<Stdio>) -> Output {
     let mut ebbtide = Command::new(command());
