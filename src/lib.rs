@@ -198,6 +198,7 @@ pub use peer::Peer;
 #[cfg(feature = "rustls")]
 pub use rustls;
 pub use server::{Running, Server};
+pub use sys::file::read_file;
 pub use sys::listen::{ListenOptions, Listener};
 pub use sys::signals::Signals;
 #[cfg(feature = "rustls")]

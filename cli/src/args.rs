@@ -77,7 +77,8 @@ struct Cli {
     command: Option<Command>,
 }
 
-/// Lets the parser of a number explain what is wrong with `-1s`, which clap would take for a flag.
+/// Lets the parser of a value explain what is wrong with `-5`, which clap would take for a flag; the
+/// parser of a number also explains `-1s`.
 fn let_numbers_begin_with_a_dash(command: clap::Command) -> clap::Command {
     const NUMBERS: [&str; 4] = ["DURATION", "SIZE", "N", "PID"];
     let is_number = |arg: &clap::Arg| {
@@ -86,6 +87,7 @@ fn let_numbers_begin_with_a_dash(command: clap::Command) -> clap::Command {
     };
     let command = command.mut_args(|arg| match is_number(&arg) {
         Some(true) => arg.allow_hyphen_values(true),
+        _ if arg.get_action().takes_values() => arg.allow_negative_numbers(true),
         _ => arg,
     });
     command.mut_subcommands(let_numbers_begin_with_a_dash)
@@ -121,7 +123,7 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
         (ErrorKind::TooManyValues, Some(value)) => {
             format!("{flag}: takes no value, and was given {value:?}")
         }
-        (ErrorKind::ArgumentConflict, _) => format!("{flag}: may be given only once"),
+        (ErrorKind::ArgumentConflict, _) => conflict(flag, context(ContextKind::PriorArg)),
         (ErrorKind::UnknownArgument, _) if !invalid.starts_with('-') => {
             format!("{invalid:?} is not expected here; see ebbtide {command} --help")
         }
@@ -157,6 +159,18 @@ fn explain(error: &clap::Error, first: Option<&str>) -> String {
     }
 }
 
+/// Explains why a flag cannot stand beside `prior`, which is the same flag or others.
+fn conflict(flag: &str, prior: Option<String>) -> String {
+    let prior = prior.unwrap_or_default();
+    let prior = prior.split([' ', ',']).next().unwrap_or_default();
+    match (flag, prior) {
+        ("--dev", other) | (other, "--dev") if flag != prior => {
+            format!("{other}: has no effect with --dev")
+        }
+        _ => format!("{flag}: may be given only once"),
+    }
+}
+
 /// Returns the command that has this flag, for a line that names no command.
 fn command_with(flag: &str) -> Option<String> {
     let name = flag.strip_prefix("--")?;
@@ -189,7 +203,7 @@ mod tests {
     use crate::admin::args::{Flags as AdminFlags, Place};
     use crate::ctl::args::Ask;
     use crate::files::args::{FileFlags, Symlinks};
-    use crate::serve::args::{Limits, Listening, Output, Report, Stopping, Timeouts};
+    use crate::serve::args::{DRAIN, Limits, Listening, Output, Report, Stopping, Timeouts};
     use crate::serve::tls::TlsFlags;
     use crate::values::LatePolicy;
 
@@ -292,7 +306,7 @@ mod tests {
                 signals: vec![1, 2, 3],
                 tunnel_grace: millis(16),
                 exit_delay: millis(15),
-                dev: true,
+                dev: false,
             },
             timeouts: Timeouts {
                 head_timeout: millis(5),
@@ -325,13 +339,70 @@ mod tests {
         let heard = serve(
             "--listen 0.0.0.0:80 --listen=[::1]:8080 --reuse-port --drain-timeout 1m \
              --drain-delay 5s --drain-quiet 1s --health-path /ready --drain-head-timeout 1ms --late-requests reject:429 \
-             --idle-grace 2ms --close-spread 3ms --linger 4ms --tunnel-grace 16ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms --dev \
+             --idle-grace 2ms --close-spread 3ms --linger 4ms --tunnel-grace 16ms --signals HUP,SIGQUIT,int,HUP --exit-delay 15ms \
              --head-timeout 5ms --body-timeout 6ms --write-timeout 7ms --min-progress 15KiB --idle-timeout 8ms \
              --handler-timeout 9ms --admin unix:/a --admin-token-file /b \
              --root /c --symlinks any --dot-files --max-head 1KiB --max-headers 11 --max-body 12 \
              --max-connections 13 --log-connections 14s --report json",
         );
         assert_eq!(heard, expected);
+        assert!(
+            serve("--dev --exit-delay 15ms --health-path /ready")
+                .stopping
+                .dev
+        );
+    }
+
+    #[test]
+    fn a_flag_of_the_drain_is_a_mistake_with_dev() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for name in DRAIN {
+            let arg = serve.get_arguments().find(|arg| arg.get_id() == name);
+            let flag = arg.and_then(clap::Arg::get_long).unwrap();
+            // Also where the value is the default.
+            let default = arg.unwrap().get_default_values()[0].to_str().unwrap();
+            for line in [
+                format!("serve --dev --{flag} {default}"),
+                format!("serve --{flag}={default} --dev"),
+                format!("serve --{flag}={default} --dev --{flag}={default}"),
+            ] {
+                let expected = format!("ebbtide: --{flag}: has no effect with --dev");
+                let once = format!("ebbtide: --{flag}: may be given only once");
+                let Err(Exit::Usage(why)) = parse_line(&line) else {
+                    panic!("{line}");
+                };
+                assert!(
+                    why == expected || line.matches(flag).count() > 1 && why == once,
+                    "{why}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_negative_number_is_a_value_of_every_flag_that_takes_one() {
+        fn visit(command: &clap::Command, words: &str) {
+            for arg in command
+                .get_arguments()
+                .filter(|arg| arg.get_long().is_some())
+            {
+                if arg.get_action().takes_values() {
+                    let flag = arg.get_long().unwrap();
+                    match parse_line(&format!("{words} --{flag} -5")) {
+                        Err(Exit::Usage(line)) => {
+                            assert!(!line.contains("is not a flag here"), "{words}: {line}");
+                        }
+                        Err(Exit::Told(text)) => panic!("{text}"),
+                        Ok(_) => {} // a file may have this name
+                    }
+                }
+            }
+            for command in command.get_subcommands() {
+                visit(command, &format!("{words} {}", command.get_name()));
+            }
+        }
+        visit(&Cli::command(), "");
     }
 
     #[test]
@@ -512,6 +583,31 @@ mod tests {
                 "serve --drain-timeout 5s --drain-delay 6s",
                 "--drain-delay: is longer than --drain-timeout, which covers it; \
                  lengthen that one too",
+            ),
+            (
+                "serve --drain-timeout 5s --close-spread 6s",
+                "--close-spread: is longer than --drain-timeout, which covers it; \
+                 lengthen that one too",
+            ),
+            (
+                "serve --drain-quiet 1s",
+                "--drain-quiet: has no effect without --drain-delay, which it ends",
+            ),
+            (
+                "serve --drain-quiet 5s --drain-delay 5s",
+                "--drain-quiet: has no effect unless it is shorter than --drain-delay",
+            ),
+            (
+                "serve --listen -5",
+                r#"--listen: "-5" is not an address and a port; write 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080"#,
+            ),
+            (
+                "serve --late-requests reject:+503",
+                r#"--late-requests: "reject:+503": the status must be from 400 to 599; write reject:503"#,
+            ),
+            (
+                "serve --max-headers +5",
+                r#"--max-headers: "+5" is not a number from 1 to 1024"#,
             ),
             (
                 "serve --drain-timeout 5s --exit-delay 6s",

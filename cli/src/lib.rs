@@ -12,18 +12,17 @@ mod logger;
 mod probe;
 mod screen;
 mod serve;
+mod shown;
+mod stdout;
 mod token;
 mod values;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use self::args::{Command, Exit};
 use self::screen::say;
-
-/// Exit code: bad usage, or the server could not start.
-const CANNOT: u8 = 2;
+use self::stdout::CANNOT;
 
 /// Runs the command that the arguments name, and returns the exit code.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -39,9 +38,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Command::Ctl(options)) => ctl::ctl(&options),
         Ok(Command::Probe(options)) => probe::probe(&options),
         Err(Exit::Told(text)) => {
-            // Stdout may be a closed pager; nothing else can show the error.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            stdout::print(&text).map_or_else(|code| code, |()| ExitCode::SUCCESS)
         }
         Err(Exit::Usage(line)) => {
             say(&line);

@@ -4,15 +4,16 @@
 //! elsewhere carry the date as well, because they are kept. Records of `debug` and `trace` name the
 //! module that wrote them. The log leaves out lines that repeat the live line of a drain.
 
-use std::borrow::Cow;
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anstream::AutoStream;
 use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter, Record};
 
 use super::screen;
+use super::shown::one_line;
 use ebbtide::PROGRESS_LINE;
 
 /// Starts logging: `info` and above, unless the environment variable `RUST_LOG` says otherwise.
@@ -29,7 +30,7 @@ pub(crate) fn init(watched: bool) {
             if watched && record.target() == PROGRESS_LINE {
                 return Ok(());
             }
-            let time = out.timestamp_millis().to_string();
+            let time = timestamp(SystemTime::now());
             let time = if short { time_of_day(&time) } else { &time };
             let style = out.default_level_style(record.level());
             let level = format!("{style}{:<5}{style:#}", record.level());
@@ -114,26 +115,20 @@ fn write_line(
     writeln!(out, "{}", one_line(&record.args().to_string()))
 }
 
+/// Returns a time as RFC 3339 writes it. The format has no room beyond the year 9999; its first and
+/// last moment stand for every one before and after.
+fn timestamp(time: SystemTime) -> String {
+    let last = UNIX_EPOCH + LAST;
+    humantime::format_rfc3339_millis(time.clamp(UNIX_EPOCH, last)).to_string()
+}
+
 /// Returns what follows the `T` of an RFC 3339 time.
 fn time_of_day(time: &str) -> &str {
     time.split_once('T').map_or(time, |(_, time)| time)
 }
 
-/// Escapes control characters, so that a record stays one line and no peer sends commands to a
-/// terminal.
-pub(super) fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return text.into();
-    }
-    let mut line = String::with_capacity(text.len() + 16);
-    for char in text.chars() {
-        match char.is_control() {
-            true => line.extend(char.escape_default()),
-            false => line.push(char),
-        }
-    }
-    line.into()
-}
+/// 31 December 9999, 23:59:59.999.
+const LAST: Duration = Duration::from_millis(253_402_300_799_999);
 
 /// The environment variable with the filter of the log.
 const FILTER: &str = "RUST_LOG";
@@ -214,9 +209,23 @@ mod tests {
     #[test]
     fn a_record_is_one_line() {
         assert_eq!(
-            line(Level::Info, format_args!("a\nb\r\n\u{1b}[31m{} é\n", "c\0")),
-            "12:34:56.789Z LEVEL a\\nb\\r\\n\\u{1b}[31mc\\u{0} é\\n\n"
+            line(
+                Level::Info,
+                format_args!("a\nb\r\n\u{1b}[31m{} é\n\u{9b}2J\u{202e}", "c\0")
+            ),
+            "12:34:56.789Z LEVEL a\\nb\\r\\n\\u{1b}[31mc\\u{0} é\\n\\u{9b}2J\\u{202e}\n"
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_by_ages_stops_no_log() {
+        let at = |millis| timestamp(UNIX_EPOCH + Duration::from_millis(millis));
+        assert_eq!(at(784_111_777_250), "1994-11-06T08:49:37.250Z");
+        assert_eq!(at(253_402_300_799_999), "9999-12-31T23:59:59.999Z");
+        assert_eq!(at(253_402_300_800_000), "9999-12-31T23:59:59.999Z");
+        assert_eq!(at(1 << 62), "9999-12-31T23:59:59.999Z");
+        let before = UNIX_EPOCH - Duration::from_secs(86_400 * 365 * 3_000);
+        assert_eq!(timestamp(before), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use terminal_size::{Width, terminal_size_of};
 
+use super::shown::one_line;
+
 /// The end of stderr, once the queue is written.
 #[derive(Debug)]
 struct Screen {
@@ -83,7 +85,7 @@ pub(super) fn write(lines: &[u8]) {
 
 /// Writes a line that is never lost. The process writes a few of these in its life.
 pub(super) fn say(line: &str) {
-    lock().say(format!("{line}\n").as_bytes());
+    lock().say(format!("{}\n", one_line(line)).as_bytes());
 }
 
 /// Replaces the live line. The text must be no longer than [`width`].

@@ -3,11 +3,12 @@
 //! Everyone on a machine sees the flags of a command, so the secret is not a flag.
 
 use std::fmt;
-use std::fs::File;
 use std::hint::black_box;
-use std::io::Read;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use ebbtide::read_file;
 
 /// A secret of at least [`SHORTEST`] visible ASCII characters.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,17 +23,14 @@ impl Token {
     /// content is too short, too long, or unfit for a header field.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let refuse = |why: &str| format!("the token file {path:?} {why}");
-        let unreadable = |error| refuse(&format!("cannot be read: {error}"));
-        let file = File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.mode();
-        if mode & FOR_ALL_TO_READ != 0 {
+        let (bytes, metadata) = read_file(path, LONGEST).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => refuse("is too long for a token"),
+            _ => refuse(&format!("cannot be read: {error}")),
+        })?;
+        if metadata.mode() & FOR_ALL_TO_READ != 0 {
             return Err(refuse("is readable by everyone; chmod o-r it"));
         }
-        let mut text = String::new();
-        let taken = file.take(LONGEST).read_to_string(&mut text);
-        if taken.map_err(unreadable)? as u64 == LONGEST {
-            return Err(refuse("is too long for a token"));
-        }
+        let text = String::from_utf8_lossy(&bytes);
         let token = text.trim();
         if token.len() < SHORTEST {
             return Err(refuse(&format!(

@@ -50,6 +50,14 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Returns whether two listeners could not have both addresses. `[::]` may take IPv4 as well.
+pub(crate) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers =
+        |a: IpAddr, b: IpAddr| a == b || a.is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    let (one, other) = (a.ip().to_canonical(), b.ip().to_canonical());
+    a.port() == b.port() && a.port() != 0 && (covers(one, other) || covers(other, one))
+}
+
 /// Reads a number with a unit, from 0s to five days, the longest limit that the loop keeps.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let bare = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -144,6 +152,12 @@ pub(super) fn head_size(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Reads bytes that count as progress: the loop counts them in 32 bits.
+pub(super) fn progress(text: &str) -> Result<u32, String> {
+    let bytes = size_within(text, u32::MAX.into(), "4294967295")?;
+    Ok(bytes as u32) // at most `u32::MAX`
+}
+
 /// Reads how many fields a head may have.
 pub(super) fn field_count(text: &str) -> Result<u16, String> {
     count(text, 1..=Limits::MAX_FIELDS)
@@ -168,14 +182,18 @@ fn count<N: FromStr + PartialOrd + Display>(
     text: &str,
     range: RangeInclusive<N>,
 ) -> Result<N, String> {
-    match text.parse() {
-        Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!(
-            "{text:?} is not a number from {} to {}",
-            range.start(),
-            range.end()
-        )),
-    }
+    number(text)
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            let (first, last) = (range.start(), range.end());
+            format!("{text:?} is not a number from {first} to {last}")
+        })
+}
+
+/// Reads a number of digits only: `parse` alone would take a sign.
+pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 /// Reads a signal by its name, with or without SIG.
@@ -220,8 +238,8 @@ pub(super) fn late_requests(text: &str) -> Result<LatePolicy, String> {
         "reject" => return Ok(LatePolicy::Reject(SERVICE_UNAVAILABLE)),
         _ => text.strip_prefix("reject:"),
     };
-    match status.map(str::parse) {
-        Some(Ok(status @ 400..=599)) => Ok(LatePolicy::Reject(status)),
+    match status.map(number) {
+        Some(Some(status @ 400..=599)) => Ok(LatePolicy::Reject(status)),
         Some(_) => Err(format!(
             "{text:?}: the status must be from 400 to 599; write reject:503"
         )),
@@ -269,7 +287,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_told_what_is() {
-        for text in ["5", "0", "", " ", "s", "-1s", "2x", "1s2", "none"] {
+        for text in [
+            "5", "0", "", " ", "s", "-1s", "+1s", "+5", "2x", "1s2", "none",
+        ] {
             assert_eq!(
                 duration(text).unwrap_err(),
                 format!("{text:?} is not a duration; write 250ms, 2s or 1m")
@@ -335,7 +355,7 @@ mod tests {
     #[test]
     fn what_is_no_size_is_told_what_is() {
         for text in [
-            "", "KiB", "64KB", "64K", "1.5MiB", "-1", "0x10", "1 000", "64KiB ",
+            "", "KiB", "64KB", "64K", "1.5MiB", "-1", "+5", "0x10", "1 000", "64KiB ",
         ] {
             assert_eq!(
                 size(text).unwrap_err(),
@@ -359,12 +379,24 @@ mod tests {
             (field_count("1"), field_count("1024")),
             (Ok(1), Ok(Limits::MAX_FIELDS))
         );
-        for text in ["0", "1025", "-1", "x", "", "1.0"] {
+        for text in [
+            "0", "1025", "-1", "+5", " 5", "5 ", "x", "", "1.0", "\u{665}",
+        ] {
             let expected = format!("{text:?} is not a number from 1 to 1024");
             assert_eq!(field_count(text), Err(expected));
         }
         assert_eq!(connection_count("19000"), Ok(19_000));
-        assert!(connection_count("0").is_err());
+        for text in ["0", "+5", "-5"] {
+            assert!(connection_count(text).is_err(), "{text}");
+            assert!(page_size(text).is_err(), "{text}");
+            assert!(client_count(text).is_err(), "{text}");
+        }
+        assert_eq!(progress("4294967295"), Ok(u32::MAX));
+        assert!(
+            progress("4GiB")
+                .unwrap_err()
+                .ends_with("at most 4294967295")
+        );
     }
 
     #[test]
@@ -398,6 +430,27 @@ mod tests {
         ];
         for (text, why) in CASES {
             assert_eq!(address(text), Err(format!("{text:?} {why}")));
+        }
+    }
+
+    #[test]
+    fn addresses_overlap_by_port_family_and_all() {
+        let addr = |text: &str| text.parse().unwrap();
+        for (one, other, expected) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("[::]:80", "192.0.2.1:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:80", "[::1]:80", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("0.0.0.0:80", "0.0.0.0:81", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            assert_eq!(overlap(addr(one), addr(other)), expected, "{one} {other}");
+            assert_eq!(overlap(addr(other), addr(one)), expected, "{other} {one}");
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Mailbox {
     /// A wake is under way for messages that the loop has not taken.
     posted: AtomicBool,
     draining: AtomicBool,
+    /// The connections speak TLS.
+    secure: AtomicBool,
     /// The application says that it is not ready.
     unready: AtomicBool,
     guards: Guards,
@@ -97,11 +99,23 @@ impl Handle {
                 sender,
                 posted: AtomicBool::new(false),
                 draining: AtomicBool::new(false),
+                secure: AtomicBool::new(false),
                 unready: AtomicBool::new(false),
                 guards: Guards::default(),
                 wake,
             }),
         }
+    }
+
+    /// Notes whether the connections of the loop speak TLS.
+    pub(crate) fn set_secure(&self, secure: bool) {
+        self.mailbox.secure.store(secure, Ordering::Relaxed);
+    }
+
+    /// Returns whether the connections of the loop speak TLS.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn is_secure(&self) -> bool {
+        self.mailbox.secure.load(Ordering::Relaxed)
     }
 
     /// Starts the drain, if it has not started. Any number of calls count as one reason to stop, and

@@ -96,6 +96,7 @@ pub enum Turn {
 impl<S: Sys, H: Handler> Engine<S, H> {
     /// Returns an engine that has not begun. `inbox` was made with the system's own waker.
     pub fn new(sys: S, handler: H, config: Config, inbox: Inbox) -> Self {
+        inbox.handle().set_secure(S::SECURE);
         Self {
             accepting: Accepting::new(sys.listeners()),
             core: Core {

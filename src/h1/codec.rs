@@ -90,9 +90,7 @@ impl Codec {
                     }
                     Ok((n, None)) => Ok((n, Event::NeedMore)),
                     Err(bad) => {
-                        // A response to HEAD has no body, also where the rest of the head is
-                        // malformed.
-                        self.head_request = bytes.trim_ascii_start().starts_with(b"HEAD ");
+                        self.note_method(bytes);
                         Err(self.refuse(bad))
                     }
                 }
@@ -133,6 +131,15 @@ impl Codec {
         self.last |= !head.keep_alive;
         self.http10 = head.minor == 0;
         self.head_request = head.method == "HEAD";
+    }
+
+    /// Notes the method of a head that stays incomplete or is malformed: a response to HEAD has no
+    /// body there either. `bytes` begin with the head.
+    #[cold]
+    pub fn note_method(&mut self, bytes: &[u8]) {
+        if let Inbound::Head(_) = self.inbound {
+            self.head_request = bytes.trim_ascii_start().starts_with(b"HEAD ");
+        }
     }
 
     #[cold]

@@ -11,7 +11,7 @@ use std::path::Path;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::error::Error;
-use crate::sys::unix;
+use crate::sys::unix::{self, InUse};
 
 /// How to open a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,13 +128,37 @@ impl Listener {
     /// beginning. Replaces the socket of a dead process. The file is removed when the server stops
     /// listening, except if another file has taken its place.
     ///
+    /// Of several processes that listen on one path at once, one succeeds. A file of the same name with
+    /// `.lock` at its end decides, and stays only where a connect to a full backlog is refused (not on
+    /// Linux).
+    ///
     /// # Errors
     ///
     /// The system's, with the path and a remedy; also `AddrInUse` if the path has a socket in use
     /// or another kind of file.
     pub fn unix(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::at_path(path.as_ref(), InUse::Fail)
+    }
+
+    /// Listens on a Unix socket as [`Listener::unix`] does, or succeeds the process that listens
+    /// there: a restart may begin before the predecessor has drained. The path changes hands in one
+    /// step when the predecessor stops listening, so a client reaches one of the two at any time. A
+    /// thread waits for that moment. Where this server ends first, the path stays the predecessor's.
+    ///
+    /// The predecessor must have been opened by this function too, as both must share a port. Files of
+    /// the same name with `.lock`, `.next` and `.next.lock` at their end stand beside the socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::unix`], except where the process that listens uses this library; also when the
+    /// thread cannot be started.
+    pub fn unix_successor(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::at_path(path.as_ref(), InUse::Succeed)
+    }
+
+    fn at_path(path: &Path, in_use: InUse) -> Result<Self, Error> {
         Ok(Self {
-            socket: Listens::Unix(unix::bind(path.as_ref(), BACKLOG)?),
+            socket: Listens::Unix(unix::bind(path, BACKLOG, in_use)?),
             addr: None,
             inherited: false,
         })

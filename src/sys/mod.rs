@@ -8,6 +8,7 @@
 
 mod delivered;
 mod errno;
+pub mod file;
 pub mod listen;
 pub mod real;
 mod retry;
@@ -105,6 +106,9 @@ pub trait Sys {
     /// block. True for epoll and kqueue, except after an event with `read_closed`.
     const SHORT_READ_DRAINS: bool;
 
+    /// Whether the connections speak TLS.
+    const SECURE: bool = false;
+
     /// Returns the loop's time as of the last wait or [`update_clock`](Self::update_clock). Cheap.
     fn now(&self) -> Tick;
 
@@ -145,8 +149,8 @@ pub trait Sys {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, `Interrupted`, `InvalidData` for a peer of another protocol that can still get
-    /// a response, and those of a broken connection.
+    /// `WouldBlock`, `Interrupted`, those of a broken connection, and `InvalidData` for a peer of
+    /// another protocol that can still get a response: `buf` has its bytes, and a 0 behind them.
     fn read(&mut self, io: &mut Self::Io, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Writes the slices in order, as far as there is room. After `WouldBlock` or `Interrupted` the

@@ -60,8 +60,8 @@ enum Listening {
         inherited: bool,
     },
     Unix {
-        /// Stands before the socket to be dropped first.
-        _file: SocketFile,
+        /// Stands before the socket to be dropped first. Gone once new clients are turned away.
+        file: Option<SocketFile>,
         socket: UnixListener,
     },
 }
@@ -104,8 +104,8 @@ impl Real {
                 Listens::Unix(bound) => {
                     let mut socket = UnixListener::from_std(bound.socket);
                     registry.register(&mut socket, token, Interest::READABLE)?;
-                    let _file = bound.file;
-                    Listening::Unix { _file, socket }
+                    let file = Some(bound.file);
+                    Listening::Unix { file, socket }
                 }
             });
         }
@@ -246,17 +246,22 @@ impl Sys for Real {
     ///
     /// Inherited sockets get no filter: it would stay on the socket, which a supervisor hands to
     /// the next process. While another process holds the socket, closing ours resets no connection.
-    /// A Unix socket has no handshakes. Without other listeners the result is false.
+    /// A Unix socket gives its path up: new clients find none there, or a successor. Without other
+    /// listeners the result is false.
     fn stop_handshakes(&mut self) -> bool {
         let mut all = None;
-        for listening in &self.listeners {
-            if let Listening::Tcp {
-                socket,
-                inherited: false,
-            } = listening
-            {
-                all = Some(drop_new_handshakes(socket) && all.unwrap_or(true));
-            }
+        for listening in &mut self.listeners {
+            let stopped = match listening {
+                Listening::Tcp {
+                    inherited: true, ..
+                } => continue,
+                Listening::Tcp { socket, .. } => drop_new_handshakes(socket),
+                Listening::Unix { file, .. } => {
+                    drop(file.take());
+                    true
+                }
+            };
+            all = Some(stopped && all.unwrap_or(true));
         }
         all.unwrap_or(false)
     }

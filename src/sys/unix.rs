@@ -4,18 +4,27 @@
 //! the same directory, made private, put to listen, and then renamed. A connect is refused until
 //! the socket listens. Tools that list sockets may show the temporary name, which the kernel keeps.
 //!
-//! The socket of a dead process is replaced. A socket in use, or another kind of file, is not.
+//! A lock decides which process has the path, so of several that bind at once one succeeds. The socket
+//! of a dead process is replaced. A socket in use, or another kind of file, is not.
+
+mod file;
+mod lock;
+mod path;
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
+pub(super) use self::file::SocketFile;
+use self::file::{beside, is_succeeded};
+use self::lock::PathLock;
+use self::path::{LIVE, address, no_socket, occupied};
 use crate::error::Error;
 
 /// A listening socket with its file. A drop closes the one and removes the other.
@@ -25,24 +34,13 @@ pub(super) struct Bound {
     pub(super) socket: UnixListener,
 }
 
-/// A socket's file. A drop removes it, if it is still the same file.
-///
-/// Drop it before its socket is closed: while the socket listens, no successor takes the name.
-#[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let same = |file: &fs::Metadata| (file.dev(), file.ino()) == self.identity;
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| same(&file));
-        if ours && let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("cannot remove {:?}: {error}", self.path);
-        }
-    }
+/// What happens where a process listens at the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InUse {
+    /// The bind fails.
+    Fail,
+    /// The socket waits for the path.
+    Succeed,
 }
 
 /// Listens at a path, with mode 0600.
@@ -50,63 +48,82 @@ impl Drop for SocketFile {
 /// # Errors
 ///
 /// The system's, or `AddrInUse` if the path has a socket in use or another kind of file.
-pub(super) fn bind(path: &Path, backlog: u32) -> Result<Bound, Error> {
+pub(super) fn bind(path: &Path, backlog: u32, in_use: InUse) -> Result<Bound, Error> {
     let error = |source: io::Error, hint: Option<&'static str>| {
         let hint = hint.or_else(|| usual_hint(&source));
         Error::new(format!("listen on the Unix socket {path:?}"), source).with_hint(hint)
     };
-    if let Some(why) = occupied(path).map_err(|source| error(source, None))? {
-        return Err(error(ErrorKind::AddrInUse.into(), Some(why)));
-    }
-    place(path, backlog).map_err(|source| error(source, None))
+    claim(path, backlog, in_use).map_err(|refused| match refused {
+        Refused::InUse(why) => error(ErrorKind::AddrInUse.into(), Some(why)),
+        Refused::System(source) => error(source, None),
+    })
 }
 
-/// Returns why the path cannot be taken; `None` if it is free or of a dead process.
-fn occupied(path: &Path) -> io::Result<Option<&'static str>> {
+/// Why a path cannot be had.
+enum Refused {
+    InUse(&'static str),
+    System(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+fn claim(path: &Path, backlog: u32, in_use: InUse) -> Result<Bound, Refused> {
     // A rename would accept a longer path, but no client could connect to it.
-    let addr = address(path, "it")?;
-    let file = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file?,
+    address(path, "it")?;
+    if let Some(why) = no_socket(path)? {
+        return Err(Refused::InUse(why)); // no lock is left beside another's file
+    }
+    // The program may change its directory while it listens.
+    let whole = std::path::absolute(path)?;
+    let lock = PathLock::try_take(&beside(&whole, ".lock"))?;
+    let lock = match (lock, in_use) {
+        (None, InUse::Fail) => return Err(Refused::InUse(LIVE)),
+        (None, InUse::Succeed) => None,
+        (Some(lock), _) => match occupied(path)? {
+            None => Some(lock),
+            // The path has just gone to a successor, which is about to get the lock.
+            Some(_) if in_use == InUse::Succeed && is_succeeded(&whole) => None,
+            // A program that takes no lock listens there.
+            Some(why) => return Err(Refused::InUse(why)),
+        },
     };
-    if !file.file_type().is_socket() {
-        return Ok(Some("there is a file of that name which is no socket"));
-    }
-    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A connect to a full backlog would block; the socket is in use.
-    probe.set_nonblocking(true)?;
-    match probe.connect(&addr) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(None),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Some(LIVE)),
-        Err(error) => Err(error),
-        Ok(()) => Ok(Some(LIVE)),
-    }
-}
-
-/// Opens the socket under a temporary name, and renames it once it is private and listens.
-fn place(path: &Path, backlog: u32) -> io::Result<Bound> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    let own = bind_beside(path, &socket)?;
-    let placed = (|| {
-        fs::set_permissions(&own, Permissions::from_mode(PRIVATE))?;
-        socket.set_nonblocking(true)?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        let file = fs::symlink_metadata(&own)?;
-        fs::rename(&own, path)?;
-        Ok((file.dev(), file.ino()))
-    })();
-    match placed {
-        Ok(identity) => Ok(Bound {
-            file: SocketFile {
-                path: path.to_owned(),
-                identity,
-            },
-            socket: UnixListener::from(OwnedFd::from(socket)),
-        }),
+    let (socket, name) = listen_beside(path, backlog)?;
+    let name = whole.with_file_name(name.file_name().unwrap_or_default());
+    let file = match lock {
+        Some(lock) => {
+            let keep = in_use == InUse::Succeed || !CONNECT_TELLS;
+            SocketFile::place(&name, &whole, lock, keep)
+        }
+        None => SocketFile::succeed(&name, &whole),
+    };
+    match file {
+        Ok(file) => Ok(Bound { file, socket }),
         Err(error) => {
             // The first error is the one to report.
-            let _ = fs::remove_file(&own);
+            let _ = fs::remove_file(&name);
+            Err(error.into())
+        }
+    }
+}
+
+/// Opens a socket that is private and listens, under a temporary name beside the path.
+fn listen_beside(path: &Path, backlog: u32) -> io::Result<(UnixListener, PathBuf)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let name = bind_beside(path, &socket)?;
+    let listens = (|| {
+        fs::set_permissions(&name, Permissions::from_mode(PRIVATE))?;
+        socket.set_nonblocking(true)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+    })();
+    match listens {
+        Ok(()) => Ok((OwnedFd::from(socket).into(), name)),
+        Err(error) => {
+            // The first error is the one to report.
+            let _ = fs::remove_file(&name);
             Err(error)
         }
     }
@@ -126,26 +143,6 @@ fn bind_beside(path: &Path, socket: &Socket) -> io::Result<PathBuf> {
     Err(refused)
 }
 
-/// Returns the address of a path, which an error calls `what` if it is too long.
-fn address(path: &Path, what: &str) -> io::Result<SockAddr> {
-    SockAddr::unix(path).map_err(|error| {
-        let (bytes, most) = (path.as_os_str().len(), most_bytes());
-        match bytes > most {
-            true => {
-                let why = format!("{what} has {bytes} bytes, and {most} are possible");
-                io::Error::new(error.kind(), why)
-            }
-            false => error,
-        }
-    })
-}
-
-/// Returns the longest length of a path, by trial: each system has its own, and no call tells it.
-fn most_bytes() -> usize {
-    let fits = |bytes: &usize| SockAddr::unix("x".repeat(*bytes)).is_ok();
-    (0..LONGEST).rev().find(fits).unwrap_or_default()
-}
-
 fn usual_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::InvalidInput => Some("choose a shorter path"),
@@ -158,10 +155,9 @@ fn usual_hint(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-const LIVE: &str = "a process listens there; stop it, or choose another path";
-
-/// Longer than the path of any system, which is from 92 to 108 bytes.
-const LONGEST: usize = 1_024;
+/// Whether a connect to a full backlog tells that the socket is in use. Other systems refuse it, as
+/// they refuse one to a dead process.
+const CONNECT_TELLS: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// The mode by which only the owner may connect.
 const PRIVATE: u32 = 0o600;
@@ -172,15 +168,21 @@ const NAMES: u32 = 16;
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
 
+    use socket2::SockAddr;
+
+    use super::path::most_bytes;
     use super::*;
 
     /// A directory of one test, removed at its end.
-    struct Directory(PathBuf);
+    pub(super) struct Directory(PathBuf);
 
     impl Directory {
-        fn new() -> Self {
+        pub(super) fn new() -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let n = NEXT.fetch_add(1, Ordering::Relaxed);
             let name = format!("ebbtide-unix-{}-{n}", process::id());
@@ -189,12 +191,19 @@ mod tests {
             Self(path)
         }
 
-        fn names(&self) -> Vec<String> {
+        pub(super) fn path(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+
+        /// Returns the names of the files, in order.
+        pub(super) fn names(&self) -> Vec<String> {
             let entries = fs::read_dir(&self.0).unwrap();
             let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
-            entries
+            let mut names: Vec<_> = entries
                 .map(|entry| name(entry).into_string().unwrap())
-                .collect()
+                .collect();
+            names.sort();
+            names
         }
     }
 
@@ -208,9 +217,10 @@ mod tests {
     fn it_is_private_alone_in_its_directory_and_gone_after() {
         let directory = Directory::new();
         let path = directory.0.join("s");
-        let bound = bind(&path, 8).unwrap();
+        let bound = bind(&path, 8, InUse::Fail).unwrap();
         let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, PRIVATE);
+        #[cfg(target_os = "linux")]
         assert_eq!(directory.names(), ["s"]);
         UnixStream::connect(&path).unwrap();
         bound.socket.accept().unwrap();
@@ -224,7 +234,7 @@ mod tests {
         let path = directory.0.join("s");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "the standard library leaves it");
-        let _bound = bind(&path, 8).unwrap();
+        let _bound = bind(&path, 8, InUse::Fail).unwrap();
         UnixStream::connect(&path).unwrap();
     }
 
@@ -232,8 +242,8 @@ mod tests {
     fn a_socket_in_use_is_left_alone() {
         let directory = Directory::new();
         let path = directory.0.join("s");
-        let first = bind(&path, 8).unwrap();
-        let error = bind(&path, 8).unwrap_err();
+        let first = bind(&path, 8, InUse::Fail).unwrap();
+        let error = bind(&path, 8, InUse::Fail).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
         assert!(error.to_string().contains("a process listens there"));
         UnixStream::connect(&path).unwrap();
@@ -244,7 +254,7 @@ mod tests {
     fn a_socket_with_a_full_backlog_is_in_use() {
         let directory = Directory::new();
         let path = directory.0.join("s");
-        let bound = bind(&path, 0).unwrap();
+        let bound = bind(&path, 0, InUse::Fail).unwrap();
         let connect = || {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
             socket.set_nonblocking(true).unwrap();
@@ -253,8 +263,145 @@ mod tests {
         };
         let waiting: Vec<_> = std::iter::from_fn(connect).take(16).collect();
         assert!(waiting.len() < 16, "the backlog never fills");
-        assert_eq!(bind(&path, 8).unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert_eq!(
+            bind(&path, 8, InUse::Fail).unwrap_err().kind(),
+            ErrorKind::AddrInUse
+        );
         drop(bound);
+    }
+
+    /// A look at the path followed by a rename would let several in.
+    #[test]
+    fn of_many_that_bind_at_once_one_succeeds() {
+        let directory = Directory::new();
+        let path = directory.path("s");
+        for _ in 0..50 {
+            drop(UnixListener::bind(&path).unwrap()); // left by a dead process
+            let start = Barrier::new(8);
+            let bound = thread::scope(|scope| {
+                let bind = || {
+                    start.wait();
+                    bind(&path, 8, InUse::Fail)
+                };
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(bind)).collect();
+                let results = threads.into_iter().map(|thread| thread.join().unwrap());
+                let mut bound = Vec::new();
+                for result in results {
+                    match result {
+                        Ok(one) => bound.push(one),
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+                    }
+                }
+                bound
+            });
+            assert_eq!(bound.len(), 1);
+            UnixStream::connect(&path).unwrap();
+            bound[0].socket.accept().unwrap();
+            drop(bound);
+            assert_eq!(directory.names(), [""; 0]);
+        }
+    }
+
+    /// Waits for the names of the files.
+    #[track_caller]
+    fn wait_names(directory: &Directory, names: &[&str]) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while directory.names() != names {
+            assert!(Instant::now() < deadline, "{:?}", directory.names());
+            thread::yield_now();
+        }
+    }
+
+    fn successor(path: &Path) -> Bound {
+        bind(path, 64, InUse::Succeed).unwrap()
+    }
+
+    const TWO: [&str; 4] = ["s", "s.lock", "s.next", "s.next.lock"];
+
+    #[test]
+    fn a_successor_has_the_path_as_soon_as_its_owner_leaves_it() {
+        let directory = Directory::new();
+        let path = directory.path("s");
+        let mut owner = successor(&path);
+        for _ in 0..5 {
+            let next = successor(&path);
+            wait_names(&directory, &TWO);
+            UnixStream::connect(&path).unwrap();
+            owner.socket.accept().unwrap();
+            next.socket.accept().unwrap_err();
+            owner = next; // drops the owner
+            UnixStream::connect(&path).unwrap();
+            owner.socket.accept().unwrap();
+            wait_names(&directory, &["s", "s.lock"]);
+            let error = bind(&path, 8, InUse::Fail).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        }
+        drop(owner);
+        assert_eq!(directory.names(), [""; 0]);
+    }
+
+    #[test]
+    fn a_successor_that_ends_first_leaves_the_path_to_its_owner() {
+        let directory = Directory::new();
+        let path = directory.path("s");
+        let owner = successor(&path);
+        for wait in [false, true] {
+            let next = successor(&path);
+            if wait {
+                wait_names(&directory, &TWO);
+            }
+            drop(next);
+            UnixStream::connect(&path).unwrap();
+            owner.socket.accept().unwrap();
+        }
+        drop(owner);
+        // Threads of successors that have ended get the lock, and leave.
+        wait_names(&directory, &[]);
+    }
+
+    #[test]
+    fn successors_follow_in_any_number_and_no_client_is_refused() {
+        let directory = Directory::new();
+        let path = directory.path("s");
+        let mut all = vec![successor(&path)];
+        let (over, connects) = (AtomicBool::new(false), AtomicU32::new(0));
+        thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    UnixStream::connect(&path).expect("one of them listens");
+                    connects.fetch_add(1, Ordering::Relaxed);
+                    thread::yield_now();
+                }
+            });
+            let accept_until = |all: &[Bound], done: &dyn Fn(&Bound) -> bool| {
+                let deadline = Instant::now() + Duration::from_secs(10);
+                loop {
+                    for bound in all {
+                        while bound.socket.accept().is_ok() {}
+                    }
+                    if let Some(found) = all.iter().position(done) {
+                        return found;
+                    }
+                    assert!(Instant::now() < deadline, "nobody");
+                    thread::yield_now();
+                }
+            };
+            for _ in 0..20 {
+                while all.len() < 3 {
+                    all.push(successor(&path));
+                }
+                let before = connects.load(Ordering::Relaxed);
+                accept_until(&all, &|_| connects.load(Ordering::Relaxed) > before);
+                accept_until(&all, &|bound| bound.file.is_next());
+                let owner = accept_until(&all, &|bound| bound.file.owns());
+                drop(all.swap_remove(owner));
+                accept_until(&all, &|bound| bound.file.owns());
+            }
+            over.store(true, Ordering::Relaxed);
+            client.join().unwrap();
+        });
+        drop(all);
+        wait_names(&directory, &[]);
     }
 
     #[test]
@@ -265,7 +412,7 @@ mod tests {
         let link = directory.0.join("link");
         std::os::unix::fs::symlink(&file, &link).unwrap();
         for path in [&directory.0, &file, &link] {
-            let error = bind(path, 8).unwrap_err().to_string();
+            let error = bind(path, 8, InUse::Fail).unwrap_err().to_string();
             assert!(error.contains("is no socket"), "{error}");
         }
         assert_eq!(fs::read_to_string(&link).unwrap(), "kept");
@@ -275,7 +422,7 @@ mod tests {
     fn another_file_of_that_name_is_not_removed() {
         let directory = Directory::new();
         let path = directory.0.join("s");
-        let bound = bind(&path, 8).unwrap();
+        let bound = bind(&path, 8, InUse::Fail).unwrap();
         let moved = directory.0.join("t");
         fs::rename(&path, &moved).unwrap(); // keeps its inode from reuse
         fs::write(&path, "somebody else's").unwrap();
@@ -287,7 +434,7 @@ mod tests {
     #[test]
     fn errors_say_what_would_help() {
         let directory = Directory::new();
-        let say = |path: &Path| bind(path, 8).unwrap_err().to_string();
+        let say = |path: &Path| bind(path, 8, InUse::Fail).unwrap_err().to_string();
         let long = say(&directory.0.join("x".repeat(200)));
         let bytes = directory.0.as_os_str().len() + 1 + 200;
         let most = most_bytes();

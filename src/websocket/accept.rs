@@ -83,7 +83,8 @@ impl WebSocket {
 
     /// Sets which pages may connect, by their origin, for example `https://example.com`. Browsers
     /// always send an `Origin`, and a request without one is accepted: other clients can forge it.
-    /// Default: the page's host must be the request's.
+    /// Default: scheme, host and port of the page must be the server's (RFC 6454 §5). Without TLS
+    /// `https` passes too: a proxy may speak it.
     #[must_use]
     pub fn origin(mut self, may_connect: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.set().origin = Some(Arc::new(may_connect));

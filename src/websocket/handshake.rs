@@ -4,6 +4,7 @@
 
 use sha1_smol::Sha1;
 
+use super::origin;
 use super::settings::Settings;
 use crate::app::{Request, Response, Tunnel, Upgrade};
 use crate::h1::list_elements;
@@ -104,19 +105,22 @@ fn base64(hash: [u8; 20]) -> String {
 
 /// Returns whether the page that asks may connect. Clients other than browsers name no page.
 fn may_connect(request: &Request<'_>, settings: &Settings) -> bool {
-    let Some(origin) = request.field("origin") else {
+    let mut origins = request.fields_named("origin");
+    let Some(origin) = origins.next() else {
         return true;
     };
-    let Ok(origin) = str::from_utf8(origin) else {
+    let origin = str::from_utf8(origin)
+        .ok()
+        .filter(|_| origins.next().is_none());
+    let Some(origin) = origin else {
         return false;
     };
     if let Some(may_connect) = &settings.origin {
         return may_connect(origin);
     }
-    let host = origin.split_once("://").map(|(_, host)| host);
-    let asked = request.head.authority();
-    let is_same = |(host, asked): (&str, &str)| asked.eq_ignore_ascii_case(host);
-    host.zip(asked).is_some_and(is_same)
+    let authority = request.head.authority();
+    authority
+        .is_some_and(|authority| origin::is_same(origin, authority, request.handle.is_secure()))
 }
 
 /// Returns the first of the client's subprotocols that the server speaks.

@@ -63,6 +63,7 @@ mod event;
 mod frame;
 mod handshake;
 mod header;
+mod origin;
 mod outbox;
 mod sender;
 mod settings;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::values;
+use crate::values::{self, overlap};
 
 /// The place of the admin listener, and its token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -42,6 +42,21 @@ impl Flags {
                      give --admin-token-file, or listen on 127.0.0.1 or a Unix socket"
                 ))
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the admin listener has a port of its own. The system would blame another process,
+    /// or give either listener a part of the clients.
+    ///
+    /// # Errors
+    ///
+    /// Returns one line with the flag and the mistake.
+    pub(crate) fn check_beside(&self, served: &[SocketAddr]) -> Result<(), String> {
+        match &self.admin {
+            Some(Place::Tcp(addr)) if served.iter().any(|served| overlap(*served, *addr)) => Err(
+                format!("--admin: this server serves its clients on {addr}; choose another port"),
+            ),
             _ => Ok(()),
         }
     }

@@ -19,6 +19,7 @@ use self::access::Access;
 pub(super) use self::access::INTENT;
 use self::args::{Flags, Place};
 use crate::token::Token;
+use crate::values;
 use ebbtide::{
     Admit, Connection, DrainPolicy, Handle, Handler, Head, Limits, ListenOptions, Listener, Reply,
     Request, Response, Running, Server, Status, StatusQuery, Timeouts,
@@ -33,27 +34,30 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// Binds the listener, if the flags ask for one.
+    /// Binds the listener, if the flags ask for one. `shared` says that a predecessor may still serve
+    /// on the sockets of this server: its admin listener may then be there too. The predecessor keeps
+    /// a Unix socket until it ends; a port is shared.
     ///
     /// # Errors
     ///
     /// The token file is wrong, or the system refuses to listen on the place.
-    pub(super) fn bind(flags: &Flags) -> Result<Option<Self>, String> {
+    pub(super) fn bind(flags: &Flags, shared: bool) -> Result<Option<Self>, String> {
         let Some(place) = flags.admin.clone() else {
             return Ok(None);
         };
         let token = flags.admin_token_file.as_deref().map(Token::read);
         let token = token.transpose();
         let token = token.map_err(|error| format!("--admin-token-file: {error}"))?;
-        let admin = Self::listen(place, token);
+        let admin = Self::listen(place, token, shared);
         admin.map(Some).map_err(|error| format!("--admin: {error}"))
     }
 
-    fn listen(place: Place, token: Option<Token>) -> Result<Self, ebbtide::Error> {
+    fn listen(place: Place, token: Option<Token>, shared: bool) -> Result<Self, ebbtide::Error> {
         let (listener, open) = match &place {
+            Place::Unix(path) if shared => (Listener::unix_successor(path)?, Access::Unix),
             Place::Unix(path) => (Listener::unix(path)?, Access::Unix),
             Place::Tcp(addr) => (
-                Listener::bind(addr, &ListenOptions::new())?,
+                Listener::bind(addr, &ListenOptions::new().reuse_port(shared))?,
                 Access::Loopback,
             ),
         };
@@ -253,11 +257,7 @@ fn page(text: &str) -> Result<StatusQuery, String> {
 }
 
 fn number(name: &str, value: &str, most: usize) -> Result<usize, String> {
-    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-    let number = value
-        .parse()
-        .ok()
-        .filter(|number| digits && *number <= most);
+    let number = values::number(value).filter(|number| *number <= most);
     number.ok_or_else(|| format!("{name}: {value:?} is not a number from 0 to {most}"))
 }
 

@@ -94,5 +94,5 @@ Examples:
 Exit codes:
   0  done
   1  the server answered with an error, or the wait ended before the server had gone
-  2  bad usage
+  2  bad usage, or stdout could not be written
   3  the server cannot be reached; wait then exits with 0, unless a server is there and silent";

@@ -6,7 +6,7 @@ mod show;
 
 use std::env;
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,20 +14,19 @@ use std::time::{Duration, Instant};
 use self::args::{Ask, Ctl};
 use self::client::{Client, Connection, Response, Unreachable};
 use crate::admin::args::Place;
-use crate::logger::one_line;
 use crate::screen::say;
+use crate::stdout;
 use crate::token::Token;
 
 /// Carries out the arguments and returns the exit code.
 pub(super) fn ctl(args: &Ctl) -> ExitCode {
     match carry_out(args) {
         Ok(text) => {
-            // Stdout may be a closed pager; nothing else can show the error.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            let printed = stdout::print(&text);
+            printed.map_or_else(|code| code, |()| ExitCode::SUCCESS)
         }
         Err(failure) => {
-            say(&format!("ebbtide ctl: {}", one_line(&failure.to_string())));
+            say(&format!("ebbtide ctl: {failure}"));
             ExitCode::from(failure.code())
         }
     }

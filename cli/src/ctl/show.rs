@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
-use crate::logger::one_line;
+use crate::shown::one_line;
 
 /// The members of `/status` to print.
 #[derive(Debug, Deserialize)]

@@ -33,7 +33,7 @@ use self::body::{FileBody, PIECE, Piece, read_at};
 use self::open::{Found, Root};
 use self::path::{Names, Nowhere};
 use self::range::Selected;
-use self::validators::{Condition, Validators, single};
+use self::validators::{Condition, Modified, Validators, single};
 use ebbtide::{Request, Response};
 
 /// Answers with the files of one directory.
@@ -188,11 +188,14 @@ fn send(
         _ => Selected::Whole,
     };
     let described = |response: Response| {
-        with_tag(response)
-            .field("Last-Modified", &validators.last_modified())
+        let response = with_tag(response)
             .field("Accept-Ranges", "bytes")
             // The name gives the type; clients must not guess by the content.
-            .field("X-Content-Type-Options", "nosniff")
+            .field("X-Content-Type-Options", "nosniff");
+        match validators.last_modified() {
+            Some(date) => response.field("Last-Modified", &date),
+            None => response,
+        }
     };
     match selected {
         Selected::Nothing => {
@@ -242,11 +245,11 @@ fn fill(response: Response, file: File, pieces: Vec<Piece>) -> io::Result<Respon
     }
 }
 
-/// Returns the time of a file's last change since 1970; earlier times count as 1970.
-fn modified(metadata: &Metadata) -> Duration {
-    let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
-    let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
-    Duration::new(seconds, nanos.min(999_999_999))
+fn modified(metadata: &Metadata) -> Modified {
+    Modified {
+        seconds: metadata.mtime(),
+        nanos: metadata.mtime_nsec() as u32, // below 10^9
+    }
 }
 
 /// Returns the type that the name stands for; text is UTF-8.

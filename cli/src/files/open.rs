@@ -1,8 +1,8 @@
 //! Opens a file below a root, and nothing else.
 //!
 //! Each name is one step down from an open directory, and no step follows a symbolic link. A name
-//! that changes meanwhile therefore cannot lead out. The system first resolves links that the
-//! policy allows; the same steps then lead to the target. Pipes and devices stay closed: opening a
+//! that changes meanwhile therefore cannot lead out. Links that the policy allows are first resolved,
+//! and checked, one name at a time; the same steps then lead to the target. Pipes and devices stay closed: opening a
 //! pipe waits for its other end, and opening a device may act on it.
 
 use std::ffi::{OsStr, OsString};
@@ -75,50 +75,82 @@ impl Root {
         match self.symlinks {
             Symlinks::Never => walk(&self.path, names),
             // Most paths have no link, and nothing to resolve.
-            Symlinks::Inside => walk(&self.path, names).or_else(|_| {
-                let root = fs::canonicalize(&self.path)?;
-                let target = fs::canonicalize(join(&root, names))?;
-                let below = target.strip_prefix(&root);
-                let below = below.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
-                walk(&root, &self.shown(below)?)
-            }),
-            Symlinks::Any => {
-                let target = fs::canonicalize(join(&self.path, names))?;
-                // The policy that follows all links also follows one to a hidden name outside.
-                if !self.dot_files
-                    && let Ok(below) = target.strip_prefix(fs::canonicalize(&self.path)?)
-                {
-                    self.shown(below)?;
-                }
-                let below = target.strip_prefix("/").unwrap_or(&target);
-                walk(Path::new("/"), &steps(below)?)
-            }
+            Symlinks::Inside => walk(&self.path, names).or_else(|_| self.follow(names)),
+            Symlinks::Any => self.follow(names),
         }
     }
 
-    /// Returns the names below the root of a link's target, unless one of them is hidden.
-    fn shown(&self, below: &Path) -> io::Result<Vec<OsString>> {
-        let names = steps(below)?;
-        let hidden = |(n, name): (usize, &OsString)| is_hidden(name, n == 0);
-        match !self.dot_files && names.iter().enumerate().any(hidden) {
-            true => Err(io::ErrorKind::NotFound.into()),
-            false => Ok(names),
+    /// Opens what these names lead to through links.
+    fn follow(&self, names: &[OsString]) -> io::Result<Found> {
+        let root = fs::canonicalize(&self.path)?;
+        let target = self.resolve(&root, names)?;
+        let base = match self.symlinks {
+            Symlinks::Any => Path::new("/"),
+            _ => &root,
+        };
+        let below = target.strip_prefix(base);
+        let below = below.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+        walk(base, &steps(below)?)
+    }
+
+    /// Returns the path without links of what these names lead to. Each name on the way is checked,
+    /// also the names within the target of a link: a path through a hidden directory leads nowhere.
+    fn resolve(&self, root: &Path, names: &[OsString]) -> io::Result<PathBuf> {
+        let nowhere = || Err(io::ErrorKind::NotFound.into());
+        let mut at = root.to_path_buf();
+        let mut ahead: Vec<OsString> = names.iter().rev().cloned().collect();
+        let (mut links, mut is_version) = (0, false);
+        while let Some(name) = ahead.pop() {
+            if name == ".." {
+                at.pop(); // never a name of a path: only a link's target has it
+                continue;
+            }
+            let below = at.strip_prefix(root).ok();
+            let is_first = below.is_some_and(|below| below.as_os_str().is_empty());
+            let hidden = !self.dot_files && below.is_some() && is_hidden(&name, is_first);
+            let link = fs::read_link(at.join(&name));
+            let shown = is_version;
+            is_version = name == VOLUME && link.as_deref().is_ok_and(names_version);
+            if hidden && !shown && !is_version {
+                return nowhere();
+            }
+            match link {
+                Ok(_) if links == MOST_LINKS => return nowhere(),
+                Ok(target) => {
+                    links += 1;
+                    if target.is_absolute() {
+                        at = "/".into();
+                    }
+                    ahead.extend(target.components().rev().filter_map(|part| match part {
+                        Component::Normal(_) | Component::ParentDir => {
+                            Some(part.as_os_str().into())
+                        }
+                        _ => None,
+                    }));
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => at.push(name),
+                // A client must not learn what exists outside.
+                Err(_) if below.is_none() && self.symlinks == Symlinks::Inside => return nowhere(),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(at)
     }
 }
 
 /// Returns whether a name is hidden, because it begins with a dot. `.well-known` is shown where it
-/// comes first, as in a path. Names with two dots are shown: Kubernetes names the directory behind
-/// a volume so, and the visible files are links to it.
+/// comes first, as in a path.
 fn is_hidden(name: &OsStr, is_first: bool) -> bool {
     let name = name.as_encoded_bytes();
-    name.starts_with(b".") && !name.starts_with(b"..") && !(is_first && name == b".well-known")
+    name.starts_with(b".") && !(is_first && name == b".well-known")
 }
 
-fn join(root: &Path, names: &[OsString]) -> PathBuf {
-    root.iter()
-        .chain(names.iter().map(OsString::as_os_str))
-        .collect()
+/// Returns whether the target of [`VOLUME`] is a version of a volume beside it: two dots and a date.
+fn names_version(target: &Path) -> bool {
+    match target.as_os_str().as_encoded_bytes() {
+        [b'.', b'.', b'0'..=b'9', rest @ ..] => !rest.contains(&b'/'),
+        _ => false,
+    }
 }
 
 /// Returns the names of a path that only goes down.
@@ -152,7 +184,12 @@ fn open_file(directory: &OwnedFd, name: &OsStr) -> io::Result<Found> {
         SFlag::S_IFLNK => return Err(io::ErrorKind::NotFound.into()),
         _ => return Ok(Found::Other),
     }
-    // The file may have become a pipe: this open does not wait, and the kind is checked again.
+    open_regular(directory, name)
+}
+
+/// Opens a regular file. Another name may have taken its place since the look at its kind: the open
+/// does not wait for the other end of a pipe, and looks at the kind again.
+fn open_regular(directory: &OwnedFd, name: &OsStr) -> io::Result<Found> {
     let file = File::from(openat(directory, name, FILE, Mode::empty())?);
     let metadata = file.metadata()?;
     Ok(if metadata.is_file() {
@@ -161,6 +198,14 @@ fn open_file(directory: &OwnedFd, name: &OsStr) -> io::Result<Found> {
         Found::Other
     })
 }
+
+/// The link by which Kubernetes changes all files of a volume at once: `page` is a link to
+/// `..data/page`, and `..data` a link to `..2026_01_02_15_04_05.123`. The link is shown, and so is
+/// the directory behind it.
+const VOLUME: &str = "..data";
+
+/// The most links on one path, as in the system.
+const MOST_LINKS: usize = 40;
 
 /// Opens directories to pass through, which needs fewer rights than listing them.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
@@ -180,9 +225,13 @@ const FILE: OFlag = OFlag::O_RDONLY
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
     use std::io::Read;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
 
     use nix::unistd::mkfifo;
 
@@ -279,6 +328,16 @@ mod tests {
         // Kubernetes writes a volume so, to change all of it at once.
         symlink("..2026_01_01", root.join("..data")).unwrap();
         symlink("..data/page", root.join("page")).unwrap();
+        // Two dots alone make no volume, and a volume is reached by its one link only.
+        fs::create_dir(root.join("..secret")).unwrap();
+        fs::write(root.join("..secret/f"), "secret").unwrap();
+        symlink("..secret/f", root.join("to-two-dots")).unwrap();
+        symlink("..2026_01_01", root.join("to-dots-dir")).unwrap();
+        symlink("../..secret", root.join("sub/..data")).unwrap();
+        symlink("sub/..data", root.join("stale")).unwrap();
+        // The target is shown, and a name on the way to it is not.
+        symlink("../file", root.join(".git/back")).unwrap();
+        symlink(".git/back", root.join("through")).unwrap();
         symlink(root.join(".env"), tree.path().join("outside")).unwrap();
         symlink("../outside", root.join("there-and-back")).unwrap();
         let paths = [
@@ -288,6 +347,10 @@ mod tests {
             ("git-of-sub/config", "config", false),
             ("key-of-sub", "key", false),
             ("there-and-back", "key=1", false),
+            ("to-two-dots", "secret", false),
+            ("to-dots-dir/page", "page", false),
+            ("through", "in the root", false),
+            ("stale/f", "secret", false),
             ("key", "key", true),
             ("page", "page", true),
             ("link", "further down", true),
@@ -306,6 +369,45 @@ mod tests {
         assert_eq!(content(&hidden, "config").as_deref(), Some("config"));
         symlink("../.env", root.join(".git/env")).unwrap();
         assert_eq!(content(&hidden, "env").as_deref(), Some("key=1"));
+    }
+
+    #[test]
+    fn a_link_out_does_not_tell_what_is_there() {
+        let tree = tree();
+        let root = tree.path().join("root");
+        let closed = tree.path().join("closed");
+        fs::create_dir_all(closed.join("sub")).unwrap();
+        fs::write(closed.join("file"), "closed").unwrap();
+        symlink("../closed", root.join("closed")).unwrap();
+        symlink("../closed/file", root.join("closed-file")).unwrap();
+        symlink("../closed/nothing", root.join("closed-nothing")).unwrap();
+        symlink("..", root.join(".up")).unwrap();
+        symlink(".up/closed/file", root.join("hidden-way")).unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
+        let inside = Root::new(&root, Symlinks::Inside, false).unwrap();
+        for path in [
+            "out",
+            "out/x",
+            "out-dir/secret",
+            "out-dir/nothing",
+            "out-dir/closed/file",
+            "closed",
+            "closed/file",
+            "closed/nothing",
+            "closed/sub/x",
+            "closed-file",
+            "closed-nothing",
+            "hidden-way",
+            "dangling",
+            "loop",
+            "system/etc/passwd",
+            "system/root/x",
+        ] {
+            let names: Vec<OsString> = path.split('/').map(OsString::from).collect();
+            let error = inside.open(&names).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{path}: {error}");
+        }
+        fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
     }
 
     #[test]
@@ -345,6 +447,25 @@ mod tests {
         let devices = Root::new(Path::new("/dev"), Symlinks::Inside, false).unwrap();
         let found = devices.open(&["null".into()]).unwrap();
         assert!(matches!(found, Found::Other), "{found:?}");
+    }
+
+    #[test]
+    fn a_file_that_becomes_a_pipe_or_a_link_holds_nothing_up() {
+        let tree = tree();
+        mkfifo(&tree.path().join("pipe"), Mode::S_IRUSR).unwrap();
+        symlink("secret", tree.path().join("link")).unwrap();
+        let directory = openat(AT_FDCWD, tree.path(), DIRECTORY, Mode::empty()).unwrap();
+        let (tell, opened) = channel();
+        // A thread of its own: an open that waits would wait for ever.
+        thread::spawn(move || {
+            for name in ["pipe", "link"] {
+                let _ = tell.send(open_regular(&directory, OsStr::new(name)));
+            }
+        });
+        let next = || opened.recv_timeout(Duration::from_secs(10));
+        let pipe = next().expect("it does not wait").unwrap();
+        assert!(matches!(pipe, Found::Other), "{pipe:?}");
+        assert!(next().expect("it does not wait").is_err());
     }
 
     #[test]

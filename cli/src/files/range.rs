@@ -56,14 +56,10 @@ fn parse(field: &[u8], length: u64) -> Option<Vec<Range<u64>>> {
         let dash = spec.iter().position(|byte| *byte == b'-')?;
         let (first, last) = (&spec[..dash], &spec[dash + 1..]);
         let part = match (first, last) {
-            ([], suffix) if length == 0 => {
-                // The range is satisfiable, but no Content-Range can name no bytes (§14.1.2,
-                // §14.4).
-                if number(suffix)? > 0 {
-                    return None;
-                }
-                continue;
-            }
+            // No Content-Range can name no bytes (§14.4), and some clients ask for `0-` or for a
+            // suffix of every file: an empty file is given whole.
+            ([], suffix) if length == 0 && number(suffix)? > 0 => return None,
+            (first @ [_, ..], _) if length == 0 && number(first)? == 0 => return None,
             ([], suffix) => length.saturating_sub(number(suffix)?)..length,
             (first, []) => number(first)?..length,
             (first, last) => {
@@ -194,9 +190,9 @@ mod tests {
                 let field = format!("bytes={}-{}", text(first), text(last));
                 let ignored = match (first, last) {
                     (None, None) => true,
-                    (Some(first), Some(last)) => last < first,
+                    (Some(first), Some(last)) => last < first || length == 0 && first == 0,
+                    (Some(first), None) => length == 0 && first == 0,
                     (None, Some(suffix)) => length == 0 && suffix > 0,
-                    _ => false,
                 };
                 let got = match select(field.as_bytes(), length) {
                     Whole => {

@@ -12,11 +12,30 @@ use ebbtide::Header;
 pub(super) struct Validators {
     /// The entity tag with its quotes, without a `W/`.
     tag: String,
-    /// The time of the last change: a whole second since 1970, not in the future.
-    modified: u64,
-    /// The file is old enough that any change gives it another date and tag: both are strong
-    /// validators (§8.8.1, §8.8.2.2).
+    /// The second of the last change; absent where the date of a response cannot name the second.
+    modified: Option<u64>,
+    /// The second of the response.
+    now: u64,
+    /// The file is old enough that any change gives it another tag: a strong validator (§8.8.1).
     strong: bool,
+}
+
+/// The time of a file's last change, before or after 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Modified {
+    pub(super) seconds: i64,
+    /// Nanoseconds after that second, also before 1970.
+    pub(super) nanos: u32,
+}
+
+impl Modified {
+    /// Returns whether the file has kept this state for so long that a further change would show.
+    fn is_settled(self, now: Duration) -> bool {
+        let nanos = |seconds: i128, nanos: u32| seconds * 1_000_000_000 + i128::from(nanos);
+        let then = nanos(self.seconds.into(), self.nanos);
+        let now = nanos(now.as_secs().into(), now.subsec_nanos());
+        now - then >= nanos(TICK.as_secs().into(), 0)
+    }
 }
 
 /// The result of a request's preconditions.
@@ -31,18 +50,20 @@ pub(super) enum Condition {
 }
 
 impl Validators {
-    /// Makes the validators of a file with this length and this time since 1970, as of `now`.
+    /// Makes the validators of a file with this length and time, as of `now`.
     ///
     /// The tag depends on time and length alone, so machines with the same files agree. The tag is
     /// weak for the first two seconds: a file system's clock may tick that slowly, and hide a
     /// second change within the tick.
-    pub(super) fn new(length: u64, modified: Duration, now: SystemTime) -> Self {
+    pub(super) fn new(length: u64, modified: Modified, now: SystemTime) -> Self {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (seconds, nanos) = (modified.as_secs(), modified.subsec_nanos());
+        let Modified { seconds, nanos } = modified;
+        let (sign, size) = (if seconds < 0 { "-" } else { "" }, seconds.unsigned_abs());
         Self {
-            tag: format!("\"{seconds:x}.{nanos:x}-{length:x}\""),
-            modified: seconds.min(now.as_secs()).min(LAST_SECOND),
-            strong: now.checked_sub(modified).is_some_and(|age| age >= TICK),
+            tag: format!("\"{sign}{size:x}.{nanos:x}-{length:x}\""),
+            modified: u64::try_from(seconds).ok().filter(|s| *s <= LAST_SECOND),
+            now: now.as_secs().min(LAST_SECOND),
+            strong: modified.is_settled(now),
         }
     }
 
@@ -52,9 +73,12 @@ impl Validators {
         format!("{weak}{}", self.tag)
     }
 
-    /// Returns the value of Last-Modified.
-    pub(super) fn last_modified(&self) -> String {
-        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.modified))
+    /// Returns the value of Last-Modified, never in the future (§8.8.2.1). A time before 1970 or
+    /// after 9999 has none: one date for all such times would make different states look equal.
+    pub(super) fn last_modified(&self) -> Option<String> {
+        let seconds = self.modified?.min(self.now);
+        let date = UNIX_EPOCH + Duration::from_secs(seconds);
+        Some(httpdate::fmt_http_date(date))
     }
 
     /// Evaluates the preconditions of a GET or HEAD, in the order of §13.2.2.
@@ -65,8 +89,8 @@ impl Validators {
             if !tags(fields, "if-match").any(|tag| is_this(&tag)) {
                 return Condition::Failed;
             }
-        } else if let Some(date) = date(fields, "if-unmodified-since")
-            && self.modified > date
+        } else if let Some((modified, date)) = self.dates(fields, "if-unmodified-since")
+            && modified > date
         {
             return Condition::Failed;
         }
@@ -74,28 +98,34 @@ impl Validators {
             if tags(fields, "if-none-match").any(|tag| tag.is_any || self.is(&tag)) {
                 return Condition::NotModified;
             }
-        } else if let Some(date) = date(fields, "if-modified-since")
-            && self.modified <= date
+        } else if let Some((modified, date)) = self.dates(fields, "if-modified-since")
+            && modified <= date
         {
             return Condition::NotModified;
         }
         Condition::Met
     }
 
-    /// Returns whether the response may be a part: If-Range is absent, or names this very state
-    /// (§13.1.5).
+    /// Returns the date of the last change and the date of a field. A server ignores the field
+    /// where it has no date (§13.1.3, §13.1.4).
+    fn dates(&self, fields: &[Header<'_>], name: &str) -> Option<(u64, u64)> {
+        self.modified.zip(date(fields, name))
+    }
+
+    /// Returns whether the response may be a part: the request names no state, or names this state
+    /// by a strong tag (§13.1.5).
+    ///
+    /// A date never names a state. A date is strong only if the response that carried the date came
+    /// well after the change (§8.8.2.2), and no later request shows when that response came. Every
+    /// response has a tag, which is then the field's only valid form.
     pub(super) fn range_holds(&self, fields: &[Header<'_>]) -> bool {
-        if !has(fields, "if-range") {
-            return true;
+        if has(fields, "if-range") {
+            let value = single(fields, "if-range").and_then(tag);
+            return value.is_some_and(|(tag, rest)| {
+                rest.is_empty() && self.strong && !tag.weak && self.is(&tag)
+            });
         }
-        let Some(value) = single(fields, "if-range") else {
-            return false;
-        };
-        match tag(value) {
-            Some((tag, [])) => self.strong && !tag.weak && self.is(&tag),
-            Some(_) => false,
-            None => self.strong && date(fields, "if-range") == Some(self.modified),
-        }
+        has(fields, "if-match") || !has(fields, "if-unmodified-since")
     }
 
     fn is(&self, tag: &Tag<'_>) -> bool {
@@ -195,11 +225,16 @@ const LAST_SECOND: u64 = 253_402_300_799;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::Condition::{Failed, Met, NotModified};
     use super::*;
 
     /// Sun, 06 Nov 1994 08:49:37 GMT, and a quarter of a second.
-    const MODIFIED: Duration = Duration::from_millis(784_111_777_250);
+    const MODIFIED: Modified = Modified {
+        seconds: 784_111_777,
+        nanos: 250_000_000,
+    };
     const TAG: &str = "\"2ebc98a1.ee6b280-a\"";
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
@@ -210,7 +245,8 @@ mod tests {
     }
 
     fn at(age: Duration) -> Validators {
-        Validators::new(10, MODIFIED, UNIX_EPOCH + MODIFIED + age)
+        let then = UNIX_EPOCH + Duration::from_millis(784_111_777_250);
+        Validators::new(10, MODIFIED, then + age)
     }
 
     fn check(fields: &[(&str, &str)]) -> Condition {
@@ -228,15 +264,46 @@ mod tests {
     #[test]
     fn validators_are_written_as_the_rfc_does() {
         assert_eq!(settled().etag(), TAG);
-        assert_eq!(settled().last_modified(), THEN);
+        assert_eq!(settled().last_modified().as_deref(), Some(THEN));
         let fresh = at(Duration::from_millis(1_999));
         assert_eq!(fresh.etag(), format!("W/{TAG}"));
         // A clock went back: no date lies in the future, and no validator is strong.
         let future = Validators::new(10, MODIFIED, UNIX_EPOCH);
-        assert_eq!(future.last_modified(), "Thu, 01 Jan 1970 00:00:00 GMT");
+        let epoch = "Thu, 01 Jan 1970 00:00:00 GMT";
+        assert_eq!(future.last_modified().as_deref(), Some(epoch));
         assert!(future.etag().starts_with("W/"));
-        let far = Validators::new(0, Duration::MAX, UNIX_EPOCH + Duration::from_secs(1 << 40));
-        assert_eq!(far.last_modified(), "Fri, 31 Dec 9999 23:59:59 GMT");
+        // The date that the response had is none that the file has.
+        let fields = [("If-Modified-Since", epoch)];
+        assert_eq!(future.check(&headers(&fields)), Met);
+    }
+
+    #[test]
+    fn times_that_no_date_names_have_tags_of_their_own_and_no_date() {
+        let second = |seconds| Modified { seconds, nanos: 7 };
+        let last = LAST_SECOND as i64;
+        let times = [i64::MIN, -86_400, -2, -1, last + 1, i64::MAX].map(second);
+        let now = UNIX_EPOCH + Duration::from_secs(1 << 40);
+        let states = times.map(|time| Validators::new(3, time, now));
+        let tags: HashSet<_> = states.iter().map(Validators::etag).collect();
+        assert_eq!(tags.len(), states.len(), "{tags:?}");
+        for (state, time) in states.iter().zip(times) {
+            let old = time.seconds < 1 << 40;
+            assert_eq!(state.etag().starts_with('"'), old, "{time:?}");
+            assert_eq!(state.last_modified(), None, "{time:?}");
+            for name in ["If-Modified-Since", "If-Unmodified-Since"] {
+                for date in [THEN, "Fri, 31 Dec 9999 23:59:59 GMT"] {
+                    assert_eq!(state.check(&headers(&[(name, date)])), Met, "{time:?}");
+                }
+            }
+            let own = state.etag();
+            let held = state.check(&headers(&[("If-None-Match", &own)]));
+            assert_eq!(held, NotModified);
+        }
+        // The seconds on both sides of 1970 and of the last date.
+        for (seconds, has) in [(-1, false), (0, true), (last, true), (last + 1, false)] {
+            let state = Validators::new(3, second(seconds), now);
+            assert_eq!(state.last_modified().is_some(), has, "{seconds}");
+        }
     }
 
     #[test]
@@ -334,7 +401,7 @@ mod tests {
         let cases: &[(&[(&str, &str)], bool)] = &[
             (&[], true),
             (&[("If-Range", TAG)], true),
-            (&[("If-Range", THEN)], true),
+            (&[("If-Range", THEN)], false),
             (&[("If-Range", AFTER)], false),
             (&[("If-Range", BEFORE)], false),
             (&[("If-Range", &weak)], false),
@@ -342,6 +409,11 @@ mod tests {
             (&[("If-Range", "*")], false),
             (&[("If-Range", "")], false),
             (&[("If-Range", TAG), ("If-Range", TAG)], false),
+            // A part that only a date ties to the state of before may be of another state.
+            (&[("If-Unmodified-Since", THEN)], false),
+            (&[("If-Unmodified-Since", THEN), ("If-Range", TAG)], true),
+            (&[("If-Unmodified-Since", THEN), ("If-Match", TAG)], true),
+            (&[("If-Modified-Since", BEFORE)], true),
         ];
         for (fields, expected) in cases {
             assert_eq!(

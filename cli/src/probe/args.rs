@@ -61,7 +61,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "PATH", value_parser = target)]
     pub upload_path: Option<String>,
 
-    /// Body of the POST to --upload-path; by default 1,024 letters
+    /// File with the body of the POST to --upload-path, up to 64MiB; by default 1,024 letters
     #[arg(long, value_name = "FILE")]
     pub upload_file: Option<PathBuf>,
 
@@ -185,8 +185,8 @@ fn url(text: &str) -> Result<SocketAddr, String> {
 
 /// Reads a process id that is neither the first process nor a group.
 fn process(text: &str) -> Result<i32, String> {
-    match text.parse() {
-        Ok(pid) if pid > 1 => Ok(pid),
+    match values::number(text) {
+        Some(pid) if pid > 1 => Ok(pid),
         _ => Err(format!(
             "{text:?} is not the id of a process to probe; write a number like 4242"
         )),
@@ -285,7 +285,7 @@ Exit codes:
   0  nothing was lost
   1  a request was lost or a response torn, or the server was still there at the deadline
   2  bad usage, or nothing to probe: the server did not come up, ended early, spoke no HTTP, or
-     reached none of the states";
+     reached none of the states; or stdout could not be written";
 
 #[cfg(test)]
 mod tests {
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn the_first_process_and_groups_are_left_alone() {
         assert_eq!(process("4242"), Ok(4242));
-        for text in ["1", "0", "-1", "-4242", "nginx", "4294967296", ""] {
+        for text in ["1", "0", "-1", "+42", "-4242", "nginx", "4294967296", ""] {
             assert!(process(text).is_err(), "{text}");
         }
     }

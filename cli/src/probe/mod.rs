@@ -22,7 +22,6 @@ mod timeline;
 mod verdict;
 
 use std::fs;
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -39,27 +38,27 @@ use self::run::Plan;
 use self::script::Requests;
 use self::server::Server;
 use self::state::State;
-use crate::logger::one_line;
 use crate::screen::say;
 use crate::values::signal_names;
+use crate::{shown, stdout};
+use ebbtide::read_file;
 
 /// Probes, prints the result, and returns the exit code.
 pub(super) fn probe(args: &Probe) -> ExitCode {
     match carry_out(args) {
-        Ok(report) if report.ok => ExitCode::SUCCESS,
-        Ok(report) if report.skipped() => ExitCode::from(NOTHING_PROBED),
+        Ok((_, Err(unwritten))) => unwritten,
+        Ok((report, _)) if report.ok => ExitCode::SUCCESS,
+        Ok((report, _)) if report.skipped() => ExitCode::from(NOTHING_PROBED),
         Ok(_) => ExitCode::FAILURE,
         Err(failure) => {
-            say(&format!(
-                "ebbtide probe: {}",
-                one_line(&failure.to_string())
-            ));
+            say(&format!("ebbtide probe: {failure}"));
             ExitCode::from(NOTHING_PROBED)
         }
     }
 }
 
-fn carry_out(args: &Probe) -> Result<Report, Failure> {
+/// Returns the report, and whether stdout has it.
+fn carry_out(args: &Probe) -> Result<(Report, Result<(), ExitCode>), Failure> {
     if let Some(path) = &args.output.timeline {
         // A file that cannot be written must fail before the work.
         write(path, "")?;
@@ -67,12 +66,13 @@ fn carry_out(args: &Probe) -> Result<Report, Failure> {
     process::take_the_server_along().map_err(Failure::System)?;
     let report = investigate(args)?;
     let text = match args.output.json {
-        true => report.to_json().map(|json| json + "\n"),
+        true => report
+            .to_json()
+            .map(|json| shown::json(&json).into_owned() + "\n"),
         false => Ok(table::table(&report)),
     };
     let text = text.map_err(|error| Failure::System(error.into()))?;
-    // Stdout may be a closed pager; nothing else can show the error.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let printed = stdout::print(&text);
     if let Some(path) = &args.output.timeline {
         let html = path
             .extension()
@@ -83,7 +83,7 @@ fn carry_out(args: &Probe) -> Result<Report, Failure> {
         };
         write(path, &picture)?;
     }
-    Ok(report)
+    Ok((report, printed))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -184,8 +184,11 @@ fn plan(args: &Probe, server: &Server, addr: SocketAddr) -> Result<Plan, Failure
     };
     let body = match &args.server.upload_file {
         None => vec![b'x'; BODY],
-        Some(path) => fs::read(path)
-            .map_err(|error| Failure::File(format!("--upload-file: {}", path.display()), error))?,
+        Some(path) => {
+            let name = || format!("--upload-file: {}", path.display());
+            let read = read_file(path, LONGEST_BODY);
+            read.map_err(|error| Failure::File(name(), error))?.0
+        }
     };
     let path = or_own(&args.server.path, "/plaintext").unwrap_or_else(|| "/".into());
     let mut requests = Requests::new(addr, args.server.header.clone(), path, body);
@@ -208,5 +211,8 @@ fn plan(args: &Probe, server: &Server, addr: SocketAddr) -> Result<Plan, Failure
 /// The exit code where the probe found nothing to probe.
 const NOTHING_PROBED: u8 = 2;
 
-/// The length of an upload, in bytes.
+/// The longest file to upload, in bytes, as `ebbtide serve` takes by default: each client holds it.
+const LONGEST_BODY: u64 = 64 << 20;
+
+/// The length of an upload without a file, in bytes.
 const BODY: usize = 1024;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::report::{Level, Line, Report, time};
-use crate::logger::one_line;
+use crate::shown::one_line;
 use crate::values::signal_names;
 
 /// Returns a line for each state, an explanation, and a conclusion.

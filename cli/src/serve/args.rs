@@ -142,13 +142,27 @@ pub(crate) struct Stopping {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = values::duration)]
     pub exit_delay: Duration,
 
-    /// Cut at the first signal, without a drain, so that a restart in development does not wait
-    #[arg(long)]
+    /// Cut at the first signal, without a drain, so that a restart in development does not wait. The
+    /// flags of the drain then have no effect, and are a mistake
+    #[arg(long, conflicts_with_all = DRAIN)]
     pub dev: bool,
 }
 
+/// The flags that only a drain obeys.
+pub(crate) const DRAIN: [&str; 9] = [
+    "drain_timeout",
+    "drain_delay",
+    "drain_quiet",
+    "drain_head_timeout",
+    "late_requests",
+    "idle_grace",
+    "close_spread",
+    "linger",
+    "tunnel_grace",
+];
+
 impl Stopping {
-    /// Checks that the delays fit into the deadline of a drain.
+    /// Checks that the delays fit into the deadline of a drain, and into each other.
     ///
     /// # Errors
     ///
@@ -156,13 +170,23 @@ impl Stopping {
     pub(crate) fn check(&self) -> Result<(), String> {
         let delays = [
             ("--drain-delay", self.drain_delay),
+            ("--close-spread", self.close_spread),
             ("--exit-delay", self.exit_delay),
         ];
-        match delays.iter().find(|(_, time)| *time > self.drain_timeout) {
-            None => Ok(()),
-            Some((flag, _)) => Err(format!(
+        match (
+            delays.iter().find(|(_, time)| *time > self.drain_timeout),
+            self.drain_quiet,
+        ) {
+            (Some((flag, _)), _) => Err(format!(
                 "{flag}: is longer than --drain-timeout, which covers it; lengthen that one too"
             )),
+            (None, Some(_)) if self.drain_delay.is_zero() => {
+                Err("--drain-quiet: has no effect without --drain-delay, which it ends".into())
+            }
+            (None, Some(quiet)) if quiet >= self.drain_delay => {
+                Err("--drain-quiet: has no effect unless it is shorter than --drain-delay".into())
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -191,8 +215,9 @@ pub(crate) struct Timeouts {
 
     /// Bytes that count as progress of a body or a response. The default makes at least 273 bytes a
     /// second in 30 s, which any link has; 1 admits a client that sends single bytes
-    #[arg(long, value_name = "SIZE", default_value = "8KiB", value_parser = values::size)]
-    pub min_progress: u64,
+    #[arg(long, value_name = "SIZE", default_value = "8KiB")]
+    #[arg(value_parser = values::progress)]
+    pub min_progress: u32,
 
     /// Longest wait of a connection for its next request. The default is longer than the 60 s after
     /// which load balancers close their connections, so that they close first

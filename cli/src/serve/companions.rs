@@ -40,17 +40,11 @@ impl Companions {
     /// # Errors
     ///
     /// The system cannot catch a signal or start a thread.
-    pub(super) fn start(
-        args: &Serve,
-        watched: bool,
-        tls: Option<Certificates>,
-        admin: Option<Admin>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(args: &Serve, watched: bool) -> io::Result<Self> {
         let (signals, drain_timeout) = (&args.stopping.signals, args.stopping.drain_timeout);
         spawn_deaf(|| {
             crate::screen::start()?;
             let watcher = SignalWatcher::start(signals)?;
-            tls.map_or(Ok(()), Certificates::reload_at_hangup)?;
             Ok(Self {
                 drain_timeout,
                 watcher,
@@ -58,10 +52,24 @@ impl Companions {
                 live: watched.then(Live::start).transpose()?,
                 timer: Timer::start()?,
                 connections: Some(ConnectionLog::new(args.output.log_connections, signals)?),
-                admin,
+                admin: None,
                 answering: None,
             })
         })
+    }
+
+    /// Reads the certificates again at SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot catch the signal or start a thread.
+    pub(super) fn reload(&self, certificates: Certificates) -> io::Result<()> {
+        spawn_deaf(|| certificates.reload_at_hangup())
+    }
+
+    /// Takes the admin listener, which answers once the server runs.
+    pub(super) fn answer(&mut self, admin: Option<Admin>) {
+        self.admin = admin;
     }
 
     /// Returns the timer that answers the demo's delayed requests.

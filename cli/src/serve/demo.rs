@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::timer::Timer;
 use super::websocket::Echo;
 use crate::files::Files;
+use crate::values::number;
 use ebbtide::sse::{Event, Topic};
 use ebbtide::{
     Admit, BodyContext, BodyWaker, Fill, Handler, Head, Reply, Request, Response, Source,
@@ -100,12 +101,6 @@ impl Route {
             _ => matches!(method, "GET" | "HEAD"),
         }
     }
-}
-
-/// Reads digits only: `parse` alone would take a sign.
-fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
 }
 
 impl Handler for Demo {

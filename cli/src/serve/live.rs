@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::logger::one_line;
 use crate::screen;
+use crate::shown::one_line;
 use ebbtide::{Handle, Progress, Status, StatusQuery, Trigger};
 
 /// The line, drawn from the beginning of the drain until this value is dropped.

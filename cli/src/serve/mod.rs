@@ -5,6 +5,7 @@ pub(crate) mod args;
 mod companions;
 mod connections;
 mod demo;
+mod listening;
 mod live;
 mod notify;
 mod signals;
@@ -15,7 +16,7 @@ mod websocket;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use self::args::{DEFAULT_LISTEN, Report, Serve};
+use self::args::{Report, Serve};
 use self::companions::Companions;
 use self::demo::Demo;
 pub(super) use self::signals::LAST_LINES;
@@ -23,10 +24,9 @@ use crate::admin::Admin;
 use crate::files::Files;
 use crate::screen::say;
 use crate::values::{LatePolicy, signal_names};
-use crate::{logger, screen};
+use crate::{logger, screen, shown};
 use ebbtide::{
-    DrainPolicy, LateRequests, Limits, ListenOptions, Listener, Outcome, Response, Server, Signals,
-    Timeouts,
+    DrainPolicy, LateRequests, Limits, Listener, Outcome, Response, Server, Signals, Timeouts,
 };
 
 /// Serves until a signal, drains, and reports.
@@ -38,14 +38,20 @@ pub(super) fn serve(args: &Serve) -> Result<ExitCode, Box<dyn std::error::Error>
     let watched = screen::open();
     logger::init(watched);
     let inherited = activation::take()?; // while there is no other thread
+    let shared = args.listening.reuse_port || !inherited.is_empty();
+    // The loop gets each signal that its watcher hears, and the watcher ends a start that hangs:
+    // both listen before the first file is opened and before a client can connect.
+    let signals = Signals::install(&args.stopping.signals)?;
+    let mut companions = Companions::start(args, watched)?;
     let files = Files::from_flags(&args.files)?;
     let tls = args.tls.load().map_err(at("--tls-cert, --tls-key"))?;
-    let mut server = bind(args, inherited).map_err(at("--listen"))?;
-    if let Some(certificates) = &tls {
+    let mut server = bind(args, inherited, signals).map_err(at("--listen"))?;
+    if let Some(certificates) = tls {
         server = server.tls(certificates.config());
+        companions.reload(certificates)?;
     }
-    let admin = Admin::bind(&args.admin)?;
-    let mut companions = Companions::start(args, watched, tls, admin)?;
+    args.admin.check_beside(&server.local_addrs())?;
+    companions.answer(Admin::bind(&args.admin, shared)?);
     log_start(args, &server, &companions);
     let demo = Demo::new(companions.timer(), args.limits.max_body, files);
     let server = companions.hook(server);
@@ -66,21 +72,8 @@ fn at<E: Display>(flag: &'static str) -> impl Fn(E) -> String {
     move |error| format!("{flag}: {error}")
 }
 
-fn bind(args: &Serve, inherited: Vec<Listener>) -> Result<Server, ebbtide::Error> {
-    let signals = Signals::install(&args.stopping.signals)?; // before a client can connect
-    let options = ListenOptions::new().reuse_port(args.listening.reuse_port);
-    let open = |addr| Listener::bind(addr, &options);
-    let mut inherited = inherited.into_iter();
-    let (first, addrs) = match (inherited.next(), &args.listening.listen[..]) {
-        (Some(first), addrs) => (first, addrs),
-        (None, [addr, addrs @ ..]) => (open(*addr)?, addrs),
-        (None, []) => (open(DEFAULT_LISTEN)?, &[][..]),
-    };
-    let mut server = inherited.fold(Server::from(first), Server::listen);
-    for addr in addrs {
-        server = server.listen(open(*addr)?);
-    }
-    let server = server
+fn bind(args: &Serve, inherited: Vec<Listener>, signals: Signals) -> Result<Server, String> {
+    let server = listening::open(&args.listening, inherited)?
         .signals(signals)
         .health(&args.stopping.health_path)
         .limits(limits(args))
@@ -97,7 +90,7 @@ fn limits(args: &Serve) -> Limits {
     let limits = Limits::new()
         .head(args.limits.max_head)
         .fields(args.limits.max_headers)
-        .progress(u32::try_from(args.timeouts.min_progress).unwrap_or(u32::MAX));
+        .progress(args.timeouts.min_progress);
     match args.limits.max_connections {
         Some(connections) => limits.connections(connections as usize),
         None => limits,
@@ -164,7 +157,7 @@ fn report(args: &Serve, outcome: &Outcome) {
     log::logger().flush();
     match args.output.report {
         Report::Text => say(&format!("ebbtide: {outcome}")),
-        Report::Json => say(&outcome.to_json()),
+        Report::Json => say(&shown::json(&outcome.to_json())),
         Report::None => {}
     }
 }

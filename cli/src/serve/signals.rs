@@ -39,7 +39,9 @@ enum Life {
 
 impl SignalWatcher {
     /// Starts to watch. The loop gets the signals too and decides what they mean. A handler may
-    /// hold the loop; the third signal then ends the process, with the exit code of a cut.
+    /// hold the loop; the third signal then ends the process, with the exit code of a cut. Before
+    /// the loop runs, the first signal ends a start that hangs, with the exit code of a drain: the
+    /// server has served nothing.
     ///
     /// # Errors
     ///
@@ -95,9 +97,7 @@ fn hear(mut signals: Signals, life: &Mutex<Life>, tell: &Sender<()>) {
         }
         // The receiver may be gone.
         let _ = tell.send(());
-        if actions.count >= AT_THE_LATEST
-            && let Some(code) = stuck(life)
-        {
+        if let Some(code) = exit_code(life, actions.count) {
             screen::close();
             say(&format!(
                 "ebbtide: {}: exits at once",
@@ -130,6 +130,14 @@ impl Actions {
     }
 }
 
+/// Returns the exit code where this action must end the process: the third, or the first while the
+/// process starts, if the process is stuck.
+fn exit_code(life: &Mutex<Life>, actions: u32) -> Option<i32> {
+    let starting = matches!(*lock(life), Life::Starting);
+    let last = starting || actions >= AT_THE_LATEST;
+    last.then(|| stuck(life)).flatten()
+}
+
 /// Returns the exit code where the process is stuck: its loop does not answer, or has ended while
 /// the process has not. A loop that answers gets its signals, and cuts by the third.
 fn stuck(life: &Mutex<Life>) -> Option<i32> {
@@ -148,7 +156,8 @@ fn stuck(life: &Mutex<Life>) -> Option<i32> {
     // No event shows that a held loop goes on, and this thread has no other work.
     thread::sleep(moment.saturating_sub(start.elapsed()));
     match (before, &*lock(life)) {
-        (Life::Starting, Life::Starting) | (Life::Running(_), Life::Running(_)) => Some(CUT),
+        (Life::Starting, Life::Starting) => Some(DRAINED),
+        (Life::Running(_), Life::Running(_)) => Some(CUT),
         (Life::Ending(code), Life::Ending(_)) => Some(code),
         _ => None,
     }
@@ -196,7 +205,8 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// last lines take less together.
 const LAST_MOMENTS: Duration = Duration::from_millis(500);
 
-/// The exit code of [`End::Cut`].
+/// The exit codes of [`End::Drained`] and [`End::Cut`].
+const DRAINED: i32 = End::Drained.code();
 const CUT: i32 = End::Cut.code();
 
 #[cfg(test)]
@@ -233,6 +243,23 @@ mod tests {
             assert_eq!(actions.begins(now), count > before, "at {millis} ms");
             assert_eq!(actions.count, count, "at {millis} ms");
         }
+    }
+
+    #[test]
+    fn a_start_that_hangs_ends_at_the_first_signal_and_one_that_goes_on_does_not() {
+        assert_eq!(exit_code(&Mutex::new(Life::Starting), 1), Some(DRAINED));
+        let served = Server::bind("127.0.0.1:0").unwrap();
+        let served = served.spawn(|_: &Request<'_>| Response::new(204)).unwrap();
+        let running = Life::Running(served.handle().clone());
+        assert_eq!(exit_code(&Mutex::new(running.clone()), 1), None);
+        let life = Arc::new(Mutex::new(Life::Starting));
+        let asking = thread::spawn({
+            let life = Arc::clone(&life);
+            move || exit_code(&life, 1)
+        });
+        // The loop runs long before the moment is over; after it, the other result is right.
+        *lock(&life) = running;
+        assert!(matches!(asking.join().unwrap(), None | Some(DRAINED)));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use openmetrics_parser::prometheus::parse_prometheus;
 use openmetrics_parser::{MetricNumber, PrometheusType, PrometheusValue};
 use serde_json::Value;
@@ -217,6 +219,20 @@ fn a_token_file_is_held_to_its_rules() {
         let output = run(&[&["serve", "--listen", "127.0.0.1:0"], &flags[..]].concat());
         assert_fails(&output, 2, about);
         assert_fails(&output, 2, &format!("{file:?}"));
+    }
+    let pipe = directory.path("pipe");
+    mkfifo(&*pipe, Mode::S_IRUSR).expect("a pipe");
+    for (file, about) in [(&*pipe, "it is a pipe"), ("/dev/zero", "it is a device")] {
+        let about = format!("the token file {file:?} cannot be read: {about}");
+        let flags = ["--admin", "0.0.0.0:0", "--admin-token-file", file];
+        let output = run(&[&["serve", "--listen", "127.0.0.1:0"], &flags[..]].concat());
+        assert_fails(&output, 2, &format!("ebbtide: --admin-token-file: {about}"));
+        let asking = ["--admin", "unix:/no/such/s", "--token-file", file, "status"];
+        assert_fails(
+            &ctl(&asking),
+            2,
+            &format!("ebbtide ctl: --token-file: {about}"),
+        );
     }
     assert_fails(
         &run(&["serve", "--admin", "0.0.0.0:0"]),

@@ -3,9 +3,10 @@
 use ebbtide_lab::command as support;
 use ebbtide_needs::needs;
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, pipe};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -162,6 +163,97 @@ fn a_port_in_use_is_one_line_and_exit_code_2() {
         &["serve", "--listen", "127.0.0.1:0", "--listen", &addr],
         &addr,
     );
+}
+
+#[needs("a device that is always full", "test -c /dev/full")]
+#[test]
+fn what_cannot_be_written_is_no_success() {
+    let full = || {
+        File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("a device")
+    };
+    for args in [
+        &[][..],
+        &["--help"],
+        &["--version"],
+        &["help"],
+        &["serve", "--help"],
+        &["ctl", "--help"],
+        &["ctl", "wait", "--help"],
+        &["probe", "--help"],
+        &["ctl", "--admin", "unix:/no/such/s", "wait"],
+        &["probe", "--states", "empty"],
+        &["probe", "--states", "empty", "--json"],
+    ] {
+        let output = run_into(args, full());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(
+            stderr.contains("cannot write to stdout: No space"),
+            "{args:?}: {stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
+        // A pager that was left has seen enough.
+        let (reader, writer) = pipe().expect("a pipe");
+        drop(reader);
+        let output = run_into(args, writer);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{args:?}");
+    }
+}
+
+/// The system's word alone would blame another process.
+#[test]
+fn a_server_that_is_in_its_own_way_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    drop(taken);
+    let addr = |ip: &str| format!("{ip}:{port}");
+    for (first, second) in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")] {
+        let (first, second) = (addr(first), addr(second));
+        let args = ["serve", "--listen", &first, "--listen", &second];
+        assert_mistake(&args, &format!("ebbtide: --listen: {second} is "));
+        assert_mistake(&args, "leave one out");
+        let args = [
+            "serve",
+            "--listen",
+            &first,
+            "--reuse-port",
+            "--admin",
+            &second,
+        ];
+        assert_mistake(
+            &args,
+            &format!("--admin: this server serves its clients on {second}"),
+        );
+    }
+}
+
+#[needs("an IPv6 loopback", "grep -q '^0*1 ' /proc/net/if_inet6")]
+#[test]
+fn both_families_have_a_listener_each() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    drop(taken);
+    let addrs = [format!("[::]:{port}"), format!("0.0.0.0:{port}")];
+    for [first, second] in [[0, 1], [1, 0]].map(|order| order.map(|n: usize| &*addrs[n])) {
+        let served = Served::start(&["--listen", first, "--listen", second]);
+        for ip in ["127.0.0.1", "[::1]"] {
+            let addr = format!("{ip}:{port}").parse().expect("an address");
+            assert_eq!(Client::connect(addr).exchange(0, GET).body, HELLO);
+        }
+        served.settle();
+    }
+}
+
+/// Runs the command with this stdout to its end.
+fn run_into(args: &[&str], stdout: impl Into<Stdio>) -> Output {
+    let mut ebbtide = Command::new(command());
+    ebbtide.args(args).stdin(Stdio::null());
+    ebbtide.stdout(stdout).stderr(Stdio::piped());
+    Child::start(&mut ebbtide).finish()
 }
 
 /// Asserts exit code 2, nothing on stdout, and one line on stderr that is about `about`.

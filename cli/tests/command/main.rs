@@ -7,6 +7,7 @@ mod docs;
 mod flags;
 mod probe;
 mod rolling;
+mod succession;
 mod supervisor;
 mod terminal;
 mod unread;

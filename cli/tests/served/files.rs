@@ -5,10 +5,11 @@ use ebbtide_lab::command as support;
 use ebbtide_needs::needs;
 
 use std::env::temp_dir;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -257,6 +258,7 @@ fn conditions_are_those_of_the_rfc() {
     let first = ask(addr, &get("/file"));
     let (tag, date) = (field(&first, "ETag"), field(&first, "Last-Modified"));
     assert!(tag.starts_with('"'), "a strong tag: {first}");
+    assert_eq!(field(&first, "X-Content-Type-Options"), "nosniff");
     let then = httpdate_of(&path);
     assert_eq!(date, then);
 
@@ -291,7 +293,7 @@ fn conditions_are_those_of_the_rfc() {
         (
             "GET",
             format!("Range: bytes=0-1\r\nIf-Range: {date}\r\n"),
-            206,
+            200,
         ),
         (
             "GET",
@@ -330,6 +332,124 @@ fn conditions_are_those_of_the_rfc() {
     assert_eq!((next.status, &next.body[..]), (200, &b"9876543210"[..]));
     assert!(field(&next, "ETag").starts_with("W/\""), "{next}");
 }
+
+#[test]
+fn files_from_before_1970_are_told_apart() {
+    let tree = Tree::new();
+    let then = |seconds| SystemTime::UNIX_EPOCH - Duration::from_secs(seconds);
+    let write = |content: &[u8], seconds| {
+        let path = tree.file("old", content);
+        let file = File::options().write(true).open(path).expect("the file");
+        file.set_modified(then(seconds)).expect("its time");
+    };
+    let served = tree.serve(&[]);
+    let addr = served.addr();
+    write(b"AAAAA", 86_400);
+    let first = ask(addr, &get("/old"));
+    let tag = field(&first, "ETag");
+    assert!(tag.starts_with('"'), "a strong tag: {first}");
+    assert_eq!(field(&first, "Last-Modified"), "", "{first}");
+    write(b"BBBBB", 172_800);
+    for fields in [
+        format!("If-None-Match: {tag}\r\n"),
+        format!("Range: bytes=2-\r\nIf-Range: {tag}\r\n"),
+        "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n".to_owned(),
+    ] {
+        let response = ask(addr, &with("GET", "/old", &fields));
+        assert_eq!(
+            (response.status, &response.body[..]),
+            (200, &b"BBBBB"[..]),
+            "{fields}"
+        );
+    }
+}
+
+/// Two states of one second: a client has a part of the first, which a date does not tell from the
+/// second.
+#[test]
+fn a_date_joins_no_two_states_of_a_file() {
+    let tree = Tree::new();
+    let path = tree.file("file", b"AAAAAAAAAA");
+    let served = tree.serve(&[]);
+    let date = field(&ask(served.addr(), &get("/file")), "Last-Modified");
+    let modified = fs::metadata(&path)
+        .and_then(|file| file.modified())
+        .expect("its time");
+    fs::write(&path, b"BBBBBBBBBB").expect("other content");
+    let file = File::options().write(true).open(&path).expect("the file");
+    file.set_modified(modified).expect("its time");
+    for name in ["If-Range", "If-Unmodified-Since"] {
+        let fields = format!("Range: bytes=5-\r\n{name}: {date}\r\n");
+        let response = ask(served.addr(), &with("GET", "/file", &fields));
+        let whole = (200, &b"BBBBBBBBBB"[..]);
+        assert_eq!((response.status, &response.body[..]), whole, "{name}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_given_to_those_that_always_ask_for_a_range() {
+    let tree = Tree::new();
+    tree.file("empty", b"");
+    let served = tree.serve(&[]);
+    for (range, status) in [
+        ("0-", 200),
+        ("0-499", 200),
+        ("-5", 200),
+        ("1-", 416),
+        ("-0", 416),
+    ] {
+        let fields = format!("Range: bytes={range}\r\n");
+        let response = ask(served.addr(), &with("GET", "/empty", &fields));
+        assert_eq!(response.status, status, "{range}: {response}");
+        if status == 200 {
+            assert_eq!(field(&response, "Content-Length"), "0", "{range}");
+        }
+    }
+}
+
+/// Serves as a user to whom the system refuses what the mode of a directory refuses.
+#[test]
+fn a_link_out_of_the_root_does_not_tell_what_is_there() {
+    let tree = Tree::new();
+    tree.file("file", b"fine");
+    let closed = tree.0.join("closed");
+    fs::create_dir(&closed).expect("a directory");
+    fs::write(closed.join("file"), "closed").expect("a file");
+    for (target, name) in [
+        ("../closed", "directory"),
+        ("../closed/file", "there"),
+        ("../closed/nothing", "absent"),
+        ("../nothing", "nowhere"),
+    ] {
+        symlink(target, tree.root().join(name)).expect("a link");
+    }
+    fs::set_permissions(&closed, Permissions::from_mode(0o600)).expect("its mode");
+    let mut command = Command::new(support::served::command());
+    if fs::metadata(&closed).expect("the directory").uid() == 0 {
+        command.uid(NOBODY);
+    }
+    command.args(["serve", "--listen", "127.0.0.1:0", "--root"]);
+    command.arg(tree.root());
+    let served = Served::launch_and_wait(command, 1);
+    assert_eq!(ask(served.addr(), &get("/file")).status, 200);
+    for path in [
+        "/directory/file",
+        "/directory/nothing",
+        "/there",
+        "/absent",
+        "/nowhere",
+    ] {
+        let response = ask(served.addr(), &get(path));
+        assert_eq!(
+            (response.status, &response.body[..]),
+            (404, &b"not here\n"[..]),
+            "{path}"
+        );
+    }
+}
+
+/// The user without rights.
+const NOBODY: u32 = 65_534;
 
 /// Returns the date of a file as coreutils write it.
 fn httpdate_of(path: &Path) -> String {

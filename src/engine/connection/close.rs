@@ -130,10 +130,12 @@ impl<I> Connection<I> {
 
     /// Ends a connection at the deadline, or at a second signal.
     pub(super) fn cut<S: Sys<Io = I>, H: Handler>(&mut self, scope: &mut Scope<'_, S, H>) -> Step {
+        let mut unread = 0;
         match self.phase(scope.pool) {
             Phase::Fresh | Phase::Idle => {
                 // Bytes that came in the last moment are a request that is cut.
-                if self.read_out(scope) == 0 {
+                unread = self.read_out(scope);
+                if unread == 0 {
                     scope.core.report.closed_idle += 1;
                     return self.close_at_once(scope);
                 }
@@ -153,7 +155,8 @@ impl<I> Connection<I> {
         }
         let mut sent = false;
         // The verdict only keeps the pass from settling: what follows depends on `sent`.
-        self.with_pass(scope, |pass, _| {
+        self.with_pass(scope, |pass, scratch| {
+            pass.exchange.input.extend_from_slice(&scratch[..unread]);
             if pass.respond_instead(UNAVAILABLE.0, UNAVAILABLE.1) {
                 pass.exchange.unsent_responses = 0; // a 503 by force is not counted as a response
                 sent = matches!(pass.flush(), Flushed::All);

@@ -50,7 +50,10 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
                 return Some(n);
             }
             Read::Nothing | Read::Ended => {}
-            Read::Foreign(error) => self.refuse(400, error),
+            Read::Foreign(error) => {
+                self.exchange.codec.note_method(scratch);
+                self.refuse(400, error);
+            }
             Read::Failed => {
                 self.core.report.left += 1;
                 self.exchange.closing = Some(Close::Immediate);

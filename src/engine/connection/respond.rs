@@ -180,12 +180,21 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
             return false;
         }
         self.exchange.activity = Activity::Receiving;
+        self.note_method();
         let response = Response::text(status, text).close();
         self.respond(match status {
             503 => response.field("Retry-After", "1"),
             _ => response,
         });
         true
+    }
+
+    /// Notes the method of a head that is half way.
+    fn note_method(&mut self) {
+        let exchange = &mut *self.exchange;
+        if !exchange.input.is_empty() {
+            exchange.codec.note_method(&exchange.input);
+        }
     }
 
     /// Begins a response, and completes it unless a source makes its body.
@@ -319,6 +328,7 @@ impl<S: Sys, H: Handler> Pass<'_, S, H> {
     pub(super) fn refuse(&mut self, status: u16, why: impl Display) {
         log::debug!("{}: {status}: {why}", self.connection.peer);
         self.core.report.refused += 1;
+        self.note_method();
         self.exchange.input.clear();
         self.respond(Response::text(status, format!("{why}\n")).close());
     }

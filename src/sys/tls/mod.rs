@@ -99,6 +99,7 @@ impl<S: Sys> Sys for Tls<S> {
     type Io = Io<S::Io>;
 
     const SHORT_READ_DRAINS: bool = S::SHORT_READ_DRAINS;
+    const SECURE: bool = true;
 
     fn now(&self) -> Tick {
         self.inner.now()

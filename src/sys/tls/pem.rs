@@ -1,7 +1,7 @@
 //! Certificates and keys from PEM files (RFC 7468), with an error for each way to get them wrong.
 
 use std::fmt;
-use std::fs;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, client};
 
 use crate::error::Error;
+use crate::sys::file::read_file;
 
 /// The files of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ fn provider() -> Result<Arc<CryptoProvider>, Error> {
 
 fn read_pair(pair: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
     let wrong = |path: &Path, error| Error::new(format!("use {}", path.display()), error);
-    let bytes = read(&pair.chain)?;
+    let (bytes, _) = read(&pair.chain)?;
     let chain = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| wrong(&pair.chain, no_pem(&error)))?;
@@ -93,7 +94,7 @@ fn read_pair(pair: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Erro
     if let Err(error) = ParsedCertificate::try_from(first) {
         return Err(wrong(&pair.chain, invalid(unreadable(&error))));
     }
-    let bytes = read(&pair.key)?;
+    let (bytes, metadata) = read(&pair.key)?;
     let unusable = |why: io::Error| match has_passphrase(&bytes) {
         true => wrong(&pair.key, invalid(PASSPHRASE)),
         false => wrong(&pair.key, why),
@@ -116,22 +117,21 @@ fn read_pair(pair: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Erro
             return Err(wrong(&pair.key, invalid(why)));
         }
     }
-    warn_if_public(&pair.key);
+    warn_if_public(&pair.key, &metadata);
     Ok(certified)
 }
 
 /// Warns if every user can read a key. The key is used: the machine may have one user, and a reload
 /// should not fail for it.
-fn warn_if_public(path: &Path) {
-    let mode = fs::metadata(path).map(|metadata| metadata.mode());
-    if mode.is_ok_and(|mode| mode & FOR_ALL_TO_READ != 0) {
+fn warn_if_public(path: &Path, metadata: &Metadata) {
+    if metadata.mode() & FOR_ALL_TO_READ != 0 {
         let path = path.display();
         log::warn!("the private key {path} is readable by everyone; chmod o-r it");
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| Error::new(format!("read {}", path.display()), error))
+fn read(path: &Path) -> Result<(Vec<u8>, Metadata), Error> {
+    read_file(path, LONGEST).map_err(|error| Error::new(format!("read {}", path.display()), error))
 }
 
 /// Explains why a readable file lacks what it should have.
@@ -183,6 +183,9 @@ fn no_pem(error: &pem::Error) -> io::Error {
 fn invalid(why: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.to_string())
 }
+
+/// The longest file, in bytes: some hundred certificates.
+const LONGEST: u64 = 1 << 20;
 
 const KEY: &str = "private key";
 

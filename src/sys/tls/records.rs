@@ -28,6 +28,10 @@ impl<S: Sys> Tls<S> {
         if let State::New = io.state {
             if speaks_http(records) {
                 io.state = State::NotTls;
+                buf[..n].copy_from_slice(records);
+                if let Some(end) = buf.get_mut(n) {
+                    *end = 0; // what stands there is of an earlier read
+                }
                 return Err(Error::new(ErrorKind::InvalidData, WRONG_PORT));
             }
             let session = Session::new(self.config.current()).map_err(Error::other)?;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ebbtide::internals::engine::Config;
-use ebbtide::internals::sys::sim::Setup;
+use ebbtide::internals::sys::sim::{PeerId, Setup};
 use ebbtide::internals::tracker::Phase;
 use ebbtide::{
     Admit, BodyContext, BodyWaker, DrainPolicy, End, Fill, Flow, Handler, Head, Reply, Request,
@@ -14,7 +14,7 @@ use ebbtide::{
 };
 
 use ebbtide_lab::wire::{GET, get, ok, post_head};
-use ebbtide_lab::{Lab, reluctant};
+use ebbtide_lab::{Lab, ms, reluctant};
 
 /// The size of a read, in bytes.
 const READ: usize = 64 * 1024;
@@ -271,5 +271,73 @@ fn no_body_is_called_for_that_would_be_refused() {
     for framing in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
         let peer = lab.ask(format!("{head}{framing}\r\n\r\n"));
         assert!(lab.got(peer).starts_with("HTTP/1.1 413 "), "{framing}");
+    }
+}
+
+/// A response to HEAD has no body (RFC 9110 §9.3.2), whichever part of the server makes it.
+#[test]
+fn no_response_of_the_server_to_a_head_has_a_body() {
+    let body = "Content-Length: 9\r\n\r\nhalf";
+    let late = get("/later/x");
+    type Then = fn(&mut Lab, PeerId);
+    let time_up: Then = |lab, _| lab.pass(60_000);
+    let cut: Then = |lab, _| {
+        lab.engine().handle().cut();
+        lab.now();
+    };
+    let fin: Then = |lab, peer| {
+        lab.sim().fin(peer);
+        lab.now();
+    };
+    let head = |request: &str| request.replacen("GET", "HEAD", 1);
+    for (request, then, status) in [
+        ("HEAD / HT".to_owned(), time_up, "408 "),
+        ("\r\nHEAD ".to_owned(), time_up, "408 "),
+        (
+            head(GET).replace("\r\n\r\n", "\r\n") + body,
+            time_up,
+            "408 ",
+        ),
+        (head(&late), time_up, "503 "),
+        ("HEAD / HT".to_owned(), cut, "503 "),
+        (head(&late), cut, "503 "),
+        ("HEAD / HT".to_owned(), fin, "400 "),
+        ("HEAD / HTTP/9.9\r\n\r\n".to_owned(), time_up, "505 "),
+        (
+            "HEAD / HTTP/1.1\r\nHost: a\r\nX: ".to_owned() + &"x".repeat(70_000),
+            time_up,
+            "431 ",
+        ),
+        (head(GET) + "HEAD / HT", time_up, "408 "),
+    ] {
+        let mut lab = Lab::timed_by(Timeouts::new().handler(Some(ms(50_000))));
+        let peer = lab.ask(request.clone());
+        then(&mut lab, peer);
+        let got = lab.got(peer);
+        let last = &got[got.rfind("HTTP/1.1 ").expect("a response")..];
+        assert!(
+            last.starts_with(&format!("HTTP/1.1 {status}")),
+            "{request:?}: {got}"
+        );
+        assert!(last.ends_with("\r\n\r\n"), "{request:?}: {got}");
+        assert!(
+            !last.contains("Content-Length: 0"),
+            "the length of the body to a GET: {got}"
+        );
+    }
+    // A request that is unread when the deadline comes, and a method that is not known.
+    for (request, has_body) in [
+        ("HEAD / HTTP/1.1\r\n", false),
+        ("HEA", true),
+        ("GET / HT", true),
+    ] {
+        let mut lab = Lab::new();
+        let peer = lab.idle();
+        lab.engine().handle().cut();
+        lab.sim().send(peer, request);
+        lab.now();
+        let got = lab.got_then(peer);
+        assert!(got.starts_with("HTTP/1.1 503 "), "{request:?}: {got}");
+        assert_eq!(!got.ends_with("\r\n\r\n"), has_body, "{request:?}: {got}");
     }
 }

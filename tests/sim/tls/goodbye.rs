@@ -19,6 +19,11 @@ fn signal(lab: &mut Lab) {
     lab.now();
 }
 
+fn cut(lab: &mut Lab) {
+    lab.engine().handle().cut();
+    lab.now();
+}
+
 const WAYS: &[WayOut] = &[
     ("close_notify, idle", |lab, client| {
         client.ask(lab, GET);
@@ -125,13 +130,12 @@ const WAYS: &[WayOut] = &[
     }),
     ("a cut, idle", |lab, client| {
         client.ask(lab, GET);
-        signal(lab);
-        signal(lab);
+        cut(lab);
     }),
     ("a cut in a handler", |lab, client| {
         client.ask(lab, &get("/later/x"));
         signal(lab);
-        signal(lab);
+        cut(lab);
     }),
     ("a tunnel that closes", |lab, client| {
         let tube = lab.app().tube("/tunnel/x");

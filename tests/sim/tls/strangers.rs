@@ -55,6 +55,18 @@ fn plain_http_is_told_that_the_port_speaks_tls() {
     }
 }
 
+#[test]
+fn a_response_to_a_plain_head_has_no_body() {
+    let mut lab = tls_lab();
+    for request in ["HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD "] {
+        let peer = stranger(&mut lab, request.as_bytes());
+        let got = lab.sim().got(peer);
+        assert!(got.starts_with(b"HTTP/1.1 400 ") && got.ends_with(b"\r\n\r\n"));
+    }
+    let peer = stranger(&mut lab, b"HEAD"); // the read before had a space behind it
+    assert!(lab.sim().got(peer).ends_with(b"use https\n"));
+}
+
 /// The rest of the body arrives while the server reads it out, and is no error of TLS.
 #[test]
 fn plain_http_with_a_large_body_gets_its_response_too() {

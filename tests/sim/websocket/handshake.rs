@@ -4,6 +4,9 @@ use ebbtide::websocket::WebSocket;
 
 use super::room::{HANDSHAKE, Room};
 
+/// The origin of a page of the server.
+const ORIGIN: &str = "Origin: http://server.example.com";
+
 /// Returns the handshake with another line in the place of a field.
 fn handshake_with(name: &str, line: &str) -> String {
     let lines = HANDSHAKE.split_inclusive("\r\n");
@@ -101,6 +104,16 @@ fn what_is_no_handshake_is_told_why() {
             "Content-Length",
         ),
         (handshake_and("Origin: null"), "403", "Content-Length"),
+        (
+            handshake_and("Origin: chrome-extension://server.example.com"),
+            "403",
+            "Content-Length",
+        ),
+        (
+            handshake_and(&[ORIGIN; 2].join("\r\n")),
+            "403",
+            "Content-Length",
+        ),
     ];
     for (request, status, field) in cases {
         let mut room = Room::new();
@@ -122,11 +135,14 @@ fn what_is_no_handshake_is_told_why() {
 fn a_page_may_connect_to_where_it_came_from_or_as_the_server_says() {
     let same = handshake_and("Origin: http://SERVER.example.com");
     let other = handshake_and("Origin: https://app.example");
+    let default_port = handshake_with("Host", "Host: server.example.com:80\r\n");
+    let default_port = default_port.replace("\r\n\r\n", &format!("\r\n{ORIGIN}\r\n\r\n"));
     let is_101 = |websocket: WebSocket, request: &str| {
         let mut room = Room::serving(websocket);
         response(&mut room, request).starts_with("HTTP/1.1 101 ")
     };
     assert!(is_101(WebSocket::new(), &same));
+    assert!(is_101(WebSocket::new(), &default_port));
     let with_port = handshake_and("Origin: http://server.example.com:8080");
     assert!(
         !is_101(WebSocket::new(), &with_port),

@@ -385,6 +385,10 @@ fn where_there_is_nothing_to_probe_one_line_says_so() {
             &["--upload-file=/no/such/file"],
             "--upload-file: /no/such/file",
         ),
+        (
+            &["--upload-file=/dev/zero"],
+            "--upload-file: /dev/zero: it is a device; a regular file is needed",
+        ),
         (&["--timeline=x.png"], "neither an .svg nor an .html"),
         (&["--pid=4242"], "--url"),
         (&["--pid=4242", "--url=http://127.0.0.1:1", "x"], "--pid"),

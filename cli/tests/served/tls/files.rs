@@ -1,17 +1,19 @@
 //! The files of TLS: wrong ones, several, and files that change while the server runs.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
 use ebbtide_needs::needs;
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use rustls::HandshakeKind;
 
 use super::support::folder::{Folder, flag};
 use super::support::served::{Served, run};
 use super::support::tls::Client;
-use super::support::{GET, HELLO, PATIENCE};
+use super::support::{GET, HELLO, PATIENCE, until};
 use super::{IDENTITY, serve};
 use ebbtide_lab::tls::{Identity, TLS12, TLS13};
 
@@ -106,6 +108,67 @@ fn a_wrong_file_is_named_with_the_reason_and_the_exit_code_is_2() {
         assert!(line.contains(flag(about)), "not about {about:?}: {line}");
         assert!(line.contains(why), "not {why:?}: {line}");
         assert!(line.contains("--tls-key: "), "no flag: {line}");
+    }
+}
+
+/// A pipe whose other end nobody opens, a device without an end, and a file that is no certificate
+/// by its length.
+#[test]
+fn what_is_no_regular_file_is_refused_at_the_start_and_at_a_reload() {
+    let folder = Folder::new("tls-kinds");
+    let (cert, key) = folder.identity("right", &IDENTITY);
+    let pipe = folder.path("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    let link = folder.path("link");
+    symlink("pipe", &link).expect("a link");
+    let long = folder.path("long");
+    File::create(&long)
+        .expect("a file")
+        .set_len(1 << 33)
+        .expect("its length");
+    let wrong = [
+        (flag(&pipe), "it is a pipe"),
+        (flag(&link), "it is a pipe"),
+        ("/dev/zero", "it is a device"),
+        (flag(&long), "it has more than 1048576 bytes"),
+    ];
+    for (file, why) in wrong {
+        for (cert, key) in [(file, flag(&key)), (flag(&cert), file)] {
+            let tls = ["--tls-cert", cert, "--tls-key", key];
+            let output = run(&[&["serve", "--listen", "127.0.0.1:0"], &tls[..]].concat());
+            let stderr = String::from_utf8(output.stderr).expect("text");
+            assert_eq!(output.status.code(), Some(2), "{stderr}");
+            let line = format!("ebbtide: --tls-cert, --tls-key: cannot read {file}: {why}");
+            assert!(stderr.starts_with(&line), "{stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    }
+    // One reload with such a file holds up neither itself nor a later one.
+    let served = serve(&folder, &[]);
+    let (cert, key) = (folder.path("localhost.pem"), folder.path("localhost.key"));
+    let config = Arc::new(IDENTITY.client(&TLS13));
+    let reloads = || {
+        let lines = served.log().lines();
+        lines.iter().filter(|line| line.contains(RELOADED)).count()
+    };
+    for file in [&cert, &key] {
+        for (wrong, why) in wrong {
+            let content = fs::read_to_string(file).expect("the file");
+            fs::remove_file(file).expect("removed");
+            symlink(wrong, file).expect("a link");
+            served.signal(Signal::SIGHUP);
+            let line = format!("cannot read {}: {why}", flag(file));
+            served.log().wait_line(&line, PATIENCE);
+            assert_eq!(
+                Client::connect(served.addr(), &config).exchange(GET).body,
+                HELLO
+            );
+            fs::remove_file(file).expect("removed");
+            fs::write(file, content).expect("as before");
+            let before = reloads();
+            served.signal(Signal::SIGHUP);
+            until("a reload", || (reloads() > before).then_some(()));
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::support::folder::{Folder, flag};
 use super::support::get;
 use super::support::tls::{Client, End};
 use super::{IDENTITY, serve};
+use ebbtide_lab::frames::HANDSHAKE;
 use ebbtide_lab::tls::{TLS13, VERSIONS};
 
 /// A client of tungstenite's over one of rustls's.
@@ -37,6 +38,26 @@ fn assert_told(mut client: WebSocket<Client>) {
     let end = client.read(); // sends the answer first
     assert!(matches!(end, Err(Error::ConnectionClosed)), "{end:?}");
     client.get_mut().assert_ends();
+}
+
+/// A page that came without TLS may be anybody's on the way.
+#[test]
+fn a_page_that_came_without_tls_is_of_another_origin() {
+    let folder = Folder::new("tls-origin");
+    let served = serve(&folder, &[]);
+    let config = Arc::new(IDENTITY.client(&TLS13));
+    for (origin, status) in [
+        ("http://server.example.com", 403),
+        ("https://server.example.com", 101),
+    ] {
+        let mut client = Client::connect(served.addr(), &config);
+        let handshake = HANDSHAKE.replace("/chat", "/ws");
+        let handshake = handshake.replacen("\r\n", &format!("\r\nOrigin: {origin}\r\n"), 1);
+        client.send(handshake.as_bytes());
+        let mut start = [0; 12];
+        client.read_exact(&mut start).expect("a response");
+        assert_eq!(start, format!("HTTP/1.1 {status}").as_bytes(), "{origin}");
+    }
 }
 
 #[test]
